@@ -1,0 +1,47 @@
+"""All that a project made: artifacts, runs, models, conversations, feedback. Begin at `Workspace.open`."""
+
+from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRecord
+from homeroom.workspace.drafts import Draft, read_log
+from homeroom.workspace.errors import (
+    AlreadyPublished,
+    DiskFull,
+    FeedbackError,
+    MissingArtifact,
+    NothingToRollBack,
+    WorkspaceBusy,
+    WorkspaceError,
+    WorkspaceTooNew,
+)
+from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, Vote
+from homeroom.workspace.judged import JudgedAnswer
+from homeroom.workspace.registry import Decision, Registry
+from homeroom.workspace.runs import Run, Runs
+from homeroom.workspace.workspace import Workspace
+
+__all__ = [
+    "AlreadyPublished",
+    "Artifact",
+    "ArtifactStore",
+    "Conversation",
+    "Damage",
+    "Decision",
+    "DiskFull",
+    "Draft",
+    "Edit",
+    "Feedback",
+    "FeedbackError",
+    "FileRecord",
+    "JudgedAnswer",
+    "Message",
+    "MissingArtifact",
+    "NothingToRollBack",
+    "Registry",
+    "Run",
+    "Runs",
+    "Vote",
+    "Workspace",
+    "WorkspaceBusy",
+    "WorkspaceError",
+    "WorkspaceTooNew",
+    "read_log",
+]

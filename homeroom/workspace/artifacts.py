@@ -1,0 +1,231 @@
+"""Published artifacts: what they are, which is the latest, and whether their files are as they were made.
+
+An artifact's folder is the truth and the database its index: a folder that is missing there is recorded again
+when the workspace is opened. How a folder comes to be published is in drafts.py.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import func, insert, select, update
+
+from homeroom.settings import Frozen, Json
+from homeroom.workspace import tables
+from homeroom.workspace.database import Database
+from homeroom.workspace.errors import MissingArtifact, WorkspaceError
+from homeroom.workspace.files import sha256, sync, walk
+
+MANIFEST = "manifest.json"
+SCRATCH = "scratch-"  # names of what a stage needs to resume and nobody needs afterwards
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage made. Its identity says what it was made from, its manifest what it holds."""
+
+    id: str
+    stage: str
+    path: Path
+    settings: dict[str, Json]
+    inputs: tuple[str, ...]
+    metrics: dict[str, Json]
+    files: dict[str, FileRecord]
+    version: int
+    created: str
+    seconds: float
+    peak_memory_bytes: int
+
+    def manifest(self) -> dict[str, Any]:
+        fields = asdict(self)
+        del fields["path"]
+        return fields | {"inputs": list(self.inputs)}
+
+    @classmethod
+    def from_manifest(cls, path: Path, manifest: dict[str, Any]) -> Self:
+        files = {name: FileRecord(**record) for name, record in manifest["files"].items()}
+        return cls(**manifest | {"path": path, "files": files, "inputs": tuple(manifest["inputs"])})
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not as it was made. Where it belongs to no artifact, `artifact_id` is empty."""
+
+    artifact_id: str
+    file: str
+    expected: str
+    found: str
+
+
+def identity(stage: str, settings: Frozen, inputs: Sequence[str], version: int) -> str:
+    """The same stage, settings, inputs (in their order) and stage version always have the same name."""
+    if not stage.isidentifier():
+        raise WorkspaceError(f"stage {stage!r}: a stage's name is letters, digits and underscores")
+    described = {
+        "stage": stage,
+        "settings": settings.model_dump(mode="json"),
+        "inputs": list(inputs),
+        "version": version,
+    }
+    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return f"{stage}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+
+
+class ArtifactStore:
+    """The published artifacts of one workspace."""
+
+    def __init__(self, folder: Path, set_aside_folder: Path, database: Database) -> None:
+        self.folder, self._set_aside_folder, self._database = folder, set_aside_folder, database
+
+    def find(self, artifact_id: str) -> Artifact | None:
+        """The artifact, if it is published and its folder is there."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(tables.artifacts.c.manifest).where(tables.artifacts.c.id == artifact_id)
+            ).one_or_none()
+        path = self.folder / artifact_id
+        return Artifact.from_manifest(path, row.manifest) if row and (path / MANIFEST).is_file() else None
+
+    def get(self, artifact_id: str) -> Artifact:
+        if artifact := self.find(artifact_id):
+            return artifact
+        stage = artifact_id.rpartition("-")[0]
+        known = ", ".join(a.id for a in self.all() if a.stage == stage) or "none"
+        raise MissingArtifact(f"artifact {artifact_id} is not in {self.folder}. Those of its stage: {known}.")
+
+    def latest(self, stage: str) -> Artifact:
+        """The stage's result that was made, or found again by a rerun, last."""
+        with self._database.read() as connection:
+            newest = connection.execute(
+                select(tables.artifacts.c.id)
+                .where(tables.artifacts.c.stage == stage)
+                .order_by(tables.artifacts.c.used.desc(), tables.artifacts.c.used_at.desc())
+                .limit(1)
+            ).scalar()
+        if newest is None:
+            raise MissingArtifact(f"nothing was made by {stage} yet. Run `homeroom {stage}` first.")
+        if artifact := self.find(newest):
+            return artifact
+        # Not the one before it: what was made from the missing one would silently belong to something else.
+        raise MissingArtifact(
+            f"{newest} is the latest of {stage}, but its folder {self.folder / newest} is gone or has lost its "
+            f"{MANIFEST}. Run `homeroom {stage}` to make it again."
+        )
+
+    def all(self) -> list[Artifact]:
+        """All that are there, the one used last at the end."""
+        with self._database.read() as connection:
+            ids = connection.execute(
+                select(tables.artifacts.c.id).order_by(tables.artifacts.c.used, tables.artifacts.c.used_at)
+            ).scalars()
+            in_order = list(ids)
+        return [artifact for artifact_id in in_order if (artifact := self.find(artifact_id))]
+
+    def record(self, artifact: Artifact) -> None:
+        """Make a published folder known, or one that a rerun found again, and so the latest of its stage."""
+        row = {"id": artifact.id, "stage": artifact.stage, "manifest": artifact.manifest()}
+        with self._database.write() as connection:
+            changed = connection.execute(
+                update(tables.artifacts).where(tables.artifacts.c.id == artifact.id).values(**row)
+            )
+            if not changed.rowcount:
+                connection.execute(insert(tables.artifacts).values(**row, used=0, used_at=tables.now()))
+            used = select(func.max(tables.artifacts.c.used) + 1).scalar_subquery()
+            connection.execute(
+                update(tables.artifacts)
+                .where(tables.artifacts.c.id == artifact.id)
+                .values(used=used, used_at=tables.now())
+            )
+
+    def recover(self) -> None:
+        """Record what was published but not recorded, because a kill came between or the database was lost."""
+        with self._database.read() as connection:
+            known = set(connection.execute(select(tables.artifacts.c.id)).scalars())
+        found = [path for path in self.folder.iterdir() if path.name not in known and path.is_dir()]
+        artifacts = [artifact for path in found if (artifact := _read_folder(path))]
+        for artifact in sorted(artifacts, key=lambda a: a.created):
+            remove_scratch(artifact.path)
+            self.record(artifact)
+
+    def set_aside(self, artifact_id: str) -> Path:
+        """Move a damaged artifact's folder away, so that its stage makes it again. Returns where it is now."""
+        source = self.folder / artifact_id
+        if not source.is_dir() or source.parent != self.folder:
+            raise MissingArtifact(f"artifact {artifact_id} has no folder in {self.folder}")
+        self._set_aside_folder.mkdir(exist_ok=True)
+        number = 1
+        while (target := self._set_aside_folder / f"{artifact_id}.{number}").exists():
+            number += 1
+        source.rename(target)
+        sync(self.folder)
+        return target
+
+    def verify(self) -> list[Damage]:
+        """Hash every file of every artifact again, and name what is damaged or missing."""
+        with self._database.read() as connection:
+            manifests = {row.id: row.manifest for row in connection.execute(select(tables.artifacts))}
+        damages = []
+        for artifact_id, manifest in manifests.items():
+            damages += _verify_folder(Artifact.from_manifest(self.folder / artifact_id, manifest))
+        for path in sorted(self.folder.iterdir()):
+            if path.name not in manifests:
+                damages.append(Damage(path.name, MANIFEST, "a readable manifest", "none"))
+        if found := self._database.damage():
+            damages.append(Damage("", self._database.name, "a sound database", found))
+        return damages
+
+
+def remove_scratch(folder: Path) -> None:
+    for path in sorted(folder.rglob(f"{SCRATCH}*")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def is_scratch(name: str) -> bool:
+    return any(part.startswith(SCRATCH) for part in name.split("/"))
+
+
+def _read_folder(path: Path) -> Artifact | None:
+    """The artifact of a folder, None where its manifest is damaged or another's."""
+    try:
+        artifact = Artifact.from_manifest(path, json.loads((path / MANIFEST).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return artifact if artifact.id == path.name else None
+
+
+def _verify_folder(artifact: Artifact) -> list[Damage]:
+    if not artifact.path.is_dir():
+        return [Damage(artifact.id, ".", "the artifact's folder", "missing")]
+    damages = []
+    on_disk = _read_folder(artifact.path)
+    if on_disk is None or on_disk.manifest() != artifact.manifest():
+        present = (artifact.path / MANIFEST).exists()
+        damages.append(Damage(artifact.id, MANIFEST, "as recorded", "changed" if present else "missing"))
+    for name, expected in artifact.files.items():
+        try:
+            found = sha256(artifact.path / name)
+        except FileNotFoundError:
+            found = "missing"
+        except OSError as error:
+            found = f"unreadable: {error.strerror}"
+        if found != expected.sha256:
+            damages.append(Damage(artifact.id, name, expected.sha256, found))
+    return damages
+
+
+def files_of(folder: Path) -> list[tuple[str, Path]]:
+    """The files that belong to an artifact: all but scratch ones and the manifest."""
+    return [(name, path) for name, path in walk(folder) if name != MANIFEST and not is_scratch(name)]

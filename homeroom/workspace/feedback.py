@@ -1,0 +1,227 @@
+"""Conversations, votes and better answers. Nothing is ever changed or removed, and every call can be repeated:
+with the id that the caller gave, the second is answered with what the first wrote.
+
+How votes become training data is in judged.py.
+"""
+
+import uuid
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Connection, Row, Table, func, insert, select
+
+from homeroom.settings import Json
+from homeroom.workspace import tables
+from homeroom.workspace.database import Database
+from homeroom.workspace.errors import FeedbackError
+from homeroom.workspace.judged import JudgedAnswer, judged_answers
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    id: str
+    user: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """`parent_id` is the message that it follows; answers made again to one question have the same."""
+
+    id: str
+    conversation_id: str
+    parent_id: str | None
+    role: Role
+    text: str
+    model_id: str | None
+    sampling: dict[str, Json] | None
+    token_ids: list[int] | None
+    finish_reason: str | None
+    at: str
+
+
+@dataclass(frozen=True)
+class Vote:
+    id: str
+    message_id: str
+    user: str
+    value: Literal[1, -1]
+    at: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A better answer that a person wrote."""
+
+    id: str
+    message_id: str
+    user: str
+    text: str
+    at: str
+
+
+RowType = TypeVar("RowType", Conversation, Message, Vote, Edit)
+
+
+class Feedback:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_conversation(self, id: str | None = None, user: str = "local") -> Conversation:
+        with self._database.write() as connection:
+            return _add(connection, tables.conversations, Conversation, {"id": id, "user": user})
+
+    def add_message(
+        self,
+        conversation_id: str,
+        role: Role,
+        text: str,
+        *,
+        id: str | None = None,
+        parent_id: str | None = None,
+        model_id: str | None = None,
+        sampling: dict[str, Json] | None = None,
+        token_ids: list[int] | None = None,
+        finish_reason: str | None = None,
+    ) -> Message:
+        """Without `parent_id` it follows the newest message of the conversation."""
+        if role not in ("system", "user", "assistant"):
+            raise FeedbackError(f"a message's role is 'system', 'user' or 'assistant', not {role!r}")
+        given = {"id": id, "conversation_id": conversation_id, "role": role, "text": _valid(text)}
+        extra = {
+            "model_id": model_id,
+            "sampling": sampling,
+            "token_ids": token_ids,
+            "finish_reason": finish_reason,
+        }
+        with self._database.write() as connection:
+            _require(connection, tables.conversations, conversation_id, "conversation")
+            if parent_id is not None:
+                parent = _require(connection, tables.messages, parent_id, "message")
+                if parent.conversation_id != conversation_id:
+                    raise FeedbackError(f"message {parent_id} is not in conversation {conversation_id}")
+            else:
+                parent_id = connection.execute(
+                    select(tables.messages.c.id)
+                    .where(tables.messages.c.conversation_id == conversation_id)
+                    .order_by(tables.messages.c.number.desc())
+                    .limit(1)
+                ).scalar()
+            return _add(connection, tables.messages, Message, given, extra | {"parent_id": parent_id})
+
+    def vote(self, message_id: str, value: Literal[1, -1], *, id: str | None = None, user: str = "local") -> Vote:
+        """The newest vote of a user on a message counts. When this returns, the vote is on the disk."""
+        if value not in (1, -1) or isinstance(value, bool):
+            raise FeedbackError(f"a vote is 1 or -1, not {value!r}")
+        with self._database.write() as connection:
+            _require_answer(connection, message_id)
+            given = {"id": id, "message_id": message_id, "user": user, "value": value}
+            return _add(connection, tables.votes, Vote, given)
+
+    def edit(self, message_id: str, text: str, *, id: str | None = None, user: str = "local") -> Edit:
+        """Record a better answer than this message."""
+        if not text.strip():
+            raise FeedbackError("a better answer cannot be empty")
+        with self._database.write() as connection:
+            _require_answer(connection, message_id)
+            given = {"id": id, "message_id": message_id, "user": user, "text": _valid(text)}
+            return _add(connection, tables.edits, Edit, given)
+
+    def conversation(self, id: str) -> list[Message]:
+        """Its messages in the order in which they were written."""
+        with self._database.read() as connection:
+            _require(connection, tables.conversations, id, "conversation")
+            rows = connection.execute(
+                select(tables.messages)
+                .where(tables.messages.c.conversation_id == id)
+                .order_by(tables.messages.c.number)
+            )
+            return [_read(Message, row) for row in rows]
+
+    def conversations(self, limit: int = 100) -> list[Conversation]:
+        """The newest first."""
+        newest = select(tables.conversations).order_by(tables.conversations.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [_read(Conversation, row) for row in connection.execute(newest)]
+
+    def message(self, id: str) -> Message:
+        with self._database.read() as connection:
+            return _read(Message, _require(connection, tables.messages, id, "message"))
+
+    def vote_on(self, message_id: str, user: str = "local") -> Vote | None:
+        """The vote of this user that counts."""
+        newest = (
+            select(tables.votes)
+            .where(tables.votes.c.message_id == message_id, tables.votes.c.user == user)
+            .order_by(tables.votes.c.number.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(newest).one_or_none()
+        return _read(Vote, row) if row else None
+
+    def votes(self) -> list[JudgedAnswer]:
+        """Every answer that was judged, once for each user who did, in the order of the judgements that count."""
+        with self._database.read() as connection:
+            return judged_answers(connection)
+
+    def counts(self) -> dict[str, int]:
+        """How much there is. `votes` counts those that count: one for each user and message."""
+        with self._database.read() as connection:
+            values = list(connection.execute(select(tables.votes.c.value).where(_newest_votes())).scalars())
+            rows = {
+                table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (tables.conversations, tables.messages, tables.edits)
+            }
+        return rows | {"votes": len(values), "up": values.count(1), "down": values.count(-1)}
+
+
+def _newest_votes() -> Any:
+    newest = select(func.max(tables.votes.c.number)).group_by(tables.votes.c.message_id, tables.votes.c.user)
+    return tables.votes.c.number.in_(newest)
+
+
+def _add(
+    connection: Connection,
+    table: Table,
+    kind: type[RowType],
+    given: dict[str, Any],
+    extra: dict[str, Any] | None = None,
+) -> RowType:
+    """Insert, unless a row has the given id: then that row, provided that it says the same as `given`."""
+    if given["id"] is not None:
+        row = connection.execute(select(table).where(table.c.id == given["id"])).one_or_none()
+        if row is not None:
+            if differing := [key for key, value in given.items() if getattr(row, key) != value]:
+                raise FeedbackError(
+                    f"id {given['id']} in {table.name} was used before with another {', '.join(differing)}. "
+                    "An id may be sent again only with the same content; leave it out to have one made."
+                )
+            return _read(kind, row)
+    values = given | (extra or {}) | {"id": given["id"] or uuid.uuid4().hex, "at": tables.now()}
+    connection.execute(insert(table).values(**values))
+    return kind(**values)
+
+
+def _read(kind: type[RowType], row: Row[Any]) -> RowType:
+    return kind(**{field.name: getattr(row, field.name) for field in fields(kind)})
+
+
+def _require(connection: Connection, table: Table, id: str, noun: str) -> Row[Any]:
+    row = connection.execute(select(table).where(table.c.id == id)).one_or_none()
+    if row is None:
+        raise FeedbackError(f"there is no {noun} {id!r}")
+    return row
+
+
+def _require_answer(connection: Connection, message_id: str) -> None:
+    if (role := _require(connection, tables.messages, message_id, "message").role) != "assistant":
+        raise FeedbackError(f"message {message_id} is the {role}'s: only the assistant's answers are judged")
+
+
+def _valid(text: str) -> str:
+    """JSON can carry halves of surrogate pairs, which no database takes, and PostgreSQL takes no NUL."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\ufffd")

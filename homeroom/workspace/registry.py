@@ -1,0 +1,98 @@
+"""Which model is champion, and every decision that led there. Whom to promote is the gate's business."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, select
+
+from homeroom.settings import Json, as_json
+from homeroom.workspace import tables
+from homeroom.workspace.database import Database
+from homeroom.workspace.errors import MissingArtifact, NothingToRollBack
+
+Kind = Literal["promoted", "refused", "rolled_back"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the registry. `artifact_id` is who was decided on, or to whom a rollback went back;
+    `previous_id` is who was champion before."""
+
+    id: int
+    kind: Kind
+    artifact_id: str
+    previous_id: str | None
+    verdict: dict[str, Json]
+    at: str
+
+
+class Registry:
+    """Decisions are only ever added. The champion follows from them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def champion(self) -> str | None:
+        with self._database.read() as connection:
+            champions = _champions(connection)
+        return champions[-1] if champions else None
+
+    def promote(self, artifact_id: str, verdict: Mapping[str, object]) -> Decision:
+        """Make it champion. For the champion this changes nothing, so that a killed promotion can be repeated."""
+        with self._database.write() as connection:
+            champions = _champions(connection)
+            if champions and champions[-1] == artifact_id:
+                return next(d for d in reversed(_decisions(connection)) if d.kind != "refused")
+            return _decide(connection, "promoted", artifact_id, champions[-1] if champions else None, verdict)
+
+    def refuse(self, artifact_id: str, verdict: Mapping[str, object]) -> Decision:
+        with self._database.write() as connection:
+            champions = _champions(connection)
+            return _decide(connection, "refused", artifact_id, champions[-1] if champions else None, verdict)
+
+    def rollback(self, verdict: Mapping[str, object] | None = None) -> Decision:
+        """Restore the champion before this one; again, the one before that."""
+        with self._database.write() as connection:
+            champions = _champions(connection)
+            if len(champions) < 2:
+                now = f"{champions[0]} is the first champion" if champions else "no model was promoted yet"
+                raise NothingToRollBack(f"nothing to roll back to: {now}. See `homeroom status`.")
+            return _decide(connection, "rolled_back", champions[-2], champions[-1], verdict or {})
+
+    def history(self) -> list[Decision]:
+        """All decisions, oldest first."""
+        with self._database.read() as connection:
+            return _decisions(connection)
+
+
+def _decisions(connection: Connection) -> list[Decision]:
+    rows = connection.execute(select(tables.decisions).order_by(tables.decisions.c.number))
+    return [Decision(r.number, r.kind, r.artifact_id, r.previous_id, r.verdict, r.at) for r in rows]
+
+
+def _champions(connection: Connection) -> list[str]:
+    """Those promoted and not rolled back, the present one last."""
+    champions: list[str] = []
+    for decision in _decisions(connection):
+        if decision.kind == "promoted":
+            champions.append(decision.artifact_id)
+        elif decision.kind == "rolled_back":
+            champions.pop()
+    return champions
+
+
+def _decide(
+    connection: Connection, kind: Kind, artifact_id: str, previous_id: str | None, verdict: Mapping[str, object]
+) -> Decision:
+    artifacts = tables.artifacts.c
+    if connection.execute(select(artifacts.id).where(artifacts.id == artifact_id)).one_or_none() is None:
+        raise MissingArtifact(f"model {artifact_id} is not in this workspace. See `homeroom status`.")
+    row: dict[str, Any] = {
+        "kind": kind,
+        "artifact_id": artifact_id,
+        "previous_id": previous_id,
+        "verdict": {key: as_json(value) for key, value in verdict.items()},
+        "at": tables.now(),
+    }
+    return Decision(id=tables.insert_numbered(connection, tables.decisions, row), **row)

@@ -1,0 +1,92 @@
+"""The folder and database that hold all that a project made: the front door of this room.
+
+<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes
+<workspace>/artifacts/<id>/   what stages made, published whole
+<workspace>/work/<id>/        what stages are making; waits there after a kill
+<workspace>/set-aside/        damaged artifacts that were moved away
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Self
+
+from homeroom.settings import Frozen
+from homeroom.workspace import drafts
+from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, identity
+from homeroom.workspace.database import Database
+from homeroom.workspace.drafts import Draft
+from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
+from homeroom.workspace.feedback import Feedback
+from homeroom.workspace.registry import Registry
+from homeroom.workspace.runs import Runs
+
+DATABASE = "homeroom.sqlite"
+
+
+class Workspace:
+    """Open one with `Workspace.open`; any number of processes and threads may have the same one open."""
+
+    def __init__(self, path: Path, database: Database) -> None:
+        self.path, self.database_url, self._database = path, database.url, database
+        self.artifacts = ArtifactStore(path / "artifacts", path / "set-aside", database)
+        self.registry = Registry(database)
+        self.feedback = Feedback(database)
+        self.runs = Runs(database)
+
+    @classmethod
+    def open(cls, path: Path, database_url: str | None = None) -> Self:
+        """Open the workspace, creating it or bringing its tables up to date where needed.
+
+        Raises WorkspaceTooNew, with nothing changed, when a later Homeroom made it.
+        """
+        path = Path(path).absolute()
+        database = Database(database_url or f"sqlite:///{path / DATABASE}", path)
+        workspace = cls(path, database)
+        try:
+            database.migrate()  # first, for it refuses what this version must not touch
+            workspace.artifacts.folder.mkdir(parents=True, exist_ok=True)
+            (path / "work").mkdir(exist_ok=True)
+            workspace.artifacts.recover()
+        except OSError as error:
+            database.close()
+            if is_disk_full(error):
+                raise DiskFull(f"workspace {path}: the disk is full. Free some space.") from error
+            raise WorkspaceError(f"workspace {path} cannot be opened: {error.strerror}.") from error
+        except BaseException:
+            database.close()
+            raise
+        return workspace
+
+    def publish(
+        self, stage: str, settings: Frozen, inputs: Sequence[Artifact] = (), version: int = 1
+    ) -> AbstractContextManager[Draft]:
+        """A draft that the `with` block fills and that is published when the block ends well: all or nothing.
+
+        After an exception or a kill the same call finds the draft's folder as it was left (`draft.resumable`).
+        """
+        return drafts.publish(self.artifacts, self.runs, self.path / "work", stage, settings, inputs, version)
+
+    def find(self, stage: str, settings: Frozen, inputs: Sequence[Artifact] = (), version: int = 1) -> Artifact | None:
+        """The identical artifact, if it was published before; it becomes the latest of its stage again."""
+        artifact = self.artifacts.find(identity(stage, settings, [a.id for a in inputs], version))
+        if artifact:
+            self.artifacts.record(artifact)
+        return artifact
+
+    def latest(self, stage: str) -> Artifact:
+        """The stage's newest artifact. MissingArtifact says what to run."""
+        return self.artifacts.latest(stage)
+
+    def verify(self) -> list[Damage]:
+        """Hash everything again and name what is damaged or missing."""
+        return self.artifacts.verify()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

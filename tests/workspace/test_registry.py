@@ -1,0 +1,90 @@
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeroom.settings import Frozen
+from homeroom.workspace import MissingArtifact, NothingToRollBack, Workspace
+
+
+class Config(Frozen):
+    steps: int = 3
+
+
+def models(workspace: Workspace, count: int) -> list[str]:
+    names = []
+    for steps in range(count):
+        with workspace.publish("sft", Config(steps=steps)) as draft:
+            pass
+        names.append(draft.artifact.id)
+    return names
+
+
+def test_promote_refuse_and_roll_back(workspace: Workspace) -> None:
+    registry = workspace.registry
+    first, second, third = models(workspace, 3)
+    assert registry.champion() is None
+    with pytest.raises(NothingToRollBack, match="no model was promoted yet"):
+        registry.rollback()
+    registry.promote(first, {"reasons": ["first model"]})
+    assert registry.promote(second, {"win_rate": 0.61}).previous_id == first
+    registry.refuse(third, {"reasons": ["win rate 0.48"], "interval": [0.4, float("nan")]})
+    assert registry.champion() == second
+    restored = registry.rollback()
+    assert (restored.artifact_id, restored.previous_id, registry.champion()) == (first, second, first)
+    with pytest.raises(NothingToRollBack, match=f"{first} is the first champion"):
+        registry.rollback()
+    assert [(d.kind, d.artifact_id, d.previous_id) for d in registry.history()] == [
+        ("promoted", first, None),
+        ("promoted", second, first),
+        ("refused", third, second),
+        ("rolled_back", first, second),
+    ]
+    assert registry.history()[2].verdict == {"reasons": ["win rate 0.48"], "interval": [0.4, None]}
+
+
+def test_a_promotion_can_be_repeated(workspace: Workspace) -> None:
+    (model,) = models(workspace, 1)
+    decision = workspace.registry.promote(model, {"a": 1})
+    workspace.registry.refuse(model, {})
+    assert workspace.registry.promote(model, {"a": 1}) == decision
+
+
+def test_only_what_is_in_the_workspace_is_decided_on(workspace: Workspace) -> None:
+    with pytest.raises(MissingArtifact, match="model sft-0 is not in this workspace"):
+        workspace.registry.promote("sft-0", {})
+    assert workspace.registry.history() == []
+
+
+@pytest.fixture(scope="module")
+def with_models(new_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = shutil.copytree(new_folder, tmp_path_factory.mktemp("registry") / "workspace")
+    with Workspace.open(folder) as workspace:
+        return folder, models(workspace, 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=st.lists(st.tuples(st.sampled_from(["promote", "refuse", "rollback"]), st.integers(0, 2)), max_size=12))
+def test_the_champion_is_the_top_of_a_stack(with_models: tuple[Path, list[str]], steps: list[tuple[str, int]]) -> None:
+    template, names = with_models
+    stack: list[str] = []
+    with tempfile.TemporaryDirectory() as parent:
+        workspace = Workspace.open(shutil.copytree(template, Path(parent) / "w"))
+        registry = workspace.registry
+        with workspace:
+            for what, number in steps:
+                if what == "promote":
+                    registry.promote(names[number], {})
+                    stack += [names[number]] if stack[-1:] != [names[number]] else []
+                elif what == "refuse":
+                    registry.refuse(names[number], {})
+                elif len(stack) < 2:
+                    with pytest.raises(NothingToRollBack):
+                        registry.rollback()
+                else:
+                    registry.rollback()
+                    stack.pop()
+                assert registry.champion() == (stack[-1] if stack else None)
