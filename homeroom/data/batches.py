@@ -1,0 +1,271 @@
+"""Micro-batches and the resumable Sources that yield them, one list of micro-batches per optimizer step.
+
+A Source's whole position is a few numbers: what it yields next depends on them and its seed alone. Reading shards is
+`homeroom.data.shards`'; sampling for reinforcement learning is `homeroom.training.rollouts`'.
+Shapes: B rows, T time, P pairs, N tokens.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Item = TypeVar("Item")
+State = dict[str, Any]
+
+
+class Source(Protocol[Item]):
+    """A resumable stream: each item is one optimizer step's micro-batches."""
+
+    def __iter__(self) -> Iterator[list[Item]]: ...
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State) -> None: ...
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Tokens, what follows each, and where that is to be learned; with documents numbered where rows are packed."""
+
+    tokens_BT: Tensor
+    next_token_BT: Tensor
+    learn_BT: Tensor
+    document_BT: Tensor | None = None
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
+
+
+@dataclass(frozen=True)
+class RankingBatch:
+    """K answers to each of some questions, a row each; a lower tier is better, equal tiers are not compared."""
+
+    tokens_BT: Tensor
+    last_B: Tensor
+    question_B: Tensor
+    tier_B: Tensor
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        return {"tokens_BT": self.tokens_BT}
+
+    def questions(self) -> Tensor:
+        names: Tensor = self.question_B.unique()
+        return names
+
+    def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row numbers of the better and of the worse answer, and each pair's share of its question (P,)."""
+        same_BB = self.question_B[:, None] == self.question_B[None]
+        better_P, worse_P = (same_BB & (self.tier_B[:, None] < self.tier_B[None])).nonzero(as_tuple=True)
+        question_P = self.question_B[better_P]
+        count = torch.bincount(question_P, minlength=int(self.question_B.max()) + 1)
+        return better_P, worse_P, 1.0 / count[question_P]
+
+
+@dataclass(frozen=True)
+class PreferenceBatch:
+    """Pairs of answers as rows chosen, rejected, chosen, rejected …, with the reference's log-probability of each."""
+
+    tokens_BT: Tensor
+    next_token_BT: Tensor
+    learn_BT: Tensor
+    reference_B: Tensor
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        return {"tokens_BT": self.tokens_BT}
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Sampled answers with what the sampler knew of each token; rows of the pretraining mix are learned in `mix_BT`."""
+
+    tokens_BT: Tensor
+    next_token_BT: Tensor
+    learn_BT: Tensor
+    log_probs_BT: Tensor
+    values_BT: Tensor
+    advantages_BT: Tensor
+    returns_BT: Tensor
+    mix_BT: Tensor | None = None
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        return {"tokens_BT": self.tokens_BT}
+
+
+class Shuffle:
+    """Numbers 0 … count−1 in an order that depends on (seed, epoch) alone, `per_step` at a time, epoch after epoch.
+
+    The last step of an epoch is filled from the next one, so every step has the same size.
+    """
+
+    def __init__(self, count: int, per_step: int, seed: int) -> None:
+        if count < 1:
+            raise ValueError("nothing to draw from: the source is empty")
+        self.count, self.per_step, self.seed = count, per_step, seed
+        self.drawn = 0
+
+    def __next__(self) -> list[int]:
+        numbers: list[int] = []
+        while len(numbers) < self.per_step:
+            epoch, offset = divmod(self.drawn, self.count)
+            taken = self._order(epoch)[offset : offset + self.per_step - len(numbers)].tolist()
+            numbers += taken
+            self.drawn += len(taken)
+        return numbers
+
+    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.random.default_rng((self.seed, epoch)).permutation(self.count)
+
+    @property
+    def epoch(self) -> float:
+        return self.drawn / self.count
+
+    def state_dict(self) -> State:
+        return {"drawn": self.drawn}
+
+    def load_state_dict(self, state: State) -> None:
+        self.drawn = int(state["drawn"])
+
+
+class TokenRow(Protocol):
+    """A long run of token ids, such as `homeroom.data.shards.Shards`."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]: ...
+
+
+class PackedTokens:
+    """Pretraining: a long run of token ids, cut into windows of T + 1 which are read in shuffled order.
+
+    Raises ValueError when it does not fill one window.
+    """
+
+    def __init__(self, tokens: TokenRow, *, length: int, rows: int, micro_rows: int, seed: int = 0) -> None:
+        self.tokens, self.length, self.micro_rows = tokens, length, micro_rows
+        windows = (len(tokens) - 1) // length
+        if windows < 1:
+            raise ValueError(f"{len(tokens)} tokens do not fill one row of {length}; add text or shorten the context")
+        self.shuffle = Shuffle(windows, rows, seed)
+
+    def __iter__(self) -> Iterator[list[TokenBatch]]:
+        while True:
+            windows = next(self.shuffle)
+            yield [
+                self._batch(windows[start : start + self.micro_rows])
+                for start in range(0, len(windows), self.micro_rows)
+            ]
+
+    def _batch(self, windows: list[int]) -> TokenBatch:
+        rows = [self.tokens.read(window * self.length, self.length + 1) for window in windows]
+        ids = torch.from_numpy(np.stack(rows))
+        tokens_BT, next_token_BT = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+        return TokenBatch(tokens_BT, next_token_BT, torch.ones_like(tokens_BT, dtype=torch.bool))
+
+    def state_dict(self) -> State:
+        return self.shuffle.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        self.shuffle.load_state_dict(state)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation as token ids; `learn` marks the tokens that the assistant is to have said."""
+
+    token_ids: Sequence[int]
+    learn: Sequence[bool]
+
+
+def shift(rows: Sequence[Conversation], length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """(tokens_BT, next_token_BT, learn_BT) of conversations, one a row, padded on the right with nothing to learn."""
+    length = length or max(len(row.token_ids) for row in rows) - 1
+    tokens_BT = torch.zeros(len(rows), length, dtype=torch.long)
+    next_token_BT = torch.zeros_like(tokens_BT)
+    learn_BT = torch.zeros_like(tokens_BT, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        ids = torch.tensor(row.token_ids)
+        size = len(ids) - 1
+        tokens_BT[index, :size], next_token_BT[index, :size] = ids[:-1], ids[1:]
+        learn_BT[index, :size] = torch.tensor(row.learn)[1:]
+    return tokens_BT, next_token_BT, learn_BT
+
+
+class PackedConversations:
+    """SFT: whole conversations laid side by side into rows of T, each attending to itself alone."""
+
+    def __init__(
+        self, conversations: Sequence[Conversation], *, length: int, rows: int, micro_rows: int, seed: int = 0
+    ) -> None:
+        self.conversations = conversations
+        self.length, self.micro_rows = length, micro_rows
+        too_long = sum(len(conversation.token_ids) - 1 > length for conversation in conversations)
+        if too_long:
+            raise ValueError(f"{too_long} conversations are longer than the context of {length} tokens; leave them out")
+        self.bins = _first_fit([len(conversation.token_ids) - 1 for conversation in conversations], length, seed)
+        self.shuffle = Shuffle(len(self.bins), min(rows, len(self.bins)), seed)
+
+    def __iter__(self) -> Iterator[list[TokenBatch]]:
+        while True:
+            chosen = [self.bins[number] for number in next(self.shuffle)]
+            yield [
+                self._batch(chosen[start : start + self.micro_rows]) for start in range(0, len(chosen), self.micro_rows)
+            ]
+
+    def _batch(self, bins: list[list[int]]) -> TokenBatch:
+        shape = (len(bins), self.length)
+        tokens_BT, next_token_BT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+        learn_BT, document_BT = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.long)
+        for row, members in enumerate(bins):
+            start = 0
+            for number, member in enumerate(members, start=1):
+                tokens, following, learn = shift([self.conversations[member]])
+                span = slice(start, start + tokens.shape[1])
+                tokens_BT[row, span], next_token_BT[row, span], learn_BT[row, span] = tokens[0], following[0], learn[0]
+                document_BT[row, span] = number
+                start = span.stop
+        return TokenBatch(tokens_BT, next_token_BT, learn_BT, document_BT)
+
+    def state_dict(self) -> State:
+        return self.shuffle.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        self.shuffle.load_state_dict(state)
+
+
+def _first_fit(sizes: list[int], capacity: int, seed: int) -> list[list[int]]:
+    """Items into bins, first fit over the few most recent bins, in shuffled order so that bins mix all kinds."""
+    bins: list[list[int]] = []
+    free: list[int] = []
+    for item in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        for index in range(max(0, len(bins) - 64), len(bins)):
+            if free[index] >= sizes[item]:
+                bins[index].append(item)
+                free[index] -= sizes[item]
+                break
+        else:
+            bins.append([item])
+            free.append(capacity - sizes[item])
+    return bins
+
+
+class Groups(Source[Item]):
+    """Steps of `per_step` items (questions, pairs), shuffled; `collate` makes them a micro-batch of `micro` items."""
+
+    def __init__(self, items: Sequence[Any], collate: Any, *, per_step: int, micro: int, seed: int = 0) -> None:
+        self.items, self.collate, self.micro = items, collate, micro
+        self.shuffle = Shuffle(len(items), min(per_step, max(1, len(items))), seed)
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        while True:
+            chosen = [self.items[number] for number in next(self.shuffle)]
+            yield [self.collate(chosen[start : start + self.micro]) for start in range(0, len(chosen), self.micro)]
+
+    def state_dict(self) -> State:
+        return self.shuffle.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        self.shuffle.load_state_dict(state)

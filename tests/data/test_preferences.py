@@ -1,0 +1,139 @@
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeroom.data.preferences import Pair, harvest, load_pairs, near_duplicates, plain, save_pairs
+
+
+@dataclass(frozen=True)
+class Judged:
+    question: str
+    answer: str
+    value: int
+    better_answer: str | None = None
+    finish_reason: str | None = "stop"
+
+    @property
+    def history(self):
+        return [{"role": "user", "content": self.question}]
+
+
+def share_of(heldout):
+    """Whether a question is held out, by its plain text."""
+    return lambda question: 0.0 if question in map(plain, heldout) else 0.9
+
+
+def reap(votes, evaluation=(), heldout=(), **options):
+    return harvest(votes, evaluation, 0.2, share_of(heldout), **options)
+
+
+def test_up_voted_stands_above_down_voted_and_a_better_answer_above_what_it_corrects():
+    votes = [
+        Judged("What is tea?", "A drink.", 1),
+        Judged("What is tea?", "A a a a", -1, better_answer="Leaves in hot water."),
+        Judged("What is rain?", "Water.", 1),
+        Judged("Who are you?", "No.", -1, better_answer="Homeroom."),
+    ]
+    reaped = reap(votes)
+    assert [(pair.chosen, pair.rejected) for pair in reaped.pairs] == [
+        ("Leaves in hot water.", "A a a a"),
+        ("A drink.", "A a a a"),
+        ("Homeroom.", "No."),
+    ]
+    assert reaped.lone == 1  # the thumb for "Water." compares nothing
+    assert reaped.questions == {"train": 2, "heldout": 0}
+
+
+def test_answers_to_different_questions_never_meet():
+    assert reap([Judged("What is tea?", "A drink.", 1), Judged("What is rain?", "Wet.", -1)]).pairs == []
+
+
+def test_a_follow_up_is_another_question_than_the_same_words_alone():
+    alone = Judged("And why?", "Because.", 1)
+
+    class Later(Judged):
+        @property
+        def history(self):
+            first = [{"role": "user", "content": "Is it wet?"}, {"role": "assistant", "content": "Yes."}]
+            return [*first, {"role": "user", "content": self.question}]
+
+    assert reap([alone, Later("And why?", "No.", -1)]).pairs == []
+    assert len(reap([Later("And why?", "Rain.", 1), Later("And why?", "No.", -1)]).pairs[0].messages) == 3
+
+
+def test_votes_on_one_answer_are_added_up():
+    votes = [Judged("q1?", "a", 1), Judged("q1?", "b", -1), Judged("q1?", "b", 1), Judged("q1?", "c", -1)]
+    assert [(pair.chosen, pair.rejected) for pair in reap(votes).pairs] == [("a", "c")]
+
+
+def test_a_truncated_answer_is_marked():
+    (pair,) = reap([Judged("q?", "whole", 1), Judged("q?", "cut o", -1, finish_reason="length")]).pairs
+    assert pair.chosen_ended
+    assert not pair.rejected_ended
+    turned = pair.inverted()
+    assert (turned.chosen, turned.chosen_ended, turned.split) == ("cut o", False, pair.split)
+    assert turned.inverted() == pair
+
+
+def test_one_question_does_not_fill_the_harvest():
+    votes = [Judged("q?", f"good {i}", 1) for i in range(5)] + [Judged("q?", f"bad {i}", -1) for i in range(5)]
+    pairs = reap(votes, pairs_per_question=5).pairs
+    assert len({pair.chosen for pair in pairs}) == len({pair.rejected for pair in pairs}) == 5
+
+
+def test_near_duplicates_are_on_one_side_of_the_split():
+    asked = ["How is 画蛇添足 pronounced?", "how is 画蛇添足 pronounced", "What is the weather today?"]
+    votes = [vote for question in asked for vote in (Judged(question, "a", 1), Judged(question, "b", -1))]
+    splits = [pair.split for pair in reap(votes, heldout=asked[:1]).pairs]
+    assert splits == ["heldout", "train"]  # the first two are one question, so their votes add up to one pair
+
+
+def test_evaluation_questions_never_train():
+    votes = [
+        Judged("画蛇添足是什么意思", "多余", 1),
+        Judged("画蛇添足是什么意思", "x", -1),
+        Judged("守株待兔是什么意思？", "侥幸", 1),
+        Judged("守株待兔是什么意思？", "y", -1),
+    ]
+    reaped = reap(votes, evaluation=["画蛇添足是什么意思？"])
+    assert [pair.chosen for pair in reaped.pairs] == ["侥幸"]
+    assert reaped.excluded == 2
+
+
+@given(
+    asked=st.lists(st.text(alphabet="abcdefgh ?", min_size=1, max_size=30), min_size=1, max_size=25),
+    evaluation=st.lists(st.text(alphabet="abcdefgh ?", min_size=1, max_size=30), max_size=5),
+    heldout=st.floats(0, 1),
+)
+def test_no_question_trains_and_tests(asked, evaluation, heldout):
+    votes = [vote for question in asked for vote in (Judged(question, "a", 1), Judged(question, "b", -1))]
+    reaped = harvest(votes, evaluation, heldout, lambda text: hash(text) % 97 / 97)
+    sides = {split: [plain(p.messages[-1]["content"]) for p in reaped.pairs if p.split == split]
+             for split in ("train", "heldout")}  # fmt: skip
+    assert not set(sides["train"]) & set(sides["heldout"])
+    assert not set(sides["train"] + sides["heldout"]) & set(map(plain, evaluation))
+    both = near_duplicates(sides["train"] + sides["heldout"])
+    assert not set(both[: len(sides["train"])]) & set(both[len(sides["train"]) :])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("What does json.dumps do in Python, please?", "what does  json.dumps do in Python please", True),
+        ("Please tell me what the idiom 画蛇添足 means!", "Please tell me what the idiom 画蛇添足 mean", True),
+        ("成语“画蛇添足”是什么意思？", "成语“守株待兔”是什么意思？", False),
+        ("How is the idiom 画蛇添足 pronounced?", "How is the idiom 守株待兔 pronounced?", False),
+        ("Hi", "No", False),
+    ],
+)
+def test_which_questions_nearly_say_the_same(one, other, same):
+    first, second = near_duplicates([plain(one), plain(other)])
+    assert (first == second) is same
+
+
+def test_pairs_survive_the_file(tmp_path):
+    pair = Pair(({"role": "user", "content": "问\n?"},), "是", True, "不", False, "heldout")
+    save_pairs([pair, replace(pair, split="train")], tmp_path / "pairs.jsonl")
+    assert load_pairs(tmp_path / "pairs.jsonl") == [pair, replace(pair, split="train")]
