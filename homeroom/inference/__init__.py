@@ -1,0 +1,1 @@
+"""Generation over a live module: the model that trains is the model that serves."""

@@ -1,0 +1,156 @@
+"""The engine: many answers at once from one live module, with a KV cache and continuous batching.
+
+Evaluation, PPO and serving all generate through it. It reads the module's weights at every step, so a policy that is
+being trained is sampled as it stands; whoever changes weights does so while the engine is idle. It is not thread-safe:
+one thread owns it. Text and templates belong to the caller.
+Shapes: N running requests, B newly admitted ones, T time, D width, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from homeroom.inference.request import Completion, Event, FinishReason, Request
+from homeroom.inference.sampling import penalize, sample, uniforms
+from homeroom.inference.scheduler import Running, Scheduler
+from homeroom.models.gpt import GPT
+from homeroom.models.heads import pad_rows
+from homeroom.models.kv_cache import CacheView
+
+
+class Engine:
+    """Generation with `slots` answers running at once.
+
+    `end_id` ends an answer. `max_length` bounds prompt plus answer; by default it is the model's context.
+    """
+
+    def __init__(self, model: GPT, *, end_id: int, slots: int = 64, max_length: int | None = None) -> None:
+        self.model, self.end_id = model, end_id
+        self.max_length = min(max_length or model.config.max_length, model.config.max_length)
+        self.scheduler = Scheduler(slots)
+        self._device = model.embedding.weight.device
+        self._cache = model.new_cache(slots, self.max_length)
+
+    @property
+    def idle(self) -> bool:
+        return self.scheduler.idle
+
+    def submit(self, request: Request) -> None:
+        """Queue a request. Raises ValueError for an empty prompt, one that leaves no room, or an id in use."""
+        length = len(request.prompt_ids)
+        if not 0 < length < self.max_length:
+            raise ValueError(
+                f"request {request.id!r}: the prompt has {length} tokens; 1 to {self.max_length - 1} fit a context "
+                f"of {self.max_length}"
+            )
+        self.scheduler.submit(request)
+
+    def cancel(self, request_id: str) -> Event | None:
+        """End a request now; its slot is free for the next step. None when it is not here (any more)."""
+        if self.scheduler.drop_waiting(request_id):
+            return Event(request_id, None, 0.0, "cancelled")
+        slot = self.scheduler.slot_of(request_id)
+        if slot is None:
+            return None
+        self._release(slot)
+        return Event(request_id, None, 0.0, "cancelled")
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        """One token for every request that has a slot, waiting ones being let in first."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            running = len(self.scheduler.running)
+            hidden = [self._decode()] if running else []
+            admitted = self.scheduler.admit()
+            if admitted:
+                hidden.append(self._prefill(admitted))
+            return self._pick(torch.cat(hidden)) if hidden else []
+        finally:
+            self.model.train(was_training)
+
+    def generate(
+        self, requests: Sequence[Request], on_finish: Callable[[Completion], None] | None = None
+    ) -> list[Completion]:
+        """All answers, in the order of the requests. Raises RuntimeError when the engine is already at work."""
+        if not self.idle:
+            raise RuntimeError("generate() needs an idle engine; submit() joins a running one")
+        for request in requests:
+            self.submit(request)
+        tokens: dict[str, list[int]] = {request.id: [] for request in requests}
+        logprobs: dict[str, list[float]] = {request.id: [] for request in requests}
+        done: dict[str, Completion] = {}
+        while len(done) < len(requests):
+            for event in self.step():
+                if event.token_id is not None:
+                    tokens[event.request_id].append(event.token_id)
+                    logprobs[event.request_id].append(event.logprob)
+                if event.finish_reason is not None:
+                    name = event.request_id
+                    done[name] = Completion(name, tokens[name], logprobs[name], event.finish_reason)
+                    if on_finish is not None:
+                        on_finish(done[name])
+        return [done[request.id] for request in requests]
+
+    def _prefill(self, requests: list[Request]) -> Tensor:
+        """Read whole prompts into their slots; the hidden state of each one's last token (B, D).
+
+        Prompts are padded on the right: causal attention keeps padding out of every real position, and what it leaves
+        in the cache lies beyond the slot's length, where the mask hides it until a real token overwrites it.
+        """
+        first = len(self.scheduler.running)
+        self.scheduler.running += [Running(request, uniforms(request.sampling).tolist()) for request in requests]
+        tokens_BT, last_B = pad_rows([request.prompt_ids for request in requests], pad=self.end_id)
+        rows, length = tokens_BT.shape
+        slots_B = torch.arange(first, first + rows, device=self._device)
+        positions_BT = torch.arange(length, device=self._device).expand(rows, length)
+        view = CacheView(self._cache, slots_B, positions_BT, extent=length)
+        hidden_BTD = self.model.hidden(tokens_BT.to(self._device), cache=view)
+        return hidden_BTD[torch.arange(rows), last_B]
+
+    def _decode(self) -> Tensor:
+        """One step of all running requests: the hidden states of their last tokens (N, D)."""
+        running = self.scheduler.running
+        tokens_N1 = torch.tensor([[run.token_ids[-1]] for run in running], device=self._device)
+        positions_N1 = torch.tensor([[run.length] for run in running], device=self._device)
+        count = len(running)
+        extent = max(run.length for run in running) + 1
+        slots_N = torch.arange(count, device=self._device)
+        view = CacheView(self._cache, slots_N, positions_N1, extent=extent, first_slots=count)
+        return self.model.hidden(tokens_N1, cache=view)[:, 0]
+
+    def _pick(self, hidden_ND: Tensor) -> list[Event]:
+        running = list(self.scheduler.running)
+        logits_NV = self.model.logits(hidden_ND)
+        log_probs_NV = torch.log_softmax(logits_NV, dim=1)
+        settings = [run.request.sampling for run in running]
+        if any(s.repetition_penalty != 1.0 for s in settings):
+            penalize(logits_NV, [run.request.prompt_ids + run.token_ids for run in running], settings)
+        uniform_N = torch.tensor([run.uniforms[len(run.token_ids)] for run in running], device=self._device)
+        picked_N = sample(logits_NV, settings, uniform_N)
+        picked = picked_N.tolist()
+        logprobs = log_probs_NV.gather(1, picked_N[:, None])[:, 0].tolist()
+        events, ended = [], []
+        for slot, (run, token_id, logprob) in enumerate(zip(running, picked, logprobs, strict=True)):
+            run.token_ids.append(token_id)
+            reason = self._finish_reason(run)
+            events.append(Event(run.request.id, token_id, logprob, reason))
+            if reason is not None:
+                ended.append(slot)
+        for slot in reversed(ended):  # from the back: a slot that moves is one that goes on
+            self._release(slot)
+        return events
+
+    def _finish_reason(self, run: Running) -> FinishReason | None:
+        if run.token_ids[-1] == self.end_id:
+            return "stop"
+        full = len(run.request.prompt_ids) + len(run.token_ids) >= self.max_length
+        return "length" if full or len(run.token_ids) >= run.request.sampling.max_tokens else None
+
+    def _release(self, slot: int) -> None:
+        moved = self.scheduler.release(slot)
+        if moved is not None:
+            source, target = moved
+            self._cache.move(source, target, self.scheduler.running[target].length)

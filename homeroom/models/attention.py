@@ -1,0 +1,60 @@
+"""Causal self-attention with fused projections; grouped queries and rotary positions when they are given.
+
+Shapes: B batch, T time (queries), S time (keys), D width, H heads, K key-value heads, E width of one head.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from homeroom.models.feed_forward import FusedLinear
+from homeroom.models.kv_cache import CacheView
+from homeroom.models.positions import rotate
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all layers of one forward share."""
+
+    rotary: tuple[Tensor, Tensor] | None = None  # cosines and sines
+    mask: Tensor | None = None  # (B, 1, T, S), True where a query may look; None: plainly causal
+    cache: CacheView | None = None
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al. 2017, eq. 1); with fewer key-value heads, grouped-query (Ainslie 2023)."""
+
+    def __init__(self, width: int, heads: int, kv_heads: int, *, bias: bool) -> None:
+        super().__init__()
+        if width % heads or heads % kv_heads:
+            raise ValueError(
+                f"width {width} must divide into {heads} heads, and {heads} heads into {kv_heads} key-value heads"
+            )
+        self.heads, self.kv_heads, self.head_width = heads, kv_heads, width // heads
+        # One matrix for queries, keys and values: one large product is faster than three small ones.
+        sizes = (width, kv_heads * self.head_width, kv_heads * self.head_width)
+        self.qkv = FusedLinear(width, sizes, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
+
+    def forward(self, x_BTD: Tensor, context: Context, layer: int) -> Tensor:
+        B, T, _ = x_BTD.shape
+        qkv = self.qkv(x_BTD).view(B, T, self.heads + 2 * self.kv_heads, self.head_width)
+        if context.rotary is None:
+            query, key, value = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        else:
+            turned, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
+            query, key = rotate(turned, *context.rotary).split((self.heads, self.kv_heads), dim=2)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        if context.cache is not None:
+            key, value = context.cache.extend(layer, key, value)
+            key, value = key.to(query.dtype), value.to(query.dtype)
+        mixed_BHTE = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=context.mask,
+            is_causal=context.mask is None,
+            enable_gqa=self.kv_heads != self.heads,
+        )
+        return self.out(mixed_BHTE.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]

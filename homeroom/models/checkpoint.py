@@ -1,0 +1,97 @@
+"""Checkpoint folders: safetensors and config.json in the Hugging Face layout, read with suspicion.
+
+What a tokenizer needs stands in the same folder, but `homeroom.text` writes it. Nothing here unpickles.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from homeroom.models.formats import hugging_face
+from homeroom.models.gpt import GPT
+from homeroom.models.heads import RewardModel
+from homeroom.settings import HomeroomError
+
+WEIGHTS, SETTINGS = "model.safetensors", "config.json"
+
+
+class CheckpointError(HomeroomError):
+    """A folder is not a model that can be read; the message names the file and what is wrong with it."""
+
+
+def save_model(model: GPT | RewardModel, folder: Path, special_ids: Mapping[str, int] | None = None) -> None:
+    """Write the folder; each file appears whole or not at all. `special_ids` go into config.json (eos_token_id …)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    reward = isinstance(model, RewardModel)
+    state = {name.removeprefix("gpt."): value.detach().cpu() for name, value in model.state_dict().items()}
+    save_tensors(hugging_face.export(state, model.config), folder / WEIGHTS)
+    settings = hugging_face.settings(model.config, reward=reward, special_ids=special_ids)
+    aside = folder / f".{SETTINGS}.part"
+    aside.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    aside.replace(folder / SETTINGS)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """One safetensors file, written aside, flushed to the disk and renamed."""
+    aside = path.with_name(f".{path.name}.part")
+    save_file(dict(tensors), aside, metadata={"format": "pt", **(metadata or {})})
+    with aside.open("rb+") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def load_model(folder: Path) -> GPT:
+    """A language model. Raises CheckpointError: no folder, a damaged or missing tensor, an unknown family."""
+    model = _load(folder, reward=False)
+    assert isinstance(model, GPT)
+    return model
+
+
+def load_reward_model(folder: Path) -> RewardModel:
+    """A reward model. Raises CheckpointError, also for a folder that holds a plain language model."""
+    model = _load(folder, reward=True)
+    assert isinstance(model, RewardModel)
+    return model
+
+
+def _load(folder: Path, *, reward: bool) -> nn.Module:
+    pickled = [name.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for name in folder.glob(pattern)]
+    if not (folder / WEIGHTS).exists() and pickled:
+        raise CheckpointError(f"{folder / pickled[0]}: pickled weights are never loaded; convert them to safetensors")
+    try:
+        raw = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        config = hugging_face.config_from(raw)
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{error.filename or folder}: missing, so {folder} is not a model folder") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{folder / SETTINGS}: not valid JSON ({error})") from error
+    except KeyError as error:
+        raise CheckpointError(f"{folder / SETTINGS}: lacks {error}") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: damaged or truncated ({error})") from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder / SETTINGS}: {error}") from error
+    if reward != ("score.weight" in tensors):
+        kinds = ("a reward model", "a language model")
+        raise CheckpointError(f"{folder}: expected {kinds[not reward]}, found {kinds[reward]}")
+    try:
+        state = hugging_face.restore(tensors, config)
+    except KeyError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: tensor {error} is missing") from error
+    model: GPT | RewardModel = GPT(config)
+    if isinstance(model, GPT) and reward:
+        model = RewardModel(model)
+        state = {name if name == "score_head.weight" else f"gpt.{name}": value for name, value in state.items()}
+    for name, parameter in model.state_dict().items():
+        if name in state and state[name].shape != parameter.shape:
+            raise CheckpointError(
+                f"{folder / WEIGHTS}: {name} is {tuple(state[name].shape)}, config.json says {tuple(parameter.shape)}"
+            )
+    model.load_state_dict(state)
+    return model.eval()

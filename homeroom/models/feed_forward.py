@@ -1,0 +1,43 @@
+"""The position-wise layers of a Block: GELU with two matrices (GPT-2) and SwiGLU with three (Llama).
+
+Shapes: B batch, T time, D width, F hidden width.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FusedLinear(nn.Linear):
+    """Several linear maps of one input stacked into one matrix: one large product is faster than a few small ones.
+
+    `parts` are their output widths, for what has to treat them apart (an optimizer, an export).
+    """
+
+    def __init__(self, width: int, parts: tuple[int, ...], *, bias: bool) -> None:
+        super().__init__(width, sum(parts), bias=bias)
+        self.parts = parts
+
+
+class GELU(nn.Module):
+    """x → down(gelu(up(x))), with the tanh approximation that GPT-2 was trained with."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x_BTD), approximate="tanh"))  # type: ignore[no-any-return]
+
+
+class SwiGLU(nn.Module):
+    """x → down(silu(gate(x)) · up(x)) (Shazeer 2020, eq. 6); gate and up are one matrix, gate's rows first."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_up = FusedLinear(width, (hidden, hidden), bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        gate, up = self.gate_up(x_BTD).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]

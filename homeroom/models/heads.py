@@ -1,0 +1,71 @@
+"""A scalar beside, or instead of, the vocabulary: reward models and policies with a value head.
+
+Shapes: B batch, T time, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from homeroom.models.gpt import GPT, Outputs
+
+
+class RewardModel(nn.Module):
+    """A GPT whose vocabulary head is replaced by one number per position; an answer's score stands at its last token.
+
+    As in InstructGPT (Ouyang et al. 2022, §3.5). Saved, it is a sequence classifier with one label.
+    """
+
+    def __init__(self, gpt: GPT) -> None:
+        super().__init__()
+        self.gpt, self.config = gpt, gpt.config
+        # The vocabulary head has no part in a score: out of the parameters, the optimizer and the file with it.
+        del gpt.head
+        self.score_head = nn.Linear(gpt.config.width, 1, bias=False)
+        nn.init.normal_(self.score_head.weight, std=1 / (gpt.config.width + 1) ** 0.5)
+
+    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
+        hidden_BTD = self.gpt.hidden(tokens_BT, document_BT)
+        values_BT = self.score_head(hidden_BTD)[..., 0].float()
+        return Outputs(hidden_BTD, self.score_head.weight, values_BT)
+
+    @torch.no_grad()
+    def score(self, rows: list[list[int]], batch_rows: int = 64) -> Tensor:
+        """Scores (len(rows),) of whole conversations given as token ids; padding does not change them.
+
+        Rows of similar length are scored together. Raises ValueError for an empty row.
+        """
+        if any(not row for row in rows):
+            raise ValueError("an empty row has no last token to score")
+        scores = torch.zeros(len(rows))
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        device = self.score_head.weight.device
+        for start in range(0, len(order), batch_rows):
+            chosen = order[start : start + batch_rows]
+            tokens_BT, last_B = pad_rows([rows[index] for index in chosen])
+            values_BT = self(tokens_BT.to(device)).values_BT
+            scores[chosen] = values_BT[torch.arange(len(chosen)), last_B].float().cpu()
+        return scores
+
+
+class ActorCritic(nn.Module):
+    """A policy and its value function in one module: the value head reads the policy's own hidden states."""
+
+    def __init__(self, policy: GPT) -> None:
+        super().__init__()
+        self.policy, self.config = policy, policy.config
+        self.value_head = nn.Linear(policy.config.width, 1)
+        nn.init.zeros_(self.value_head.weight)
+        nn.init.zeros_(self.value_head.bias)
+
+    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
+        hidden_BTD = self.policy.hidden(tokens_BT, document_BT)
+        return Outputs(hidden_BTD, self.policy.head.weight, self.value_head(hidden_BTD)[..., 0].float())
+
+
+def pad_rows(rows: list[list[int]], pad: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows of token ids as (tokens_BT, last_B): padded on the right, which causal attention never sees."""
+    last_B = torch.tensor([len(row) - 1 for row in rows])
+    tokens_BT = torch.full((len(rows), int(last_B.max()) + 1), pad, dtype=torch.long)
+    for index, row in enumerate(rows):
+        tokens_BT[index, : len(row)] = torch.tensor(row)
+    return tokens_BT, last_B

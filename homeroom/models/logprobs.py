@@ -1,0 +1,103 @@
+"""From hidden states to log-probabilities of given tokens, in chunks: the (N, V) logits never exist at once.
+
+Two roads to the same numbers. Cross-entropy makes its gradient during the forward, chunk by chunk, because its upstream
+gradient is one scalar; policy losses weigh every token differently, so theirs is recomputed in the backward.
+Shapes: N tokens, D width, V vocabulary, C tokens of one chunk.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CHUNK_TOKENS = 1024  # (C, V) float32 then stays near the size of a last-level cache for the vocabularies used here
+
+
+def cross_entropy_sum(hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int = CHUNK_TOKENS) -> Tensor:
+    """The sum over N of −log p(target), in nats (a scalar)."""
+    total: Tensor = _CrossEntropySum.apply(hidden_ND, head_VD, target_N, chunk)  # type: ignore[no-untyped-call]
+    return total
+
+
+def token_log_probs(
+    hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int = CHUNK_TOKENS
+) -> tuple[Tensor, Tensor]:
+    """Each target's log-probability (N,), with gradient, and each position's entropy (N,), without; in nats."""
+    log_probs_N, entropy_N = _TokenLogProbs.apply(hidden_ND, head_VD, target_N, chunk)  # type: ignore[no-untyped-call]
+    return log_probs_N, entropy_N
+
+
+def _compute_dtype(hidden: Tensor) -> torch.dtype:
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+
+
+class _CrossEntropySum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int) -> Tensor:
+        dtype = _compute_dtype(hidden_ND)
+        learning = hidden_ND.requires_grad or head_VD.requires_grad
+        weight_VD = head_VD.to(dtype)
+        total = torch.zeros((), device=hidden_ND.device)
+        grad_hidden_ND = torch.empty_like(hidden_ND) if learning else None
+        grad_head_VD = torch.zeros_like(head_VD) if learning else None
+        for start in range(0, hidden_ND.shape[0], chunk):
+            rows = slice(start, start + chunk)
+            hidden_CD, target_C = hidden_ND[rows].to(dtype), target_N[rows]
+            log_probs_CV = torch.log_softmax(hidden_CD @ weight_VD.t(), dim=1, dtype=torch.float32)
+            total -= log_probs_CV.gather(1, target_C[:, None]).sum()
+            if grad_hidden_ND is None or grad_head_VD is None:
+                continue
+            probs_CV = log_probs_CV.exp_()
+            probs_CV[torch.arange(len(target_C), device=probs_CV.device), target_C] -= 1
+            grad_CV = probs_CV.to(dtype)
+            grad_hidden_ND[rows] = grad_CV @ weight_VD
+            grad_head_VD += grad_CV.t() @ hidden_CD
+        if learning:
+            ctx.save_for_backward(grad_hidden_ND, grad_head_VD)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad_hidden_ND, grad_head_VD = ctx.saved_tensors
+        return grad_hidden_ND.mul_(grad), grad_head_VD.mul_(grad), None, None
+
+
+class _TokenLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+        dtype = _compute_dtype(hidden_ND)
+        weight_VD = head_VD.to(dtype)
+        log_probs, entropies = [], []
+        for start in range(0, hidden_ND.shape[0], chunk):
+            rows = slice(start, start + chunk)
+            log_probs_CV = torch.log_softmax(hidden_ND[rows].to(dtype) @ weight_VD.t(), dim=1, dtype=torch.float32)
+            log_probs.append(log_probs_CV.gather(1, target_N[rows, None])[:, 0])
+            entropies.append(-(log_probs_CV.exp() * log_probs_CV).sum(dim=1))
+        if not log_probs:  # an empty batch still has a gradient path
+            return hidden_ND.new_zeros(0), hidden_ND.new_zeros(0)
+        log_probs_N, entropy_N = torch.cat(log_probs), torch.cat(entropies)
+        ctx.save_for_backward(hidden_ND, head_VD, target_N)
+        ctx.chunk, ctx.dtype = chunk, dtype
+        ctx.mark_non_differentiable(entropy_N)
+        return log_probs_N, entropy_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor, _entropy: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
+        hidden_ND, head_VD, target_N = ctx.saved_tensors
+        weight_VD = head_VD.to(ctx.dtype)
+        grad_hidden_ND, grad_head_VD = torch.empty_like(hidden_ND), torch.zeros_like(head_VD)
+        for start in range(0, hidden_ND.shape[0], ctx.chunk):
+            rows = slice(start, start + ctx.chunk)
+            hidden_CD, target_C = hidden_ND[rows].to(ctx.dtype), target_N[rows]
+            probs_CV = torch.softmax(hidden_CD @ weight_VD.t(), dim=1, dtype=torch.float32)
+            # d log p(target) / d logits = onehot(target) − p
+            grad_CV = probs_CV.neg_()
+            grad_CV[torch.arange(len(target_C), device=grad_CV.device), target_C] += 1
+            grad_CV = (grad_CV * grad_N[rows, None]).to(ctx.dtype)
+            grad_hidden_ND[rows] = grad_CV @ weight_VD
+            grad_head_VD += grad_CV.t() @ hidden_CD
+        return grad_hidden_ND, grad_head_VD, None, None
