@@ -1,0 +1,35 @@
+"""Reward modelling from rankings: of two answers to a question the better one is to score higher.
+
+Shapes: B answers (rows) of a micro-batch, P pairs.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from homeroom.data.batches import RankingBatch
+from homeroom.models.gpt import Outputs
+from homeroom.training.objectives.base import Loss
+
+
+class PairwiseRanking:
+    """−log σ(r_better − r_worse), averaged over a question's pairs, summed over questions.
+
+    All pairs of a question come from one forward of its K answers (Ouyang et al. 2022, InstructGPT, eq. 1): each answer
+    is read once, and a question with many answers weighs no more than one with few.
+    """
+
+    additive = True  # over questions, and a question is never cut
+
+    def weight(self, batch: RankingBatch) -> Tensor:
+        return torch.tensor(len(batch.questions()))
+
+    def loss(self, outputs: Outputs, batch: RankingBatch) -> Loss:
+        if outputs.values_BT is None:
+            raise ValueError("ranking needs a model with a score per position, such as RewardModel")
+        scores_B = outputs.values_BT[torch.arange(len(batch.last_B)), batch.last_B]
+        better_P, worse_P, share_P = batch.pairs()
+        margin_P = scores_B[better_P] - scores_B[worse_P]
+        total = -(F.logsigmoid(margin_P) * share_P).sum()
+        correct = ((margin_P.detach() > 0) * share_P).sum()
+        return Loss(total=total, weight=self.weight(batch), metrics={"loss": total.detach(), "accuracy": correct})

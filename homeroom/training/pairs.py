@@ -1,0 +1,105 @@
+"""Preference pairs as a Source for DPO: rows of token ids, with the reference model's log-probability of each.
+
+The reference is asked once, before training, and not at every step. Where pairs come from is left to
+`homeroom.data.preferences`, what is made of them to the objective.
+Shapes: B rows, T time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from homeroom.data.batches import Conversation, Groups, PreferenceBatch, shift
+from homeroom.models.gpt import GPT
+from homeroom.text.chat_template import render
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.objectives.preference import answer_log_probs
+
+
+class Pair(Protocol):
+    """What is read of a `homeroom.data.preferences.Pair`."""
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, str]]: ...
+    @property
+    def chosen(self) -> str: ...
+    @property
+    def chosen_ended(self) -> bool: ...
+    @property
+    def rejected(self) -> str: ...
+    @property
+    def rejected_ended(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A pair as token ids, with what the reference model thinks of each answer."""
+
+    chosen: Conversation
+    rejected: Conversation
+    reference: tuple[float, float]
+
+
+def rows_of(pairs: Sequence[Pair], tokenizer: Tokenizer, reference: GPT, *, micro_pairs: int = 16) -> list[Rows]:
+    """The pairs that fit the reference's context, both of their answers with something to learn."""
+    answers = [
+        (
+            answer(pair.messages, pair.chosen, pair.chosen_ended, tokenizer),
+            answer(pair.messages, pair.rejected, pair.rejected_ended, tokenizer),
+        )
+        for pair in pairs
+    ]
+    limit = reference.config.max_length + 1  # the last token is only predicted, never read
+    kept = [both for both in answers if all(len(one.token_ids) <= limit and any(one.learn) for one in both)]
+    log_probs: list[float] = []
+    for start in range(0, len(kept), micro_pairs):
+        log_probs += log_probs_of(reference, [one for both in kept[start : start + micro_pairs] for one in both])
+    return [
+        Rows(chosen, rejected, (log_probs[2 * number], log_probs[2 * number + 1]))
+        for number, (chosen, rejected) in enumerate(kept)
+    ]
+
+
+def answer(messages: Sequence[Mapping[str, str]], text: str, ended: bool, tokenizer: Tokenizer) -> Conversation:
+    """An answer to messages. Only it is learned, not what the assistant said before; cut off, it has no end token."""
+    before = render(messages, tokenizer, for_generation=True).token_ids
+    said = [*tokenizer.encode(text), *([tokenizer.end_id] if ended else [])]
+    return Conversation([*before, *said], [False] * len(before) + [True] * len(said))
+
+
+@torch.no_grad()
+def log_probs_of(model: GPT, conversations: Sequence[Conversation]) -> list[float]:
+    """Σ log p of each conversation's learned tokens."""
+    tokens_BT, next_token_BT, learn_BT = shift(conversations)
+    log_probs: list[float] = answer_log_probs(model(tokens_BT), next_token_BT, learn_BT).tolist()
+    return log_probs
+
+
+def collate(rows: Sequence[Rows]) -> PreferenceBatch:
+    tokens_BT, next_token_BT, learn_BT = shift([one for row in rows for one in (row.chosen, row.rejected)])
+    reference_B: Tensor = torch.tensor([value for row in rows for value in row.reference])
+    return PreferenceBatch(tokens_BT, next_token_BT, learn_BT, reference_B)
+
+
+def preference_pairs(rows: Sequence[Rows], *, per_step: int, micro_pairs: int, seed: int) -> Groups[PreferenceBatch]:
+    """Steps of `per_step` pairs."""
+    return Groups(rows, collate, per_step=per_step, micro=micro_pairs, seed=seed)
+
+
+def preference_accuracy(model: GPT, rows: Sequence[Rows], *, micro_pairs: int = 16) -> float:
+    """The share of pairs whose chosen answer the model has come to prefer, compared with the reference."""
+    right = 0
+    for margin in _margins(model, rows, micro_pairs):
+        right += margin > 0
+    return right / len(rows) if rows else 0.0
+
+
+def _margins(model: GPT, rows: Sequence[Rows], micro_pairs: int) -> Iterator[float]:
+    for start in range(0, len(rows), micro_pairs):
+        some = rows[start : start + micro_pairs]
+        log_probs = log_probs_of(model, [one for row in some for one in (row.chosen, row.rejected)])
+        for number, row in enumerate(some):
+            yield log_probs[2 * number] - row.reference[0] - log_probs[2 * number + 1] + row.reference[1]

@@ -1,0 +1,241 @@
+"""Reinforcement learning as a Source: sample with the engine, score, subtract the KL, estimate advantages.
+
+The sampler's token ids and log-probabilities are what training sees; nothing is tokenized twice. The engine reads the
+live policy, so a new iteration samples from the weights that the loop has just stepped.
+Shapes: B episodes, T time.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from homeroom.data.batches import Conversation, Experience, PackedTokens, Shuffle, State, shift
+from homeroom.inference.engine import Engine
+from homeroom.inference.request import Completion, Request, Sampling
+from homeroom.models.gpt import GPT, Outputs
+from homeroom.models.heads import ActorCritic
+from homeroom.models.logprobs import token_log_probs
+from homeroom.settings import Frozen, HomeroomError, Probability
+from homeroom.training.advantages import AdaptiveKL, estimate_advantages, whiten
+
+
+class MissingLogProbability(HomeroomError):
+    """The sampler returned fewer log-probabilities than tokens: the ratio to the old policy would be made up."""
+
+
+class RolloutSettings(Frozen):
+    """How experience is gathered. KL is in nats per answer, summed over its tokens."""
+
+    iterations: PositiveInt = 20
+    episodes: PositiveInt = Field(64, description="answers sampled per iteration")
+    max_tokens: PositiveInt = 64
+    epochs: PositiveInt = Field(1, description="passes over an iteration's experience")
+    minibatches: PositiveInt = Field(2, description="optimizer steps a pass")
+    micro_rows: PositiveInt = 32
+    discount: Probability = 1.0
+    trace: Probability = Field(0.95, description="λ of generalized advantage estimation")
+    kl_coefficient: NonNegativeFloat = Field(0.05, description="β: reward lost per nat that a token moves away")
+    kl_target: PositiveFloat = Field(6.0, description="the coefficient adapts towards this KL")
+    kl_stop: PositiveFloat = Field(25.0, description="above it the run stops and the last good weights are kept")
+    unended_penalty: NonNegativeFloat = Field(2.0, description="reward lost by an answer that does not end by itself")
+    reward_bound: PositiveFloat = 5.0
+    mix_rows: Annotated[int, Field(ge=0)] = Field(0, description="pretraining rows added to each minibatch (PPO-ptx)")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One question and the answer that was sampled to it, with its score."""
+
+    prompt_ids: list[int]
+    completion: Completion
+    score: float
+
+    @property
+    def row(self) -> Conversation:
+        ids = [*self.prompt_ids, *self.completion.token_ids]
+        return Conversation(ids, [index >= len(self.prompt_ids) for index in range(len(ids))])
+
+
+@dataclass
+class Rollouts:
+    """Batches for PPO.
+
+    `prompts` are token ids ending where the assistant speaks. `score` gives each whole conversation (token ids) a
+    number. `on_iteration` hears each iteration's figures and episodes. Raises MissingLogProbability.
+    """
+
+    actor: ActorCritic
+    engine: Engine
+    reference: GPT
+    prompts: Sequence[list[int]]
+    score: Callable[[list[list[int]]], Tensor]
+    settings: RolloutSettings
+    seed: int = 0
+    mix: PackedTokens | None = None
+    on_iteration: Callable[[int, dict[str, float], list[Episode]], None] | None = None
+    stopped: str | None = None
+    iteration: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.kl = AdaptiveKL(self.settings.kl_coefficient, self.settings.kl_target)
+        self.shuffle = Shuffle(len(self.prompts), self.settings.episodes, self.seed)
+        self.resumable = True
+
+    def __iter__(self) -> Iterator[list[Experience]]:
+        while self.iteration < self.settings.iterations:
+            experience, figures = self.measure(self.sample())
+            if self.stopped is not None:
+                return
+            self.kl.update(figures["kl"])
+            steps = self._steps(experience)
+            for number, step in enumerate(steps):
+                # Half-used experience was sampled by weights that are gone: resume only after a whole iteration.
+                self.resumable = number == len(steps) - 1
+                self.iteration += self.resumable
+                yield step
+
+    def sample(self) -> list[Episode]:
+        """One iteration's episodes from the policy as it stands."""
+        chosen = next(self.shuffle)
+        requests = [
+            Request(
+                str(index),
+                self.prompts[number],
+                Sampling(max_tokens=self.settings.max_tokens, seed=_mix(self.seed, self.iteration, index)),
+            )
+            for index, number in enumerate(chosen)
+        ]
+        completions = self.engine.generate(requests)
+        for completion in completions:
+            if len(completion.logprobs) != len(completion.token_ids):
+                raise MissingLogProbability(
+                    f"episode {completion.request_id}: {len(completion.token_ids)} tokens but "
+                    f"{len(completion.logprobs)} log-probabilities"
+                )
+        rows = [[*request.prompt_ids, *done.token_ids] for request, done in zip(requests, completions, strict=True)]
+        scores = self.score(rows).clamp(-self.settings.reward_bound, self.settings.reward_bound).tolist()
+        return [
+            Episode(
+                request.prompt_ids,
+                done,
+                score - self.settings.unended_penalty * (done.finish_reason != "stop"),
+            )
+            for request, done, score in zip(requests, completions, scores, strict=True)
+        ]
+
+    @torch.no_grad()
+    def measure(self, episodes: list[Episode]) -> tuple[Experience, dict[str, float]]:
+        """Experience of these episodes, shortest first, and their figures; tells `on_iteration`."""
+        # By length, so that micro-batches carry little padding; which episodes share a step does not matter.
+        episodes = sorted(episodes, key=lambda episode: len(episode.row.token_ids))
+        experience, kl_B = self._experience(episodes)
+        count = len(episodes)
+        figures = {
+            "reward": sum(episode.score for episode in episodes) / count,
+            "kl": float(kl_B.mean()),
+            "kl_coefficient": self.kl.coefficient,
+            "length": sum(len(episode.completion.token_ids) for episode in episodes) / count,
+            "ends": sum(episode.completion.finish_reason == "stop" for episode in episodes) / count,
+        }
+        if figures["kl"] > self.settings.kl_stop:
+            self.stopped = (
+                f"KL to the reference reached {figures['kl']:.1f} nats per answer (limit {self.settings.kl_stop:g}) at "
+                f"iteration {self.iteration}; the weights from before it are kept"
+            )
+        if self.on_iteration is not None:
+            self.on_iteration(self.iteration, figures, episodes)
+        return experience, figures
+
+    def _steps(self, experience: Experience) -> list[list[Experience]]:
+        """The iteration's optimizer steps."""
+        rows = len(experience.tokens_BT)
+        steps = []
+        for epoch in range(self.settings.epochs):
+            generator = torch.Generator().manual_seed(_mix(self.seed, self.iteration, epoch))
+            order = torch.randperm(rows, generator=generator)
+            for part in order.tensor_split(self.settings.minibatches):
+                part = part.sort().values  # short rows together again
+                steps.append([_select(experience, piece) for piece in part.split(self.settings.micro_rows)])
+        return [[*step, *self._mixed()] for step in steps]
+
+    def _experience(self, episodes: list[Episode]) -> tuple[Experience, Tensor]:
+        tokens_BT, next_token_BT, learn_BT = shift([episode.row for episode in episodes])
+        log_probs_BT = torch.zeros(tokens_BT.shape)
+        log_probs_BT[learn_BT] = torch.tensor([p for episode in episodes for p in episode.completion.logprobs])
+        values_BT, reference_BT = torch.zeros_like(log_probs_BT), torch.zeros_like(log_probs_BT)
+        for rows in torch.arange(len(episodes)).split(self.settings.micro_rows):
+            width = int(learn_BT[rows].nonzero()[:, 1].max()) + 1
+            span = (rows, slice(0, width))
+            values = self.actor(tokens_BT[span]).values_BT
+            values_BT[span] = torch.where(learn_BT[span], values, 0.0)
+            reference_BT[span] = _log_probs(self.reference(tokens_BT[span]), next_token_BT[span], learn_BT[span])
+        gap_BT = log_probs_BT - reference_BT
+        rewards_BT = -self.kl.coefficient * gap_BT
+        last_B = tokens_BT.shape[1] - 1 - learn_BT.flip(1).int().argmax(dim=1)
+        rewards_BT[torch.arange(len(episodes)), last_B] += torch.tensor([episode.score for episode in episodes])
+        advantages_BT, returns_BT = estimate_advantages(
+            rewards_BT, values_BT, learn_BT, discount=self.settings.discount, trace=self.settings.trace
+        )
+        experience = Experience(
+            tokens_BT, next_token_BT, learn_BT, log_probs_BT, values_BT, whiten(advantages_BT, learn_BT), returns_BT
+        )
+        return experience, gap_BT.sum(dim=1)
+
+    def _mixed(self) -> list[Experience]:
+        """A micro-batch of pretraining text: nothing of it is an answer, all of it is learned as language."""
+        if self.mix is None or not self.settings.mix_rows:
+            return []
+        batch = next(iter(self.mix))[0]
+        nothing = torch.zeros(batch.tokens_BT.shape)
+        return [
+            Experience(
+                tokens_BT=batch.tokens_BT,
+                next_token_BT=batch.next_token_BT,
+                learn_BT=torch.zeros_like(batch.learn_BT),
+                log_probs_BT=nothing,
+                values_BT=nothing,
+                advantages_BT=nothing,
+                returns_BT=nothing,
+                mix_BT=batch.learn_BT,
+            )
+        ]
+
+    def state_dict(self) -> State:
+        return {
+            "iteration": self.iteration,
+            "kl_coefficient": self.kl.coefficient,
+            "prompts": self.shuffle.state_dict(),
+            "mix": self.mix.state_dict() if self.mix is not None else None,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self.iteration = int(state["iteration"])
+        self.kl.coefficient = float(state["kl_coefficient"])
+        self.shuffle.load_state_dict(state["prompts"])
+        if self.mix is not None and state["mix"] is not None:
+            self.mix.load_state_dict(state["mix"])
+
+
+def _log_probs(outputs: Outputs, next_token_BT: Tensor, learn_BT: Tensor) -> Tensor:
+    log_probs_N, _ = token_log_probs(outputs.hidden_BTD[learn_BT], outputs.head_VD, next_token_BT[learn_BT])
+    log_probs_BT = torch.zeros(learn_BT.shape)
+    log_probs_BT[learn_BT] = log_probs_N
+    return log_probs_BT
+
+
+def _select(experience: Experience, rows: Tensor) -> Experience:
+    width = int(experience.learn_BT[rows].nonzero()[:, 1].max()) + 1
+    fields = {name: value[rows, :width] for name, value in vars(experience).items() if isinstance(value, Tensor)}
+    return replace(experience, **fields)
+
+
+def _mix(*numbers: int) -> int:
+    """One seed out of several numbers, well spread."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 6364136223846793005 + number + 1442695040888963407) % 2**63
+    return seed

@@ -1,0 +1,82 @@
+import copy
+
+import pytest
+import torch
+
+from homeroom.data.preferences import Pair
+from homeroom.models.gpt import GPT, Config
+from homeroom.text.chat_template import render
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import LoopSettings, train
+from homeroom.training.objectives.preference import DPO
+from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.pairs import answer, collate, log_probs_of, preference_accuracy, preference_pairs, rows_of
+
+
+def pair(prompt, chosen="good", rejected="bad", ended=(True, True)):
+    return Pair(({"role": "user", "content": prompt},), chosen, ended[0], rejected, ended[1], "train")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(["good bad how are you today"] * 3, 300)
+
+
+@pytest.fixture
+def model(tokenizer) -> GPT:
+    torch.manual_seed(0)
+    gpt = GPT(Config(vocab_size=tokenizer.vocab_size, max_length=40, layers=1, width=32, heads=2)).eval()
+    torch.nn.init.normal_(gpt.head.weight, std=0.3)
+    return gpt
+
+
+def test_a_row_is_the_chat_template_with_the_last_answer_to_learn(tokenizer):
+    before = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    row = answer(before, "good", True, tokenizer)
+    assert list(row.token_ids) == render([*before, {"role": "assistant", "content": "good"}], tokenizer).token_ids
+    learned = [token for token, learn in zip(row.token_ids, row.learn, strict=True) if learn]
+    assert learned == [*tokenizer.encode("good"), tokenizer.end_id]
+    cut = answer(before, "good", False, tokenizer)
+    assert list(cut.token_ids) == list(row.token_ids)[:-1]
+
+
+def test_the_reference_is_the_models_own_log_probability_whatever_stands_beside_it(model, tokenizer):
+    pairs = [pair("how"), pair("how are you today", rejected="bad bad bad bad", ended=(True, False))]
+    for micro in (1, 2):
+        rows = rows_of(pairs, tokenizer, model, micro_pairs=micro)
+        for row in rows:
+            for one, reference in zip((row.chosen, row.rejected), row.reference, strict=True):
+                ids = torch.tensor([one.token_ids])
+                with torch.no_grad():
+                    table = model.logits(model.hidden(ids)).log_softmax(-1)[0]
+                expected = sum(
+                    float(table[i - 1, token])
+                    for i, (token, learn) in enumerate(zip(one.token_ids, one.learn, strict=True))
+                    if learn
+                )
+                assert reference == pytest.approx(expected, abs=1e-4)
+
+
+def test_before_training_no_answer_is_preferred(model, tokenizer):
+    rows = rows_of([pair("how"), pair("are you")], tokenizer, model)
+    loss = DPO(0.1).loss(model(collate(rows).tokens_BT), collate(rows))
+    assert float(loss.total / loss.weight) == pytest.approx(0.6931, abs=1e-4)
+    assert preference_accuracy(model, rows) == 0
+
+
+def test_training_prefers_what_was_chosen_on_questions_it_did_not_see(model, tokenizer):
+    reference = copy.deepcopy(model)
+    rows = rows_of([pair(f"how {number}") for number in range(12)], tokenizer, reference)
+    unseen = rows_of([pair(f"are {number}") for number in range(6)], tokenizer, reference)
+    settings = LoopSettings(
+        steps=10, precision="float32", optimizer=OptimizerSettings(kind="adamw", learning_rate=1e-3)
+    )
+    train(model, DPO(0.1), preference_pairs(rows, per_step=6, micro_pairs=3, seed=0), settings)
+    assert preference_accuracy(model, unseen) == 1
+    chosen = [row.chosen for row in unseen]
+    assert log_probs_of(model, chosen) > log_probs_of(reference, chosen)
+
+
+def test_a_pair_too_long_for_the_context_or_with_nothing_said_is_left_out(model, tokenizer):
+    pairs = [pair("how"), pair("how " * 60), pair("are", rejected="", ended=(True, False))]
+    assert len(rows_of(pairs, tokenizer, model)) == 1
