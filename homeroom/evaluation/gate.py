@@ -1,0 +1,102 @@
+"""Whether a candidate may take the champion's place: each rule with what is required and what was measured.
+
+It reads measurements and decides; it neither measures (`suite.py`) nor promotes (the workspace's registry).
+"""
+
+from dataclasses import dataclass
+
+from pydantic import NonNegativeFloat, PositiveInt
+
+from homeroom.evaluation.comparison import Interval, mean_interval, win_rate
+from homeroom.evaluation.suite import Measured
+from homeroom.settings import Frozen, Json, Probability
+
+
+class Bar(Frozen):
+    """What a candidate must show to become champion."""
+
+    win_rate: Probability = 0.5  # the interval's lower end must lie above
+    bits_per_byte_worse: NonNegativeFloat = 0.02  # relative to the champion
+    questions: PositiveInt = 200  # fewer decide nothing
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One rule and how it came out."""
+
+    name: str
+    required: str
+    measured: str
+    passed: bool
+
+    def __str__(self) -> str:
+        outcome = "passed" if self.passed else "failed"
+        return f"{self.name}: {self.measured}, required: {self.required} ({outcome})"
+
+    def figures(self) -> dict[str, Json]:
+        return {"rule": self.name, "bar": self.required, "value": self.measured, "passed": self.passed}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All lines, and the comparison behind the first one."""
+
+    lines: tuple[Line, ...]
+    win_rate: Interval
+    win_rate_chrf: Interval
+
+    @property
+    def accepted(self) -> bool:
+        return all(line.passed for line in self.lines)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it was refused, or by what it was accepted."""
+        return [str(line) for line in self.lines if self.accepted or not line.passed]
+
+    def figures(self) -> dict[str, Json]:
+        return {
+            "accepted": self.accepted,
+            "reasons": list(self.reasons),
+            "gate": [line.figures() for line in self.lines],
+            "win_rate": self.win_rate.figures(),
+            "win_rate_chrf": self.win_rate_chrf.figures(),
+        }
+
+
+def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
+    """Compare on the questions that both answered. Every line must pass."""
+    ours, theirs = candidate.paired(champion)
+    if not ours:
+        raise ValueError("candidate and champion answered no question in common: measure both with the same suite")
+    documents = [answer.document_id for answer in ours]
+    wins = win_rate([a.judge for a in ours], [b.judge for b in theirs], bar.seed, documents)
+    chrf = win_rate([a.chrf for a in ours], [b.chrf for b in theirs], bar.seed, documents)
+    cost, cost_before = candidate.bits_per_byte["all"], champion.bits_per_byte["all"]
+    ruder = mean_interval(
+        [float(a.rude) - float(b.rude) for a, b in zip(ours, theirs, strict=True)], bar.seed, documents
+    )
+    lines = (
+        Line("held-out questions", f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
+        Line(
+            "win rate over the champion, by the independent judge",
+            f"95 % interval above {bar.win_rate:.0%}",
+            f"{wins.mean:.1%} [{wins.low:.1%}, {wins.high:.1%}]",
+            wins.low > bar.win_rate,
+        ),
+        Line(
+            "bits per byte of held-out text",
+            f"at most {cost_before * (1 + bar.bits_per_byte_worse):.3f}"
+            f" ({bar.bits_per_byte_worse:.0%} above the champion's {cost_before:.3f})",
+            f"{cost:.3f} ({cost / cost_before - 1:+.1%})",
+            cost <= cost_before * (1 + bar.bits_per_byte_worse),
+        ),
+        Line(
+            "rude answers",
+            f"no more than the champion's {sum(b.rude for b in theirs)} of {len(theirs)}",
+            f"{sum(a.rude for a in ours)} of {len(ours)}",
+            ruder.mean <= 0,
+        ),
+    )
+    return Verdict(lines, wins, chrf)

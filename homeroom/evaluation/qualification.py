@@ -1,0 +1,89 @@
+"""Is a reward model fit to be trained against? Accuracy, calibration and length bias on questions it never saw.
+
+Whether that is enough is the recipe's bar, and what follows from it a stage's business.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from homeroom.evaluation.comparison import mean_interval
+from homeroom.settings import Json
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """One answer of a ranking with the model's score; `length` in tokens."""
+
+    question_id: str
+    tier: int
+    kind: str
+    length: int
+    score: float
+
+
+def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:
+    """The figures of a reward model on pairs (better, worse) of the same question.
+
+    Each pair counts; the interval resamples questions, because pairs of one question are not independent.
+    """
+    questions: dict[str, list[ScoredAnswer]] = defaultdict(list)
+    for answer in answers:
+        questions[answer.question_id].append(answer)
+    margins: list[float] = []
+    clusters: list[str] = []
+    by_kind: dict[str, list[bool]] = defaultdict(list)
+    for name, ranked in questions.items():
+        for better in ranked:
+            for worse in ranked:
+                if better.tier < worse.tier:
+                    margins.append(better.score - worse.score)
+                    clusters.append(name)
+                    by_kind[worse.kind].append(better.score > worse.score)
+    if not margins:
+        raise ValueError("no pair of answers to qualify a reward model on")
+    correct = [float(margin > 0) for margin in margins]
+    scores = np.array([answer.score for answer in answers])
+    lengths = np.array([answer.length for answer in answers], dtype=float)
+    calibration = _calibration(np.array(margins))
+    error = sum(abs(row["predicted"] - row["observed"]) * row["n"] for row in calibration) / (2 * len(margins))
+    return {
+        "accuracy": mean_interval(correct, 0, clusters).figures(),
+        "pairs": len(margins),
+        "accuracy_by_kind": {kind: float(np.mean(values)) for kind, values in sorted(by_kind.items())},
+        "calibration": [dict(row) for row in calibration],
+        "calibration_error": error,
+        "score_length_correlation": _correlation(scores, lengths),
+        "scatter": [{"length": a.length, "score": round(a.score, 3)} for a in answers[:300]],
+    }
+
+
+def _calibration(margins: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> list[dict[str, float]]:
+    """What P(a above b) = σ(score a − score b) promises against what holds, over both orders of every pair."""
+    predicted = 1 / (1 + np.exp(-np.concatenate([margins, -margins]).clip(-30, 30)))
+    observed = np.concatenate([np.ones(len(margins)), np.zeros(len(margins))])
+    rows = []
+    for number in range(BINS):
+        low, high = number / BINS, (number + 1) / BINS
+        inside = (predicted >= low) & ((predicted < high) | (number == BINS - 1))
+        if inside.any():
+            rows.append(
+                {
+                    "predicted": float(predicted[inside].mean()),
+                    "observed": float(observed[inside].mean()),
+                    "n": float(inside.sum()),
+                }
+            )
+    return rows
+
+
+def _correlation(
+    a: "np.ndarray[tuple[int], np.dtype[np.float64]]", b: "np.ndarray[tuple[int], np.dtype[np.float64]]"
+) -> float:
+    if a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])

@@ -1,0 +1,136 @@
+"""The suite: everything that is measured of a model, the same for every model, and what came out.
+
+Stages choose what is held out and hand it in; the parts are measured by the other files of this room. Answers
+are kept with their grades, so that any two models measured by one suite can be compared later without
+generating again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from homeroom.evaluation.answers import generate_answers
+from homeroom.evaluation.comparison import Interval, share, win_rate
+from homeroom.evaluation.few_shot import cloze_accuracy
+from homeroom.evaluation.judging import Judged, judge_answers
+from homeroom.evaluation.likelihood import bits_per_byte_by_language, score_texts
+from homeroom.inference.request import Sampling
+from homeroom.models.gpt import GPT
+from homeroom.models.heads import RewardModel
+from homeroom.settings import Frozen, Json
+from homeroom.tasks.base import Question
+from homeroom.tasks.cloze import ClozeItem
+from homeroom.text.tokenizer import Tokenizer
+
+Advance = Callable[[str, int], None]  # what is measured, and by how much it went on
+
+
+def _silent(_what: str, _n: int) -> None: ...
+
+
+class Measured(Frozen):
+    """What a suite found out about one model."""
+
+    suite: str
+    artifact: str
+    stage: str
+    bits_per_byte: dict[str, float]
+    cloze: dict[str, Interval]  # by number of examples
+    answers: tuple[Judged, ...]
+
+    def paired(self, other: "Measured") -> tuple[list[Judged], list[Judged]]:
+        """Both models' answers to the questions that both answered, in the same order."""
+        if self.suite != other.suite:
+            raise ValueError(f"measured by different suites, {self.suite} and {other.suite}: measure both by one")
+        theirs = {answer.question_id: answer for answer in other.answers}
+        ours = [answer for answer in self.answers if answer.question_id in theirs]
+        return ours, [theirs[answer.question_id] for answer in ours]
+
+    def over(self, baseline: "Measured", grade: Literal["judge", "chrf"], seed: int = 0) -> Interval:
+        """The win rate over a baseline by one grade; questions about one document are drawn together."""
+        ours, theirs = self.paired(baseline)
+        documents = [answer.document_id for answer in ours]
+        return win_rate([getattr(a, grade) for a in ours], [getattr(b, grade) for b in theirs], seed, documents)
+
+    def figures(self) -> dict[str, Json]:
+        """The row of the report. Answers themselves stay in the file."""
+        kinds = sorted({answer.kind for answer in self.answers})
+        return {
+            "stage": self.stage,
+            "artifact": self.artifact,
+            "bits_per_byte": dict(self.bits_per_byte),
+            "cloze": {shots: accuracy.figures() for shots, accuracy in self.cloze.items()},
+            **_grades(self.answers),
+            "by_kind": {kind: _grades([answer for answer in self.answers if answer.kind == kind]) for kind in kinds},
+        }
+
+    def save(self, path: Path) -> None:
+        path.write_text(self.model_dump_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "Measured":
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What to measure with: held-out texts and questions, and cloze items by number of examples."""
+
+    name: str
+    judge: RewardModel
+    tokenizer: Tokenizer  # the judge's; each model brings its own
+    texts: Sequence[str]
+    languages: Sequence[str]
+    questions: Sequence[Question]
+    cloze: Mapping[int, Sequence[ClozeItem]]
+    sampling: Sampling
+    seed: int = 0
+
+    @property
+    def work(self) -> dict[str, int]:
+        """How far `advance` counts, by what is measured."""
+        return {
+            "likelihood": len(self.texts),
+            "cloze": sum(len(items) for items in self.cloze.values()),
+            "answers": len(self.questions),
+        }
+
+    def measure(
+        self, model: GPT, tokenizer: Tokenizer, artifact: str, stage: str, advance: Advance = _silent
+    ) -> Measured:
+        """Everything about one model. `artifact` and `stage` say whose results these are."""
+        scores = score_texts(model, tokenizer, self.texts, on_texts=lambda n: advance("likelihood", n))
+        cloze = {
+            str(shots): cloze_accuracy(model, tokenizer, items, on_items=lambda n: advance("cloze", n))
+            for shots, items in self.cloze.items()
+        }
+        answers = generate_answers(
+            model,
+            tokenizer,
+            self.questions,
+            self.sampling,
+            self.seed,
+            on_answer=lambda _tokens: advance("answers", 1),
+        )
+        return Measured(
+            suite=self.name,
+            artifact=artifact,
+            stage=stage,
+            bits_per_byte=bits_per_byte_by_language(scores, self.languages),
+            cloze=cloze,
+            answers=tuple(judge_answers(self.questions, answers, self.judge, self.tokenizer)),
+        )
+
+
+def _grades(answers: Sequence[Judged]) -> dict[str, Json]:
+    count = len(answers)
+    return {
+        "ends": share([answer.ended for answer in answers]).figures(),
+        "in_language": share([answer.in_language for answer in answers]).figures(),
+        "repeats": share([answer.repeats for answer in answers]).figures(),
+        "rude": share([answer.rude for answer in answers]).figures(),
+        "chrf": sum(answer.chrf for answer in answers) / count,
+        "judge_score": sum(answer.judge for answer in answers) / count,
+        "tokens": sum(answer.tokens for answer in answers) / count,
+    }

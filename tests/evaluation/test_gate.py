@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from homeroom.evaluation.gate import Bar, gate
+from homeroom.evaluation.judging import Judged
+from homeroom.evaluation.suite import Measured
+
+N = 300
+
+
+def measured(name, judge, *, bits=2.0, rude=(), suite="suite", ids=None):
+    answers = tuple(
+        Judged(
+            question_id=f"q{i}",
+            document_id=f"d{i // 2}",
+            kind="idiom-meaning",
+            text="text",
+            tokens=5,
+            ended=True,
+            in_language=True,
+            repeats=False,
+            rude=i in rude,
+            chrf=0.5,
+            judge=float(judge[i]),
+        )
+        for i in (range(len(judge)) if ids is None else ids)
+    )
+    return Measured(suite=suite, artifact=name, stage="ppo", bits_per_byte={"all": bits}, cloze={}, answers=answers)
+
+
+@pytest.fixture
+def champion():
+    return measured("champion", np.zeros(N), rude={0, 1})
+
+
+def better(share, seed=0):
+    """Judge scores that beat zero in this share of the questions."""
+    return np.random.default_rng(seed).permutation(np.where(np.arange(N) < share * N, 1.0, -1.0))
+
+
+def failed(verdict):
+    return [line.name for line in verdict.lines if not line.passed]
+
+
+def test_who_wins_clearly_costs_little_and_is_not_ruder_passes(champion):
+    verdict = gate(measured("candidate", better(0.6), bits=2.03, rude={5, 9}), champion, Bar())
+    assert verdict.accepted
+    assert verdict.win_rate.mean == pytest.approx(0.6)
+    assert verdict.win_rate.low > 0.5
+    assert len(verdict.reasons) == 4
+
+
+@pytest.mark.parametrize(
+    ("candidate", "why"),
+    [
+        (measured("c", better(0.53)), "win rate over the champion, by the independent judge"),
+        (measured("c", better(0.3)), "win rate over the champion, by the independent judge"),
+        (measured("c", np.zeros(N)), "win rate over the champion, by the independent judge"),
+        (measured("c", better(0.7), bits=2.05), "bits per byte of held-out text"),
+        (measured("c", better(0.7), rude={3, 4, 5}), "rude answers"),
+        (measured("c", np.ones(150)), "held-out questions"),
+    ],
+)
+def test_one_line_that_fails_refuses_and_says_why(candidate, why, champion):
+    verdict = gate(candidate, champion, Bar())
+    assert not verdict.accepted
+    assert failed(verdict) == [why]
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith(why)
+
+
+def test_the_lower_end_decides_not_the_mean(champion):
+    verdict = gate(measured("c", better(0.53)), champion, Bar())
+    assert verdict.win_rate.mean > 0.5 > verdict.win_rate.low
+
+
+def test_only_questions_that_both_answered_are_compared(champion):
+    scores = better(0.5)
+    won = [i for i in range(N) if scores[i] > 0]
+    verdict = gate(measured("c", scores, ids=won), champion, Bar(questions=100))
+    assert verdict.win_rate.mean == 1
+    assert verdict.win_rate.n == len(won)
+
+
+def test_what_different_suites_measured_is_not_compared(champion):
+    with pytest.raises(ValueError, match="different suites"):
+        gate(measured("c", better(0.9), suite="another"), champion, Bar())
+
+
+def test_a_verdict_can_be_kept_as_json(champion):
+    figures = gate(measured("c", better(0.6)), champion, Bar()).figures()
+    assert figures["accepted"] is True
+    assert [sorted(line) for line in figures["gate"]] == [["bar", "passed", "rule", "value"]] * 4
+    assert set(figures["win_rate"]) == {"mean", "low", "high", "n"}
+
+
+def test_what_was_measured_survives_the_file(champion, tmp_path):
+    champion.save(tmp_path / "one.json")
+    assert Measured.load(tmp_path / "one.json") == champion
