@@ -1,0 +1,186 @@
+"""The server: API, votes and pages in one FastAPI application, and its life from socket to shutdown.
+
+The champion is looked up every two seconds, so that `homeroom promote` and `homeroom rollback` in another process
+change who answers without a restart. Nothing is reported to anybody.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from homeroom.progress import say
+from homeroom.serving import errors, feedback_api, openai_api
+from homeroom.serving.assistant import Assistant
+from homeroom.serving.chat import Chat
+from homeroom.serving.errors import ApiError
+from homeroom.serving.guard import Guard
+from homeroom.serving.settings import ServingSettings
+from homeroom.settings import HomeroomError
+from homeroom.workspace import Workspace
+from homeroom.workspace.files import sha256
+
+log = logging.getLogger(__name__)
+CHAMPION_SECONDS = 2.0
+
+
+def serve(workspace: Workspace, settings: ServingSettings) -> None:
+    """Serve API and pages until interrupted."""
+    with _server(workspace, settings, pages=True) as (server, listener, url):
+        say("serve", f"chat at {url}   OpenAI API at {url}/v1   (Ctrl-C ends it)")
+        # Ctrl-C is how it is meant to end; uvicorn raises it again when all is closed.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def serving(workspace: Workspace, settings: ServingSettings, *, pages: bool = False) -> Iterator[str]:
+    """Serve in a thread while the block runs; gives the server's URL. Pages can be served once in a process."""
+    with _server(workspace, settings, pages=pages) as (server, listener, url):
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                if not thread.is_alive():
+                    raise HomeroomError(f"the server at {url} did not start; its log says why")
+                thread.join(0.02)
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join(timeout=15)
+
+
+def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assistant, *, pages: bool = True) -> FastAPI:
+    """The application. The assistant has a model loaded; it is closed when the application ends."""
+    chat = Chat(assistant, workspace.feedback)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        watcher = asyncio.create_task(_follow_champion(workspace, assistant))
+        yield
+        watcher.cancel()
+        await asyncio.to_thread(assistant.close)
+        await chat.drain()
+
+    # The interactive documentation would fetch its scripts from another host.
+    app = FastAPI(title="Homeroom", lifespan=life, docs_url=None, redoc_url=None)
+    errors.install(app)
+
+    @app.get("/healthz")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "model": assistant.model_id, "answers_in_work": assistant.unfinished}
+
+    app.include_router(openai_api.router(chat, settings))
+    app.include_router(feedback_api.router(workspace.feedback))
+
+    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    async def unknown(path: str) -> None:
+        raise ApiError(404, f"There is no such method at /v1/{path}; see /openapi.json.", code="unknown_url")
+
+    if pages:
+        from homeroom.serving.pages import chat as chat_page
+
+        chat_page.mount(app, chat, settings)
+    hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
+    app.add_middleware(Guard, hosts=hosts)
+    return app
+
+
+def load_champion(workspace: Workspace, assistant: Assistant) -> None:
+    """Load the champion unless it is loaded. Raises HomeroomError: there is none, or its files were changed."""
+    champion = workspace.registry.champion()
+    if champion is None:
+        raise HomeroomError("no model was promoted yet, so there is none to answer. Run `homeroom promote` first.")
+    if assistant.loaded_id == champion:
+        return
+    artifact = workspace.artifacts.get(champion)
+    for name, record in artifact.files.items():
+        path = artifact.path / name
+        if not path.is_file() or sha256(path) != record.sha256:
+            raise HomeroomError(f"{path} is not as it was published, so it is not served. See `homeroom verify`.")
+    assistant.load(artifact)
+
+
+async def _follow_champion(workspace: Workspace, assistant: Assistant) -> None:
+    said = ""
+    while True:
+        await asyncio.sleep(CHAMPION_SECONDS)
+        try:
+            await asyncio.to_thread(load_champion, workspace, assistant)
+            said = ""
+        except Exception as error:  # the model that is loaded keeps answering
+            if str(error) != said:
+                log.warning("kept serving %s: %s", assistant.loaded_id, error)
+            said = str(error)
+
+
+@contextmanager
+def _server(
+    workspace: Workspace, settings: ServingSettings, *, pages: bool
+) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
+    listener = _listen(settings.host, settings.port)
+    assistant = Assistant(slots=settings.slots, max_waiting=settings.max_waiting)
+    try:
+        load_champion(workspace, assistant)
+        app = create_app(workspace, settings, assistant, pages=pages)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+        )
+        yield uvicorn.Server(config), listener, _url(listener)
+    finally:
+        assistant.close()
+        listener.close()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # those mean every address and cannot be visited
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind before the model is loaded: a port in use is said at once, and nobody can take the port in between."""
+    family, _, _, _, address = _resolve(host, port)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            free = _free_port(host, port)
+            raise HomeroomError(
+                f"port {port} on {host} is in use by another program. Port {free} is free: "
+                f"`homeroom serve --set serve.port={free}`."
+            ) from error
+        raise HomeroomError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+def _free_port(host: str, near: int) -> int:
+    """The next port that can be had, so that what a person types next time looks familiar."""
+    family = _resolve(host, near)[0]
+    for port in (*range(near + 1, min(near + 50, 65536)), 0):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(_resolve(host, port)[4])
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise HomeroomError(f"no free port was found on {host}")
+
+
+def _resolve(host: str, port: int) -> Any:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        raise HomeroomError(f"host {host!r} is not known on this machine: {error.strerror}") from error

@@ -1,0 +1,310 @@
+"""The champion, live: one worker thread owns the Engine and writes many answers at once.
+
+Callers on any event loop get each answer as an async iterator of text, and may cancel it. A new model can be loaded
+at any time: answers already begun end on the weights they began with. What is stored of an answer is chat.py's
+business, the wire format openai_api.py's.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from homeroom.inference.engine import Engine
+from homeroom.inference.request import FinishReason, Request, Sampling
+from homeroom.models.checkpoint import load_model
+from homeroom.models.gpt import GPT
+from homeroom.serving.stop_text import StopText
+from homeroom.settings import HomeroomError
+from homeroom.text.chat_template import render
+from homeroom.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+ChatMessage = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+
+
+class ContextTooLong(HomeroomError):
+    """A conversation leaves no room for an answer."""
+
+    def __init__(self, prompt_tokens: int, max_length: int) -> None:
+        self.prompt_tokens, self.max_length = prompt_tokens, max_length
+        super().__init__(
+            f"This model's maximum context length is {max_length} tokens. However, your messages resulted in "
+            f"{prompt_tokens} tokens, which leaves no room for an answer. Please shorten the messages."
+        )
+
+
+class TooBusy(HomeroomError):
+    """More answers are waiting than the settings allow."""
+
+
+class AssistantStopped(HomeroomError):
+    """The server is shutting down, or no model was loaded."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What an answer grew by. The last piece, and only it, has a finish reason."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason | None = None
+
+
+class Stored(Protocol):
+    """What `load` needs of an artifact: its name and its folder with model and tokenizer."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+
+
+class Answer:
+    """One answer being written. Iterate over it once, on the event loop that began it."""
+
+    def __init__(self, model_id: str, prompt_tokens: int, cancel: Callable[[], None]) -> None:
+        self.model_id, self.prompt_tokens = model_id, prompt_tokens
+        self.cancel = cancel  # frees the slot; the last piece then says "cancelled"
+        self._loop = asyncio.get_running_loop()
+        self._arrived: asyncio.Queue[Piece | Exception] = asyncio.Queue()
+        self._ended = False
+
+    def deliver(self, piece: Piece | Exception) -> None:
+        """From the worker thread."""
+        # The loop may be closed already when a program ends in the middle of an answer.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, piece)
+
+    def __aiter__(self) -> "Answer":
+        return self
+
+    async def __anext__(self) -> Piece:
+        if self._ended:
+            raise StopAsyncIteration
+        piece = await self._arrived.get()
+        if isinstance(piece, Exception):
+            self._ended = True
+            raise piece
+        self._ended = piece.finish_reason is not None
+        return piece
+
+
+class _Writing:
+    """The worker's side of an answer: ids become text, text is watched for stop strings."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], deliver: Callable[[Piece | Exception], None]) -> None:
+        self._decoder, self._end_id = tokenizer.stream_decoder(), tokenizer.end_id
+        self._stop_text = StopText(stop)
+        self._held_ids: list[int] = []  # of text that is held back until it is certain
+        self.deliver = deliver
+
+    def push(self, token_id: int | None, finish_reason: FinishReason | None) -> Piece | None:
+        """What the token adds, if that is certain; the last piece when the model or a stop string ends the answer."""
+        text = ""
+        if token_id is not None:
+            self._held_ids.append(token_id)
+            if token_id != self._end_id:
+                text = self._stop_text.push(self._decoder.push(token_id))
+        if finish_reason is not None and not self._stop_text.found:
+            text += self._stop_text.push(self._decoder.flush()) + self._stop_text.flush()
+        if self._stop_text.found:
+            finish_reason = "stop"
+        if not text and finish_reason is None:
+            return None
+        token_ids, self._held_ids = tuple(self._held_ids), []
+        return Piece(text, token_ids, finish_reason)
+
+
+@dataclass
+class _Loaded:
+    """A model with its engine, and the answers it is writing."""
+
+    model_id: str
+    model: GPT
+    tokenizer: Tokenizer
+    engine: Engine
+    writing: dict[str, _Writing] = dataclasses.field(default_factory=dict)
+
+
+class Assistant:
+    def __init__(self, *, slots: int = 16, max_waiting: int = 256) -> None:
+        self._slots, self._max_waiting = slots, max_waiting
+        self._current: _Loaded | None = None
+        self._draining: list[_Loaded] = []
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._unfinished = 0
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="assistant", daemon=True)
+        self._thread.start()
+
+    @property
+    def loaded_id(self) -> str | None:
+        return self._current.model_id if self._current else None
+
+    @property
+    def model_id(self) -> str:
+        """Which model answers. Raises AssistantStopped when none was loaded."""
+        return self._loaded().model_id
+
+    @property
+    def max_length(self) -> int:
+        return self._loaded().model.config.max_length
+
+    @property
+    def unfinished(self) -> int:
+        """Answers in work or waiting for a slot."""
+        return self._unfinished
+
+    def load(self, artifact: Stored) -> None:
+        """Serve this model from now on; returns when new answers come from it. Reads files: not for an event loop."""
+        tokenizer, model = Tokenizer.load(artifact.path), load_model(artifact.path)
+        loaded = _Loaded(artifact.id, model, tokenizer, self._engine(model, tokenizer))
+        swapped = threading.Event()
+
+        def swap() -> None:
+            if self._current is not None:
+                self._draining.append(self._current)
+            self._current = loaded
+            swapped.set()
+
+        self._commands.put(swap)
+        while not swapped.wait(0.1):
+            if self._closed:
+                raise AssistantStopped("the assistant is stopped")
+
+    async def begin(self, messages: Sequence[ChatMessage], sampling: Sampling, stop: Sequence[str] = ()) -> Answer:
+        """Start an answer, which also ends before the first of the strings `stop`.
+
+        Raises ContextTooLong, TooBusy, AssistantStopped, or ValueError for roles the template does not know.
+        """
+        loaded = self._loaded()
+        prompt_ids = await asyncio.to_thread(_prompt_ids, messages, loaded.tokenizer)
+        room = loaded.model.config.max_length - len(prompt_ids)
+        if room < 1:
+            raise ContextTooLong(len(prompt_ids), loaded.model.config.max_length)
+        with self._lock:
+            if self._closed:
+                raise AssistantStopped("the assistant is stopped")
+            if self._unfinished >= self._max_waiting:
+                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
+            self._unfinished += 1
+        sampling = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
+        request = Request(uuid.uuid4().hex, prompt_ids, sampling)
+        answer = Answer(
+            loaded.model_id,
+            len(prompt_ids),
+            cancel=lambda: self._commands.put(lambda: self._cancel(loaded, request.id)),
+        )
+        writing = _Writing(loaded.tokenizer, stop, answer.deliver)
+
+        def submit() -> None:
+            loaded.writing[request.id] = writing
+            if loaded is not self._current and loaded not in self._draining:
+                self._draining.append(loaded)  # the model was replaced while this answer was on its way
+            try:
+                loaded.engine.submit(request)
+            except Exception as error:
+                self._end(loaded, request.id)
+                writing.deliver(error)
+
+        self._commands.put(submit)
+        return answer
+
+    async def newest_that_fit(self, messages: Sequence[ChatMessage], room: int | None = None) -> list[ChatMessage]:
+        """Drop the oldest turns until the rest leaves `room` tokens (a quarter of the context) for the answer."""
+        loaded = self._loaded()
+        limit = loaded.model.config.max_length
+        room = limit // 4 if room is None else room
+        kept = list(messages)
+        while True:
+            length = len(await asyncio.to_thread(_prompt_ids, kept, loaded.tokenizer))
+            later_questions = [at for at, message in enumerate(kept) if at and message["role"] == "user"]
+            if length + room <= limit or not later_questions:
+                return kept
+            kept = kept[later_questions[0] :]
+
+    def close(self) -> None:
+        """Cancel what is unfinished and end the thread."""
+        self._closed = True
+        self._commands.put(lambda: None)
+        self._thread.join(timeout=10)
+
+    def _loaded(self) -> _Loaded:
+        if self._current is None:
+            raise AssistantStopped("no model is loaded")
+        return self._current
+
+    def _engine(self, model: GPT, tokenizer: Tokenizer) -> Engine:
+        return Engine(model, end_id=tokenizer.end_id, slots=self._slots)
+
+    # Below: the worker thread's own.
+
+    def _work(self) -> None:
+        while not self._closed:
+            self._take_commands()
+            for loaded in self._all():
+                if not loaded.engine.idle:
+                    self._step(loaded)
+            self._draining = [loaded for loaded in self._draining if not loaded.engine.idle]
+        self._take_commands()
+        for loaded in self._all():
+            for request_id in list(loaded.writing):
+                self._cancel(loaded, request_id)
+
+    def _all(self) -> list[_Loaded]:
+        return [*self._draining, *([self._current] if self._current else [])]
+
+    def _take_commands(self) -> None:
+        nothing_to_do = not self._closed and all(loaded.engine.idle for loaded in self._all())
+        with contextlib.suppress(queue.Empty):
+            if nothing_to_do:
+                self._commands.get()()
+            while True:
+                self._commands.get_nowait()()
+
+    def _step(self, loaded: _Loaded) -> None:
+        try:
+            for event in loaded.engine.step():
+                writing = loaded.writing.get(event.request_id)
+                if writing is None:
+                    continue
+                piece = writing.push(event.token_id, event.finish_reason)
+                if piece is None:
+                    continue
+                if piece.finish_reason is not None:
+                    if event.finish_reason is None:  # a stop string, of which the engine knows nothing
+                        loaded.engine.cancel(event.request_id)
+                    self._end(loaded, event.request_id)
+                writing.deliver(piece)
+        except Exception as error:  # one failure must not leave every later question unanswered
+            log.exception("the engine failed; its answers end with an error and it is set up anew")
+            loaded.engine = self._engine(loaded.model, loaded.tokenizer)
+            for request_id, writing in list(loaded.writing.items()):
+                self._end(loaded, request_id)
+                writing.deliver(error)
+
+    def _cancel(self, loaded: _Loaded, request_id: str) -> None:
+        writing = loaded.writing.get(request_id)
+        if writing is not None:
+            loaded.engine.cancel(request_id)
+            self._end(loaded, request_id)
+            if piece := writing.push(None, "cancelled"):
+                writing.deliver(piece)
+
+    def _end(self, loaded: _Loaded, request_id: str) -> None:
+        del loaded.writing[request_id]
+        with self._lock:
+            self._unfinished -= 1
+
+
+def _prompt_ids(messages: Sequence[ChatMessage], tokenizer: Tokenizer) -> list[int]:
+    return render(messages, tokenizer, for_generation=True).token_ids

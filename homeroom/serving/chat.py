@@ -1,0 +1,140 @@
+"""One turn of a conversation: the question is stored, the answer is written, and stored before its end is announced.
+
+Used by the API, the chat page and the terminal alike, so that a vote can name any answer that anybody has seen.
+Votes themselves are between their callers and the workspace.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from typing import cast
+
+from homeroom.inference.request import FinishReason, Sampling
+from homeroom.serving.assistant import Answer, Assistant, ChatMessage
+from homeroom.settings import Json
+from homeroom.workspace import Feedback, FeedbackError
+from homeroom.workspace.feedback import Role
+
+
+class Reply:
+    """An answer with the place it has in its conversation. Iterate for its text; `stop` frees the slot."""
+
+    def __init__(self, answer: Answer, conversation_id: str, question_id: str) -> None:
+        self.id = f"chatcmpl-{uuid.uuid4().hex}"  # the stored message's id as well
+        self.conversation_id, self.question_id = conversation_id, question_id
+        self.model_id, self.prompt_tokens = answer.model_id, answer.prompt_tokens
+        self.created = int(time.time())
+        self.text = ""
+        self.token_ids: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.stored = False
+        self.forgot = False  # the conversation had outgrown the context, so its first turns were not read
+        self.stop = answer.cancel
+        self._arrived: asyncio.Queue[str | Exception | None] = asyncio.Queue()
+
+    def __aiter__(self) -> "Reply":
+        return self
+
+    async def __anext__(self) -> str:
+        arrived = await self._arrived.get()
+        if arrived is None or isinstance(arrived, Exception):
+            self._arrived.put_nowait(arrived)  # whoever asks again gets the same
+            raise StopAsyncIteration if arrived is None else arrived
+        return arrived
+
+    async def finished(self) -> "Reply":
+        async for _ in self:
+            pass
+        return self
+
+
+class Chat:
+    def __init__(self, assistant: Assistant, feedback: Feedback) -> None:
+        self.assistant, self.feedback = assistant, feedback
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def reply(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        stop: Sequence[str] = (),
+        conversation_id: str | None = None,
+        user: str = "local",
+        forget_oldest: bool = False,
+    ) -> Reply:
+        """Begin to answer the last message. With `forget_oldest` a conversation may outgrow the context.
+
+        Raises what Assistant.begin raises; nothing is stored then.
+        """
+        read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
+        answer = await self.assistant.begin(read, sampling, stop)
+        try:
+            place = await asyncio.to_thread(self._store_question, messages, conversation_id, user)
+        except BaseException:
+            answer.cancel()
+            raise
+        reply = Reply(answer, *place)
+        reply.forgot = len(read) < len(messages)
+        used = sampling.model_dump(mode="json") | {"stop": list(stop), "messages_read": len(read)}
+        # A task of its own: a client that leaves cancels the request's task, and what was written is stored even then.
+        task = asyncio.create_task(self._write(reply, answer, used))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return reply
+
+    async def drain(self) -> None:
+        """Wait until everything begun is stored."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def _write(self, reply: Reply, answer: Answer, sampling: dict[str, Json]) -> None:
+        try:
+            async for piece in answer:
+                reply.text += piece.text
+                reply.token_ids += piece.token_ids
+                reply.finish_reason = piece.finish_reason
+                if piece.text:
+                    reply._arrived.put_nowait(piece.text)
+            if reply.text or reply.finish_reason != "cancelled":
+                await asyncio.to_thread(self._store_answer, reply, sampling)
+                reply.stored = True
+            reply._arrived.put_nowait(None)
+        except Exception as error:
+            reply._arrived.put_nowait(error)
+
+    def _store_question(
+        self, messages: Sequence[ChatMessage], conversation_id: str | None, user: str
+    ) -> tuple[str, str]:
+        """Walk the stored tree along the messages and add what it lacks; the id of the last one is the question's."""
+        conversation = self.feedback.open_conversation(conversation_id, user)
+        stored = self.feedback.conversation(conversation.id)
+        known: dict[tuple[str | None, Role, str], str] = {(m.parent_id, m.role, m.text): m.id for m in stored}
+        parent_id: str | None = None
+        for message in messages:
+            role = cast(Role, message["role"])  # the template has accepted it
+            place = (parent_id, role, message["content"])
+            if place not in known:
+                if parent_id is None and stored:
+                    raise FeedbackError(
+                        f"conversation {conversation.id} begins with another message than this request. "
+                        "Send the conversation from its beginning, or leave its id out to begin a new one."
+                    )
+                added = self.feedback.add_message(conversation.id, role, message["content"], parent_id=parent_id)
+                known[place] = added.id
+            parent_id = known[place]
+        assert parent_id is not None, "a conversation has messages"
+        return conversation.id, parent_id
+
+    def _store_answer(self, reply: Reply, sampling: dict[str, Json]) -> None:
+        self.feedback.add_message(
+            reply.conversation_id,
+            "assistant",
+            reply.text,
+            id=reply.id,
+            parent_id=reply.question_id,
+            model_id=reply.model_id,
+            sampling=sampling,
+            token_ids=reply.token_ids,
+            finish_reason=reply.finish_reason,
+        )

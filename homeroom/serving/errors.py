@@ -1,0 +1,86 @@
+"""Errors in OpenAI's format, for everything under /v1: {"error": {"message", "type", "param", "code"}}."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from homeroom.serving.assistant import AssistantStopped, ContextTooLong, TooBusy
+from homeroom.settings import HomeroomError
+from homeroom.workspace.errors import FeedbackError
+
+_TYPES = {404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """Raised anywhere behind a route, answered in OpenAI's format."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        # What a client sent may be quoted, even where it cannot be written as UTF-8.
+        super().__init__(message.encode("utf-8", "replace").decode())
+        param = None if param is None else param.encode("utf-8", "replace").decode()
+        self.status, self.param, self.code = status, param, code
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body(), status_code=self.status)
+
+    def body(self) -> dict[str, Any]:
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """What the rooms below raise, in the words of the API."""
+    match error:
+        case ApiError():
+            return error
+        case ContextTooLong():
+            return ApiError(400, str(error), param="messages", code="context_length_exceeded")
+        case TooBusy():
+            return ApiError(429, str(error), code="too_many_requests")
+        case AssistantStopped():
+            return ApiError(503, str(error), code="no_model")
+        case FeedbackError():
+            return ApiError(400, str(error))
+        case HTTPException():
+            return ApiError(error.status_code, error.detail or HTTPStatus(error.status_code).phrase)
+        case RequestValidationError():
+            return _from_validation(error.errors())
+        case HomeroomError():
+            return ApiError(500, str(error))
+    return ApiError(500, "The server had an error while processing the request; its log says which.")
+
+
+def install(app: FastAPI) -> None:
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        return as_api_error(error).response()
+
+    for kind in (ApiError, HomeroomError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+def _from_validation(errors: Sequence[dict[str, Any]]) -> ApiError:
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return ApiError(400, "The body of the request is not valid JSON.", code="invalid_json")
+    param = _param(first["loc"])
+    if not param:
+        return ApiError(400, "The body of the request has to be a JSON object, sent as application/json.")
+    if first["type"] == "extra_forbidden":
+        return ApiError(400, f"Unrecognized request argument supplied: {param}", param=param, code="unknown_parameter")
+    if first["type"] == "missing":
+        return ApiError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return ApiError(400, f"Invalid value for '{param}': {reason}.", param=param, code="invalid_value")
+
+
+def _param(location: Sequence[str | int]) -> str:
+    """("body", "messages", 0, "content") → messages[0].content"""
+    text = ""
+    for part in location[1:]:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,248 @@
+"""OpenAI's chat completions and models, as their official client speaks them.
+
+What is not supported is refused by name instead of being ignored: a client should know what it does not get.
+An answer's `id` is its stored message's id, which votes name (feedback_api.py). The extra object `homeroom` of a
+request (`extra_body={"homeroom": {...}}`) says which conversation it continues and who asks.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import pydantic
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from homeroom.inference.request import Sampling
+from homeroom.serving.chat import Chat, Reply
+from homeroom.serving.errors import ApiError, as_api_error
+from homeroom.serving.settings import ServingSettings
+
+API_USER = "api"  # who asks and votes when a request does not say; the pages' user is another
+ALIAS = "homeroom"  # a name for whichever model is champion
+
+
+def unicode_text(text: str) -> str:
+    """JSON can carry half a surrogate pair, which is no text to databases and tokenizers."""
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("it holds half a surrogate pair, which is not Unicode text")
+    return text
+
+
+RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
+UserName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(unicode_text)]
+
+
+def plain_text(content: object) -> object:
+    """Content is text, or a list of text parts, which are joined. NUL is no text to some databases."""
+    if isinstance(content, list):
+        for part in content:
+            if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+                raise ValueError('only text is supported: a string, or parts of the form {"type": "text", "text": …}')
+        content = "".join(part["text"] for part in content)
+    return content.replace("\0", "\ufffd") if isinstance(content, str) else content
+
+
+class Strict(pydantic.BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Message(Strict):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(plain_text), AfterValidator(unicode_text)]
+    name: str | None = None
+
+
+class StreamOptions(Strict):
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class Extension(Strict):
+    """What the API has beyond OpenAI's."""
+
+    conversation_id: RecordId | None = None
+    user: UserName = API_USER
+    top_k: Annotated[int, Field(ge=0)] = 0
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+
+
+class TextFormat(Strict):
+    type: Literal["text"]
+
+
+class ChatRequest(Strict):
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1)]
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Annotated[
+        list[Annotated[str, Field(min_length=1)]] | None,
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        Field(max_length=4),
+    ] = None
+    homeroom: Extension = Extension()
+
+    # Known, but only with the value that changes nothing.
+    n: Literal[1] | None = None
+    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    logprobs: Literal[False] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    response_format: TextFormat | None = None
+    tools: Annotated[list[object], Field(max_length=0)] | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+
+    @pydantic.field_validator("messages")
+    @classmethod
+    def _answerable(cls, messages: list[Message]) -> list[Message]:
+        if messages[-1].role != "user":
+            raise ValueError("the last message has to be the user's")
+        if any(message.role in ("system", "developer") for message in messages[1:]):
+            raise ValueError("a system message has to be the first")
+        return messages
+
+    def chat_messages(self) -> list[dict[str, str]]:
+        roles = {"developer": "system"}
+        return [{"role": roles.get(each.role, each.role), "content": each.content} for each in self.messages]
+
+    def sampling(self, default: Sampling) -> Sampling:
+        max_tokens = self.max_completion_tokens or self.max_tokens
+        return Sampling(
+            temperature=default.temperature if self.temperature is None else self.temperature,
+            top_k=self.homeroom.top_k,
+            top_p=default.top_p if self.top_p is None else self.top_p,
+            repetition_penalty=self.homeroom.repetition_penalty or default.repetition_penalty,
+            max_tokens=max_tokens or default.max_tokens,
+            seed=None if self.seed is None else self.seed & (2**63 - 1),
+        )
+
+
+def router(chat: Chat, settings: ServingSettings) -> APIRouter:
+    routes = APIRouter(prefix="/v1")
+
+    @routes.get("/models")
+    async def list_models() -> dict[str, Any]:
+        return {"object": "list", "data": [_model(name) for name in (chat.assistant.model_id, ALIAS)]}
+
+    @routes.get("/models/{name}")
+    async def retrieve_model(name: str) -> dict[str, Any]:
+        return _model(_served(name, chat))
+
+    @routes.post("/chat/completions", response_model=None)
+    async def create_completion(body: ChatRequest, request: Request) -> Response:
+        _served(body.model, chat)
+        reply = await chat.reply(
+            body.chat_messages(),
+            body.sampling(settings.sampling()),
+            stop=body.stop or (),
+            conversation_id=body.homeroom.conversation_id,
+            user=body.homeroom.user,
+        )
+        if body.stream:
+            usage = body.stream_options is not None and body.stream_options.include_usage
+            # A stream of Server-Sent Events must reach the client as it grows, through proxies too.
+            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            return StreamingResponse(_events(reply, usage), media_type="text/event-stream", headers=headers)
+        if not await _finished_before_the_client_left(reply, request):
+            return Response(status_code=499)
+        return JSONResponse(_completion(reply))
+
+    return routes
+
+
+def _served(name: str, chat: Chat) -> str:
+    current = chat.assistant.model_id
+    if name not in (current, ALIAS):
+        raise ApiError(
+            404,
+            f"The model '{name}' does not exist or is not served now. Served is '{current}', also called '{ALIAS}'.",
+            param="model",
+            code="model_not_found",
+        )
+    return name
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "homeroom"}
+
+
+async def _finished_before_the_client_left(reply: Reply, request: Request) -> bool:
+    finished = asyncio.ensure_future(reply.finished())
+    left = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((finished, left), return_when=asyncio.FIRST_COMPLETED)
+        if not finished.done():
+            return False
+        finished.result()
+        return True
+    finally:
+        if not finished.done():
+            reply.stop()
+        for task in (finished, left):
+            task.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _completion(reply: Reply) -> dict[str, Any]:
+    message = {"role": "assistant", "content": reply.text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(reply)}
+    head = _head(reply, "chat.completion")
+    return head | {"choices": [choice], "usage": _usage(reply), "homeroom": _extension(reply)}
+
+
+async def _events(reply: Reply, include_usage: bool) -> AsyncIterator[str]:
+    head = _head(reply, "chat.completion.chunk")
+    no_usage_yet = {"usage": None} if include_usage else {}
+
+    def event(delta: dict[str, str], finish_reason: str | None = None, **more: object) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return _event(head | {"choices": [choice]} | no_usage_yet | more)
+
+    try:
+        yield event({"role": "assistant", "content": ""}, homeroom=_extension(reply))
+        async for text in reply:
+            yield event({"content": text})
+        yield event({}, _finish_reason(reply))
+        if include_usage:
+            yield _event(head | {"choices": [], "usage": _usage(reply)})
+        yield "data: [DONE]\n\n"
+    except Exception as error:  # the status line is gone already; the client reads the error from the stream
+        yield _event(as_api_error(error).body())
+    finally:
+        if reply.finish_reason is None:
+            reply.stop()
+
+
+def _event(value: object) -> str:
+    return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def _head(reply: Reply, kind: str) -> dict[str, Any]:
+    return {"id": reply.id, "object": kind, "created": reply.created, "model": reply.model_id}
+
+
+def _finish_reason(reply: Reply) -> str:
+    return "length" if reply.finish_reason == "length" else "stop"
+
+
+def _usage(reply: Reply) -> dict[str, int]:
+    prompt, completion = reply.prompt_tokens, len(reply.token_ids)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _extension(reply: Reply) -> dict[str, str]:
+    return {"conversation_id": reply.conversation_id, "question_id": reply.question_id}

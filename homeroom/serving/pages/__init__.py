@@ -1,0 +1,1 @@
+"""The pages people see. Everything they load comes from this machine."""

@@ -1,0 +1,63 @@
+"""The side of the chat page: earlier conversations, language and colours. On a phone it slides in over the page."""
+
+from collections.abc import Callable
+
+from homeroom.serving.pages.elements import Words, button, element, icon, set_attribute
+from homeroom.serving.pages.history import Listed
+
+
+class Sidebar:
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        shade = element("div", "shade")
+        shade.on("click", js_handler="() => homeroom.menu(false)")
+        with element("aside", "sidebar"):
+            with element("div", "brand"):
+                element("div", "mark", aria_hidden="true")
+                element("span", "wordmark", "Homeroom")
+                close = button("icon-button close-button", "close")
+                close.on("click", js_handler="() => homeroom.menu(false)")
+                words.label(close, lambda s: s.close_menu)
+            with element("a", "new-chat", href="/"):
+                icon("add")
+                words.text(element("span"), lambda s: s.new_chat)
+            self._list = element("nav", "conversations")
+            words.bind(self._list, lambda s: set_attribute(self._list, "aria-label", s.conversations))
+            self._foot = element("div", "sidebar-foot")
+
+    def on_language(self, switch: Callable[[], None]) -> None:
+        with self._foot:
+            language = button("quiet-button language", on_click=switch)
+            with language:
+                icon("translate")
+                name = element("span")
+            self._words.bind(language, lambda s: name.set_text(s.other_language))
+            self._words.bind(
+                language, lambda s: set_attribute(language, "lang", "zh-CN" if s.html_lang == "en" else "en")
+            )
+
+    def on_theme(self, following: Callable[[], str], theme: str) -> None:
+        """`following` changes the theme and returns its name."""
+        icons = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
+        with self._foot:
+            toggle = button("icon-button theme")
+            with toggle:
+                glyph = icon(icons[theme])
+        shown = theme
+
+        def change() -> None:
+            nonlocal shown
+            shown = following()
+            glyph.set_text(icons[shown])
+            set_attribute(toggle, "aria-label", self._words.strings.theme[shown])
+            set_attribute(toggle, "title", self._words.strings.theme[shown])
+
+        toggle.on("click", change, args=[])
+        self._words.label(toggle, lambda s: s.theme[shown])
+
+    def show(self, conversations: list[Listed], current: str | None) -> None:
+        self._list.clear()
+        with self._list:
+            for each in conversations:
+                link = element("a", "conversation", each.title, href=f"/c/{each.conversation_id}", dir="auto")
+                set_attribute(link, "aria-current", "page" if each.conversation_id == current else False)

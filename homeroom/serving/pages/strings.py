@@ -1,0 +1,170 @@
+"""What the pages say, in English and in simplified Chinese. A text that one language lacks is a type error."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Language = Literal["en", "zh"]
+
+
+@dataclass(frozen=True)
+class Strings:
+    html_lang: str
+    other_language: str  # in that language, so that who needs it can read it
+    new_chat: str
+    conversations: str
+    menu: str
+    close_menu: str
+    theme: dict[str, str]
+    answered_by: str
+    greeting: str
+    introduction: str
+    examples: tuple[str, ...]
+    examples_label: str
+    thread: str
+    composer: str
+    send: str
+    stop: str
+    caution: str
+    keys: str
+    you: str
+    assistant: str
+    thinking: str
+    stopped: str
+    cut_short: str
+    failed: str
+    forgotten: str
+    copy: str
+    copied: str
+    regenerate: str
+    good: str
+    bad: str
+    counted: str
+    better: str
+    better_label: str
+    better_hint: str
+    save: str
+    cancel: str
+    better_saved: str
+    not_saved: str
+    too_long: str
+    model_changed: str
+
+
+ENGLISH = Strings(
+    html_lang="en",
+    other_language="简体中文",
+    new_chat="New chat",
+    conversations="Conversations",
+    menu="Open menu",
+    close_menu="Close menu",
+    theme={
+        "auto": "Colours: as the system. Switch to light",
+        "light": "Colours: light. Switch to dark",
+        "dark": "Colours: dark. Switch to the system's",
+    },
+    answered_by="Answered by model {model}",
+    greeting="What would you like to know?",
+    introduction="This assistant was raised from raw text on this machine. Your votes teach the next one.",
+    examples=(
+        "What does the Python function json.dumps do?",
+        "How is the idiom 画蛇添足 pronounced?",
+        "画蛇添足是什么意思？",
+        "Hello, how are you?",
+    ),
+    examples_label="Example questions",
+    thread="Conversation",
+    composer="Message Homeroom",
+    send="Send",
+    stop="Stop",
+    caution="Small models make mistakes.",
+    keys="Enter sends, Shift + Enter starts a new line.",
+    you="You said",
+    assistant="Homeroom said",
+    thinking="Thinking",
+    stopped="You stopped this answer.",
+    cut_short="The answer reached its longest length.",
+    failed="This answer failed: {reason}",
+    forgotten="This conversation is longer than the model can read; the first messages were left out.",
+    copy="Copy",
+    copied="Copied",
+    regenerate="Answer again",
+    good="Good answer",
+    bad="Bad answer",
+    counted="Counted",
+    better="Write a better answer",
+    better_label="What would have been a better answer?",
+    better_hint="The next model learns from it.",
+    save="Save",
+    cancel="Cancel",
+    better_saved="Your better answer",
+    not_saved="Not saved: {reason}",
+    too_long="This message has {length} characters; at most {limit} can be sent.",
+    model_changed="A new model answers from now on.",
+)
+
+CHINESE = Strings(
+    html_lang="zh-CN",
+    other_language="English",
+    new_chat="新对话",
+    conversations="对话记录",
+    menu="打开菜单",
+    close_menu="关闭菜单",
+    theme={
+        "auto": "外观：跟随系统。切换为浅色",
+        "light": "外观：浅色。切换为深色",
+        "dark": "外观：深色。切换为跟随系统",
+    },
+    answered_by="由模型 {model} 回答",
+    greeting="想了解点什么？",
+    introduction="这个助手是在本机上由原始文本训练而成的。你的评价会教会下一个模型。",
+    examples=(
+        "画蛇添足是什么意思？",
+        "成语“守株待兔”出自哪里？",
+        "What does the Python function json.dumps do?",
+        "你好！",
+    ),
+    examples_label="示例问题",
+    thread="对话",
+    composer="给 Homeroom 发消息",
+    send="发送",
+    stop="停止",
+    caution="小模型也会出错。",
+    keys="按 Enter 发送，Shift + Enter 换行。",
+    you="你说",
+    assistant="Homeroom 说",
+    thinking="思考中",
+    stopped="你停止了这个回答。",
+    cut_short="回答达到了长度上限。",
+    failed="回答失败：{reason}",
+    forgotten="对话超出了模型能读的长度，最早的消息已略去。",
+    copy="复制",
+    copied="已复制",
+    regenerate="重新回答",
+    good="回答得好",
+    bad="回答得不好",
+    counted="已计入",
+    better="写一个更好的回答",
+    better_label="更好的回答应该是怎样的？",
+    better_hint="下一个模型会从中学习。",
+    save="保存",
+    cancel="取消",
+    better_saved="你给出的更好的回答",
+    not_saved="未保存：{reason}",
+    too_long="这条消息有 {length} 个字符，最多可发送 {limit} 个。",
+    model_changed="从现在起由新模型回答。",
+)
+
+STRINGS: dict[Language, Strings] = {"en": ENGLISH, "zh": CHINESE}
+
+
+def preferred(cookie: str | None, accept_language: str) -> Language:
+    """What was chosen before, else the first of the browser's languages that there is."""
+    if cookie in ("en", "zh"):
+        return "zh" if cookie == "zh" else "en"
+    for entry in accept_language.lower().split(","):
+        tag = entry.partition(";")[0].strip()
+        if tag.startswith("zh"):
+            return "zh"
+        if tag.startswith("en"):
+            return "en"
+    return "en"

@@ -1,0 +1,184 @@
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from homeroom.inference.request import Sampling
+from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, TooBusy
+from homeroom.text.tokenizer import Tokenizer
+
+GREEDY = Sampling(temperature=0.0, max_tokens=100)
+FOREVER = Sampling(temperature=0.0, max_tokens=4000)
+# As in conftest.py, which pytest does not let tests import.
+QUESTION, ANSWER = "How is the idiom 画蛇添足 pronounced?", "画蛇添足 is pronounced huà shé tiān zú."
+HELLO, HELLO_ANSWER = "你好！", "你好！很高兴见到你。"
+
+
+@dataclass(frozen=True)
+class Folder:
+    id: str
+    path: Path
+
+
+@pytest.fixture
+def assistant(taught: Path) -> Iterator[Assistant]:
+    assistant = Assistant(slots=2, max_waiting=4)
+    assistant.load(Folder("taught", taught))
+    yield assistant
+    assistant.close()
+
+
+def ask(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+async def whole(answer: Answer) -> tuple[str, str | None]:
+    text, reason = "", None
+    async for piece in answer:
+        text += piece.text
+        reason = piece.finish_reason
+    return text, reason
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within 5 s"
+        time.sleep(0.01)
+
+
+def test_an_answer_arrives_in_pieces_that_never_hold_half_a_character(assistant: Assistant, taught: Path) -> None:
+    async def pieces() -> list[tuple[str, tuple[int, ...]]]:
+        return [(piece.text, piece.token_ids) async for piece in await assistant.begin(ask(QUESTION), GREEDY)]
+
+    arrived = asyncio.run(pieces())
+    text = "".join(text for text, _ in arrived)
+    tokenizer = Tokenizer.load(taught)
+    assert text == ANSWER
+    assert len(arrived) > 5
+    assert not any("\ufffd" in text for text, _ in arrived)
+    token_ids = [token_id for _, ids in arrived for token_id in ids]
+    assert tokenizer.decode(token_ids) == text
+    assert token_ids[-1] == tokenizer.end_id
+
+
+def test_many_answers_at_once_do_not_mix(assistant: Assistant) -> None:
+    async def together() -> list[tuple[str, str | None]]:
+        questions = [QUESTION, HELLO, QUESTION, HELLO]
+        return await asyncio.gather(*[whole(await assistant.begin(ask(q), GREEDY)) for q in questions])
+
+    assert asyncio.run(together()) == [(ANSWER, "stop"), (HELLO_ANSWER, "stop")] * 2
+    assert assistant.unfinished == 0
+
+
+def test_a_stop_string_ends_the_answer_before_it_and_frees_the_slot(assistant: Assistant) -> None:
+    async def stopped() -> tuple[str, str | None]:
+        return await whole(await assistant.begin(ask(QUESTION), GREEDY, stop=["nothing of that", " shé"]))
+
+    assert asyncio.run(stopped()) == (ANSWER.partition(" shé")[0], "stop")
+    until(lambda: assistant.unfinished == 0)
+
+
+def test_cancelling_frees_the_slot_for_those_who_wait(assistant: Assistant, endless: Path) -> None:
+    assistant.load(Folder("endless", endless))
+
+    async def scenario() -> tuple[str | None, str | None]:
+        first = await assistant.begin(ask("one"), FOREVER)
+        await assistant.begin(ask("two"), FOREVER)
+        third = await assistant.begin(ask("three"), GREEDY)  # both slots are taken for longer than this test lasts
+        await anext(first)
+        first.cancel()
+        _, reason_first = await whole(first)
+        _, reason_third = await asyncio.wait_for(whole(third), 5)
+        return reason_first, reason_third
+
+    assert asyncio.run(scenario()) == ("cancelled", "length")
+
+
+def test_a_new_model_answers_new_questions_while_the_old_one_ends_its_own(
+    assistant: Assistant, taught: Path, endless: Path
+) -> None:
+    assistant.load(Folder("endless", endless))
+
+    async def scenario() -> tuple[str, str, int, str | None]:
+        old = await assistant.begin(ask("one"), FOREVER)
+        await anext(old)
+        await asyncio.to_thread(assistant.load, Folder("taught again", taught))
+        new = await assistant.begin(ask(HELLO), GREEDY)
+        text, _ = await whole(new)
+        after = 0
+        async for piece in old:
+            after += len(piece.token_ids)
+            if after > 20:
+                old.cancel()
+        return old.model_id, new.model_id, after, text
+
+    old_id, new_id, after, text = asyncio.run(scenario())
+    assert (old_id, new_id) == ("endless", "taught again")
+    assert after > 20
+    assert text == HELLO_ANSWER
+    until(lambda: not assistant._draining)
+
+
+def test_what_cannot_be_answered_is_refused_before_it_takes_a_slot(assistant: Assistant, endless: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ContextTooLong, match=r"maximum context length is 192 tokens.* resulted in \d{4,} tokens"):
+            await assistant.begin(ask("long " * 1000), GREEDY)
+        assert assistant.unfinished == 0
+        await asyncio.to_thread(assistant.load, Folder("endless", endless))
+        running = [await assistant.begin(ask("one"), FOREVER) for _ in range(4)]
+        with pytest.raises(TooBusy, match="4 answers are already in work"):
+            await assistant.begin(ask("one"), FOREVER)
+        for answer in running:
+            answer.cancel()
+
+    asyncio.run(scenario())
+    until(lambda: assistant.unfinished == 0)
+
+
+def test_a_failing_engine_fails_its_answers_and_no_later_ones(
+    assistant: Assistant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = assistant._loaded().engine
+    monkeypatch.setattr(engine, "_decode", lambda: 1 / 0)
+
+    async def scenario() -> tuple[str, str | None]:
+        with pytest.raises(ZeroDivisionError):
+            await whole(await assistant.begin(ask(QUESTION), GREEDY))
+        return await whole(await assistant.begin(ask(QUESTION), GREEDY))
+
+    assert asyncio.run(scenario()) == (ANSWER, "stop")
+    assert "the engine failed" in caplog.text
+
+
+def test_an_old_conversation_loses_its_first_turns_when_it_outgrows_the_context(assistant: Assistant) -> None:
+    turns = [
+        {"role": role, "content": f"{role} number {number} says something of some length"}
+        for number in range(8)
+        for role in ("user", "assistant")
+    ]
+    kept = asyncio.run(assistant.newest_that_fit([*turns, *ask(HELLO)]))
+    assert kept[0]["role"] == "user"
+    assert kept == [*turns, *ask(HELLO)][-len(kept) :]
+    assert 1 < len(kept) < len(turns)
+    assert asyncio.run(assistant.newest_that_fit(ask("long " * 1000))) == ask("long " * 1000)
+
+
+def test_a_closed_assistant_ends_what_it_was_writing(endless: Path) -> None:
+    assistant = Assistant(slots=1)
+    with pytest.raises(AssistantStopped, match="no model is loaded"):
+        assert assistant.model_id
+    assistant.load(Folder("endless", endless))
+
+    async def scenario() -> str | None:
+        answer = await assistant.begin(ask("one"), FOREVER)
+        await anext(answer)
+        await asyncio.to_thread(assistant.close)
+        with pytest.raises(AssistantStopped):
+            await assistant.begin(ask("two"), FOREVER)
+        return (await whole(answer))[1]
+
+    assert asyncio.run(scenario()) == "cancelled"

@@ -1,0 +1,323 @@
+"""The chat page in a real Chromium."""
+
+import re
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from homeroom.inference.engine import Engine
+from homeroom.serving import app
+from homeroom.serving.app import serving
+from homeroom.serving.pages import chat as chat_page
+from homeroom.serving.settings import ServingSettings
+from homeroom.workspace import Artifact, Workspace
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+QUESTION, ANSWER = "How is the idiom 画蛇添足 pronounced?", "画蛇添足 is pronounced huà shé tiān zú."
+HELLO, HELLO_ANSWER = "你好！", "你好！很高兴见到你。"
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def url(workspace: Workspace) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "CHAMPION_SECONDS", 0.2)
+        patch.setattr(chat_page, "MODEL_SECONDS", 0.2)
+        with serving(workspace, ServingSettings(port=0, temperature=0.0), pages=True) as url:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.fail(
+            "the browser tests need Chromium, and there is none on the PATH. `make test` installs it where it can; "
+            "elsewhere install it by hand (Debian: `apt-get install chromium`).",
+            pytrace=False,
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all tests, so that the browser's cache serves what the page is made of."""
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(8000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, url: str) -> Iterator[Page]:
+    """An empty conversation of a visitor who speaks English.
+
+    Whatever goes wrong in the page, or is asked of another host, fails the test.
+    """
+    context.clear_cookies()
+    page = context.new_page()
+    wrong: list[str] = []
+    host = urlparse(url).netloc
+    page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+    page.on("request", lambda r: None if _is_local(r.url, host) else wrong.append(f"request to {r.url}"))
+    page.on("websocket", lambda w: None if _is_local(w.url, host) else wrong.append(f"websocket to {w.url}"))
+    page.goto(url)
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def _is_local(address: str, host: str) -> bool:
+    return address.startswith(("data:", "blob:")) or urlparse(address).netloc == host
+
+
+def say(page: Page, text: str, answer: str | re.Pattern[str]) -> None:
+    turns = page.locator(".turn")
+    before = turns.count()
+    page.locator(".composer textarea").fill(text)
+    page.keyboard.press("Enter")
+    expect(turns).to_have_count(before + 1)
+    expect(turns.last.locator(".answer-text")).to_have_text(answer)
+    expect(turns.last.locator(".actions")).to_be_visible()
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The small model writes faster than anybody can look; until undone, it takes its time."""
+    step = Engine.step
+    with monkeypatch.context() as slow:
+        slow.setattr(Engine, "step", lambda engine: (time.sleep(0.1), step(engine))[1])
+        yield slow
+
+
+def test_an_answer_streams_in(page: Page, workspace: Workspace, slowly: pytest.MonkeyPatch) -> None:
+    page.evaluate(
+        """() => {
+            window.lengths = new Set();
+            new MutationObserver(() => {
+                const text = document.querySelector(".answer-text");
+                if (text) lengths.add(text.textContent.length);
+            }).observe(document.querySelector(".thread"), {subtree: true, childList: true, characterData: true});
+        }"""
+    )
+    page.get_by_role("button", name=QUESTION).click()
+    expect(page.locator(".answer-text")).to_have_text(ANSWER)
+    expect(page.locator(".answer")).to_have_attribute("aria-busy", "false")
+    assert len(page.evaluate("[...lengths]")) > 3, "the answer came at once"
+    expect(page.locator(".answered-by")).to_have_text(workspace.registry.champion() or "")
+    expect(page.locator(".model-name")).to_have_text(workspace.registry.champion() or "")
+    expect(page).to_have_url(re.compile("/c/[0-9a-f]{32}$"))
+    expect(page.get_by_role("navigation").get_by_role("link")).to_contain_text([QUESTION])
+
+
+def test_a_vote_is_in_the_database_before_the_button_says_so(page: Page, workspace: Workspace) -> None:
+    say(page, HELLO, HELLO_ANSWER)
+    up = page.get_by_role("button", name="Good answer")
+    before = workspace.feedback.counts()["votes"]
+    database = sqlite3.connect(workspace.path / "homeroom.sqlite", isolation_level=None)
+    try:
+        database.execute("BEGIN IMMEDIATE")  # nobody else can write now
+        up.click()
+        expect(up).to_have_attribute("aria-disabled", "true")
+        page.wait_for_timeout(400)
+        expect(up).to_have_attribute("aria-pressed", "false")
+        expect(page.locator(".counted")).to_be_empty()
+        assert workspace.feedback.counts()["votes"] == before
+        database.execute("ROLLBACK")
+    finally:
+        database.close()
+    expect(up).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".counted")).to_have_text("Counted")
+    assert workspace.feedback.counts()["votes"] == before + 1
+    judged = workspace.feedback.votes()[-1]
+    assert (judged.question, judged.answer, judged.value, judged.user) == (HELLO, HELLO_ANSWER, 1, "local")
+
+
+def test_a_thumb_down_asks_for_a_better_answer_and_a_reload_shows_all_of_it(page: Page, workspace: Workspace) -> None:
+    say(page, HELLO, HELLO_ANSWER)
+    page.get_by_role("button", name="Bad answer").click()
+    better = page.get_by_role("textbox", name="What would have been a better answer?")
+    better.fill("你好！<b>有什么</b>可以帮你？")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".better-saved")).to_contain_text("<b>有什么</b>")
+    expect(better).to_be_hidden()
+    judged = workspace.feedback.votes()[-1]
+    assert (judged.value, judged.better_answer) == (-1, "你好！<b>有什么</b>可以帮你？")
+
+    page.reload()
+    expect(page.locator(".answer-text")).to_have_text(HELLO_ANSWER)
+    expect(page.get_by_role("button", name="Bad answer")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".better-saved")).to_contain_text("<b>有什么</b>")
+
+
+def test_markup_is_text_wherever_it_stands(page: Page, workspace: Workspace) -> None:
+    evil = "</script><script>document.title='broken'</script><img src=x onerror=\"alert(1)\">{{ 7 * 7 }}`${1}"
+    turn = page.locator(".turn")
+    page.locator(".composer textarea").fill(evil)
+    page.keyboard.press("Enter")
+    expect(turn.locator(".bubble")).to_have_text(evil)
+    expect(turn.locator(".actions")).to_be_visible()
+    say(page, "Write some markup.", re.compile(r"<script>document\.title = 'broken'</script><img .*\*\*bold\*\* &amp;"))
+    page.reload()  # now it stands in the page's source, and in the list of conversations
+    expect(turn.locator(".bubble").first).to_have_text(evil)
+    expect(page.locator(".conversation[aria-current]")).to_have_text(evil)
+    expect(page).to_have_title("Homeroom")
+    assert page.locator(".page img, .page b, .page script").count() == 0
+
+
+def test_stop_keeps_what_was_written_and_answering_again_replaces_it(
+    page: Page, workspace: Workspace, slowly: pytest.MonkeyPatch
+) -> None:
+    page.locator(".composer textarea").fill(QUESTION)
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer-text")).not_to_be_empty()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".note")).to_have_text("You stopped this answer.")
+    slowly.undo()
+    stopped = page.locator(".answer-text").inner_text()
+    assert ANSWER.startswith(stopped.strip())
+    assert stopped.strip() != ANSWER
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".answer-text")).to_have_text(ANSWER)
+    expect(page.locator(".note")).to_be_empty()
+    conversation = workspace.feedback.conversation(page.url.rpartition("/")[2])
+    assert [(m.role, m.finish_reason) for m in conversation] == [
+        ("user", None), ("assistant", "cancelled"), ("assistant", "stop"),
+    ]  # fmt: skip
+    assert conversation[1].text == stopped
+
+
+def test_the_language_switches_in_place_and_is_remembered(page: Page) -> None:
+    say(page, HELLO, HELLO_ANSWER)
+    page.get_by_role("button", name="Good answer").click()
+    expect(page.locator(".counted")).to_have_text("Counted")
+    page.locator(".composer textarea").fill("half a thought")
+    page.get_by_role("button", name="简体中文").click()
+    expect(page.locator(".counted")).to_have_text("已计入")
+    expect(page.get_by_role("button", name="发送")).to_be_visible()
+    expect(page.locator(".composer textarea")).to_have_value("half a thought")
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    page.get_by_role("link", name="新对话").click()
+    expect(page.get_by_role("heading", name="想了解点什么？")).to_be_visible()
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+
+
+def test_the_keyboard(page: Page) -> None:
+    box = page.locator(".composer textarea")
+    expect(box).to_be_focused()
+    page.keyboard.press("Enter")  # nothing to send
+    box.type("你好")
+    page.keyboard.press("Shift+Enter")
+    expect(box).to_have_value("你好\n")
+    expect(page.locator(".turn")).to_have_count(0)
+    # Enter while Chinese is being composed chooses a word.
+    box.dispatch_event("keydown", {"key": "Enter", "isComposing": True, "bubbles": True})
+    page.wait_for_timeout(200)
+    expect(page.locator(".turn")).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.locator(".bubble")).to_have_text("你好")
+    expect(box).to_have_value("")
+    expect(page.locator(".actions")).to_be_visible()
+    page.get_by_role("button", name="Good answer").focus()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Good answer")).to_be_focused()
+
+
+def test_a_message_of_a_megabyte_is_not_let_in(page: Page) -> None:
+    box = page.locator(".composer textarea")
+    box.fill("kept")
+    page.keyboard.insert_text("x" * 1_000_000)  # as pasting does
+    expect(page.get_by_role("alert")).to_have_text(
+        "This message has 1,000,004 characters; at most 100,000 can be sent."
+    )
+    expect(box).to_have_value("kept")
+    box.fill("很长" * 2000)  # this one is sent, and too long for the model
+    box.press("Enter")
+    expect(page.locator(".note")).to_contain_text("maximum context length is 192 tokens")
+    say(page, HELLO, HELLO_ANSWER)
+
+
+def test_colours_follow_the_system_or_the_choice(page: Page) -> None:
+    def paper() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    light = paper()
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body")).to_have_class(re.compile("body--dark"))
+    dark = paper()
+    assert dark != light
+    page.get_by_role("button", name="Colours: as the system. Switch to light").click()
+    expect(page.locator("body")).to_have_class(re.compile("body--light"))
+    assert paper() == light
+    page.reload()
+    expect(page.get_by_role("button", name="Colours: light. Switch to dark")).to_be_visible()
+    assert paper() == light
+    page.get_by_role("button", name="Colours: light. Switch to dark").click()
+    expect(page.locator("body")).to_have_class(re.compile("body--dark"))
+    assert paper() == dark
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(page: Page) -> None:
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    width = "['html', 'body', '.scroller'].map((part) => document.querySelector(part).scrollWidth)"
+    assert page.evaluate(width) == [390, 390, 390]
+    page.locator(".composer textarea").fill("x" * 100)
+    page.keyboard.press("Enter")
+    expect(page.locator(".actions")).to_be_visible()
+    page.get_by_role("button", name="Bad answer").click()
+    expect(page.get_by_role("button", name="Save")).to_be_visible()
+    assert page.evaluate(width) == [390, 390, 390]
+    expect(page.get_by_role("link", name="New chat")).to_be_hidden()
+    page.get_by_role("button", name="Open menu").click()
+    expect(page.get_by_role("link", name="New chat")).to_be_in_viewport()
+    assert page.evaluate(width) == [390, 390, 390]
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="New chat")).to_be_hidden()
+
+
+def test_a_new_champion_shows_without_a_reload(
+    page: Page, workspace: Workspace, endless: Path, publish: Callable[[Workspace, Path, str], Artifact]
+) -> None:
+    new = publish(workspace, endless, "endless")
+    expect(page.locator(".model-name")).to_have_text(new.id)
+    expect(page.get_by_role("alert")).to_have_text("A new model answers from now on.")
+    workspace.registry.rollback()
+    expect(page.locator(".model-name")).not_to_have_text(new.id)
+
+
+def test_an_unknown_conversation_is_an_empty_page(page: Page, url: str) -> None:
+    page.goto(f"{url}/c/00000000000000000000000000000000")
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+
+
+def test_pages_are_served_once_in_a_process(url: str, workspace: Workspace) -> None:
+    with (
+        pytest.raises(Exception, match="served by this process already"),
+        serving(workspace, ServingSettings(port=0), pages=True),
+    ):
+        pass

@@ -1,0 +1,74 @@
+"""One slot and a model that never ends: whoever leaves must make room."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openai import OpenAI, RateLimitError, Stream
+from openai.types.chat import ChatCompletionChunk
+
+from homeroom.serving.app import serving
+from homeroom.serving.settings import ServingSettings
+from homeroom.workspace import Artifact, Workspace
+
+MESSAGES: Any = [{"role": "user", "content": "x"}]
+
+
+@pytest.fixture(scope="module")
+def workspace(
+    tmp_path_factory: pytest.TempPathFactory, endless: Path, publish: Callable[[Workspace, Path, str], Artifact]
+) -> Workspace:
+    workspace = Workspace.open(tmp_path_factory.mktemp("endless"))
+    publish(workspace, endless, "endless")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def url(workspace: Workspace) -> Iterator[str]:
+    settings = ServingSettings(port=0, slots=1, max_waiting=2, temperature=0.0, max_tokens=4000)
+    with serving(workspace, settings) as url:
+        yield url
+
+
+def wait_for_no_work(url: str) -> None:
+    deadline = time.monotonic() + 5
+    while httpx.get(f"{url}/healthz").json()["answers_in_work"]:
+        assert time.monotonic() < deadline, "the slot was not freed within 5 s"
+        time.sleep(0.02)
+
+
+def begin(client: OpenAI) -> Stream[ChatCompletionChunk]:
+    return client.chat.completions.create(model="homeroom", messages=MESSAGES, stream=True)
+
+
+def test_a_client_that_leaves_a_stream_frees_its_slot_and_what_was_written_is_stored(
+    client: OpenAI, url: str, workspace: Workspace
+) -> None:
+    stream = begin(client)
+    chunks = [next(stream) for _ in range(5)]
+    assert httpx.get(f"{url}/healthz").json()["answers_in_work"] == 1
+    stream.close()
+    wait_for_no_work(url)
+    short = client.chat.completions.create(model="homeroom", messages=MESSAGES, max_tokens=3)
+    assert short.choices[0].finish_reason == "length"
+    stored = workspace.feedback.message(chunks[0].id)
+    assert stored.finish_reason == "cancelled"
+    assert stored.text.startswith("".join(chunk.choices[0].delta.content or "" for chunk in chunks))
+
+
+def test_a_client_that_does_not_wait_for_the_whole_answer_frees_its_slot(url: str) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/chat/completions", json={"model": "homeroom", "messages": MESSAGES}, timeout=0.3)
+    wait_for_no_work(url)
+
+
+def test_too_many_are_told_to_come_back(client: OpenAI, url: str) -> None:
+    streams = [begin(client) for _ in range(2)]
+    with pytest.raises(RateLimitError, match="already in work or waiting"):
+        client.chat.completions.create(model="homeroom", messages=MESSAGES)
+    for stream in streams:
+        stream.close()
+    wait_for_no_work(url)
