@@ -1,0 +1,298 @@
+"""The command line: read what was asked, pick a stage, print what came out. No logic beyond that.
+
+Rooms that load torch are imported inside the commands that need them, so that help and status answer at once.
+"""
+
+import importlib
+import json
+import sys
+import webbrowser
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperGroup
+
+from homeroom import __version__
+from homeroom.settings import HomeroomError
+from homeroom.stages import CIRCLE
+
+if TYPE_CHECKING:
+    from homeroom.recipe import Recipe
+    from homeroom.workspace import Workspace
+
+DEFAULT_RECIPE = Path("recipes/starter.toml")
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _Group(TyperGroup):
+    """Where every command's errors end: one message without a traceback, or what Ctrl-C means."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HomeroomError as error:
+            err.print(f"[bold red]error[/] {escape(str(error))}")
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            err.print("\nstopped; the same command goes on where it stood")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Raise your own ChatGPT: raw text goes in, a served assistant comes out that learns from its votes.
+
+Examples:
+
+  homeroom run recipes/starter.toml                       [dim]# the whole circle[/]
+  homeroom run recipes/starter.toml --until pretrain      [dim]# a part of it[/]
+  homeroom run recipes/starter.toml --set pretrain.depth=6
+  homeroom status                                         [dim]# what was made, and who is champion[/]
+  homeroom serve                                          [dim]# chat page and OpenAI API[/]
+""",
+)
+
+Place = Annotated[
+    Path,
+    typer.Option("--workspace", "-w", envvar="HOMEROOM_WORKSPACE", help="the folder that holds all that is made"),
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", "-s", metavar="STAGE.KEY=VALUE", help="lay a value over the recipe")
+]
+RecipePath = Annotated[
+    Path | None,
+    typer.Option("--recipe", "-r", help="default: the recipe last run in this workspace, else recipes/starter.toml"),
+]
+WORKSPACE = Path("workspace")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"homeroom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    pass
+
+
+@app.command(rich_help_panel="The circle")
+def run(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="a TOML file, as recipes/starter.toml")],
+    workspace: Place = WORKSPACE,
+    first: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="begin at this stage")] = None,
+    last: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="end after this stage")] = None,
+    set_: Sets = None,
+) -> None:
+    """Run the circle, or the part of it from one stage to another. What is unchanged is skipped.
+
+    Example: homeroom run recipes/starter.toml --from sft --until ppo --set ppo.seed=2
+    """
+    from homeroom import recipe as recipes
+
+    stages = _between(first, last)
+    read = recipes.load(recipe, set_ or ())
+    with _open(workspace, create=True) as opened:
+        read.save(opened.path)
+        _print_derived(read)
+        for stage in stages:
+            _run_stage(stage, read, opened)
+        _print_figures(opened)
+
+
+def _stage_command(stage: str, does: str) -> Callable[..., None]:
+    def command(recipe: RecipePath = None, workspace: Place = WORKSPACE, set_: Sets = None) -> None:
+        read = _recipe_of(recipe, workspace, set_ or ())
+        with _open(workspace, create=True) as opened:
+            _run_stage(stage, read, opened)
+
+    example = f"Example: homeroom {stage} --workspace {WORKSPACE}. All its keys: homeroom explain {stage}"
+    command.__doc__ = f"{does[0].upper()}{does[1:]}.\n\n{example}"
+    return command
+
+
+for _stage, _does in CIRCLE.items():
+    app.command(_stage, rich_help_panel="One stage of the circle")(_stage_command(_stage, _does))
+
+
+@app.command(rich_help_panel="The circle")
+def explain(stage: Annotated[str, typer.Argument(help="a stage, or serve")]) -> None:
+    """List every key of a stage: its default and what it is for.
+
+    Example: homeroom explain pretrain
+    """
+    from homeroom.recipe import SECTIONS, keys_of
+
+    if stage not in SECTIONS:
+        raise HomeroomError(f"stage '{stage}' is not one of {', '.join(SECTIONS)}")
+    table = Table("key", "default", "what it is for", box=None, pad_edge=False)
+    for name, default, description in keys_of(importlib.import_module(f"homeroom.stages.{stage}").Config):
+        table.add_row(escape(name), escape(default), escape(description))
+    out.print(table)
+
+
+@app.command(rich_help_panel="The workspace")
+def status(
+    workspace: Place = WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable; `figures` is a flat object")] = False,
+) -> None:
+    """List artifacts, their inputs and metrics, the champion and the figures.
+
+    Example: homeroom status --json | python -m json.tool
+    """
+    from homeroom.report import overview
+
+    with _open(workspace) as opened:
+        if as_json:
+            sys.stdout.write(json.dumps(overview.as_json(opened), ensure_ascii=False, indent=1) + "\n")
+            return
+        champion = opened.registry.champion()
+        table = Table("artifact", "made of", "what it is", "seconds", box=None, pad_edge=False)
+        for artifact in overview.in_circle_order(opened):
+            crown = " [green]← champion[/]" if artifact.id == champion else ""
+            made_of, told = "\n".join(artifact.inputs) or "–", escape(overview.headline(artifact))
+            table.add_row(artifact.id + crown, made_of, told, f"{artifact.seconds:,.1f}")
+        out.print(table)
+        for decision in opened.registry.history():
+            out.print(f"{decision.at}  {decision.kind.replace('_', ' ')}  {decision.artifact_id}")
+        _print_figures(opened)
+
+
+@app.command(rich_help_panel="The workspace")
+def report(
+    workspace: Place = WORKSPACE,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="default: report.html in the workspace")] = None,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="open it in the browser")] = True,
+) -> None:
+    """Write report.html: one file with every figure, curve, sample and verdict, readable offline.
+
+    Example: homeroom report --no-open
+    """
+    from homeroom.report.page import write_report
+
+    with _open(workspace) as opened:
+        path = write_report(opened, output or opened.path / "report.html")
+    out.print(f"report     {path}", markup=False)
+    if show and sys.stdout.isatty():
+        webbrowser.open(path.absolute().as_uri())
+
+
+@app.command(rich_help_panel="The workspace")
+def verify(workspace: Place = WORKSPACE) -> None:
+    """Hash every artifact again and name what is damaged."""
+    with _open(workspace) as opened:
+        damages = opened.verify()
+        count = len(opened.artifacts.all())
+    for damage in damages:
+        where = f"{damage.artifact_id}/{damage.file}" if damage.artifact_id else damage.file
+        out.print(f"{where}: expected {damage.expected}, found {damage.found}", markup=False)
+    if damages:
+        raise HomeroomError(f"{len(damages)} of the workspace's files are not as they were made")
+    out.print(f"all {count} artifacts are as they were made")
+
+
+@app.command(rich_help_panel="The workspace")
+def rollback(workspace: Place = WORKSPACE) -> None:
+    """Make the previous champion the champion again."""
+    with _open(workspace) as opened:
+        decision = opened.registry.rollback()
+    out.print(f"champion is {decision.artifact_id} again, in place of {decision.previous_id}", markup=False)
+
+
+@app.command(rich_help_panel="Talk to it")
+def chat(recipe: RecipePath = None, workspace: Place = WORKSPACE, set_: Sets = None) -> None:
+    """Talk to the champion in the terminal; /help lists what else can be said."""
+    from homeroom.serving.settings import ServingSettings
+    from homeroom.serving.terminal import talk
+
+    settings = _recipe_of(recipe, workspace, set_ or ()).configs["serve"]
+    assert isinstance(settings, ServingSettings)
+    with _open(workspace) as opened:
+        talk(opened, settings)
+
+
+@app.command(rich_help_panel="Talk to it")
+def serve(
+    recipe: RecipePath = None,
+    workspace: Place = WORKSPACE,
+    port: Annotated[int | None, typer.Option(help="0 takes any free port")] = None,
+    set_: Sets = None,
+) -> None:
+    """Serve the champion: chat page and OpenAI-compatible API.
+
+    Example: homeroom serve --port 8080
+    """
+    sets = [*(set_ or ()), *([f"serve.port={port}"] if port is not None else [])]
+    read = _recipe_of(recipe, workspace, sets)
+    with _open(workspace) as opened:
+        importlib.import_module("homeroom.stages.serve").run(read.configs["serve"], opened)
+
+
+def _between(first: str | None, last: str | None) -> list[str]:
+    order = list(CIRCLE)
+    for option, stage in (("--from", first), ("--until", last)):
+        if stage is not None and stage not in order:
+            raise HomeroomError(f"{option} {stage}: not a stage. The circle is {' → '.join(order)}")
+    begin, end = order.index(first or order[0]), order.index(last or order[-1])
+    if begin > end:
+        raise HomeroomError(f"--from {first} comes after --until {last}. The circle is {' → '.join(order)}")
+    return order[begin : end + 1]
+
+
+def _open(path: Path, create: bool = False) -> "Workspace":
+    from homeroom.workspace import Workspace
+
+    if not create and not path.is_dir():
+        raise HomeroomError(
+            f"workspace {path}: not there. Run `homeroom run {DEFAULT_RECIPE} --workspace {path}` first"
+        )
+    return Workspace.open(path)
+
+
+def _recipe_of(path: Path | None, workspace: Path, sets: Iterable[str]) -> "Recipe":
+    from homeroom import recipe as recipes
+
+    stored = workspace / recipes.STORED
+    return recipes.load(path or (stored if stored.is_file() else DEFAULT_RECIPE), sets)
+
+
+def _run_stage(stage: str, recipe: "Recipe", workspace: "Workspace") -> None:
+    importlib.import_module(f"homeroom.stages.{stage}").run(recipe.configs[stage], workspace)
+
+
+def _print_derived(recipe: "Recipe") -> None:
+    table = Table(title="The size dial", title_justify="left", box=None, pad_edge=False, show_header=False)
+    for choice in recipe.derived():
+        value = f"{choice.value:,.4g}" if isinstance(choice.value, float) else f"{choice.value:,}"
+        table.add_row(choice.name, value, f"[dim]{choice.why}[/]")
+    err.print(table)
+
+
+def _print_figures(workspace: "Workspace") -> None:
+    from homeroom.report.figures import figures, newest, shown
+
+    table = Table("figure", "value", "bar", "", box=None, pad_edge=False)
+    for figure in figures(newest(workspace)):
+        bar = f"{figure.sense} {shown(figure, figure.bar)}" if figure.bar is not None else ""
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[figure.passed]
+        table.add_row(f"{figure.title} [dim]{figure.name}[/]", shown(figure), bar, mark)
+    out.print(table)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A workspace at a glance: each artifact in one line, and everything at once as JSON."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from homeroom.report.figures import figures, flat, newest, number_at, value_at
+from homeroom.settings import Json
+from homeroom.stages import CIRCLE
+from homeroom.workspace import Artifact, Workspace
+
+Metrics = dict[str, Json]
+
+
+def in_circle_order(workspace: Workspace) -> list[Artifact]:
+    """The artifacts in the order of their stages; of one stage the newest last."""
+    order = list(CIRCLE)
+    place = {stage: number for number, stage in enumerate(order)}
+    return sorted(workspace.artifacts.all(), key=lambda artifact: place.get(artifact.stage, len(order)))
+
+
+def as_json(workspace: Workspace) -> dict[str, object]:
+    """What `homeroom status --json` prints."""
+    return {
+        "workspace": str(workspace.path),
+        "champion": workspace.registry.champion(),
+        "figures": flat(figures(newest(workspace))),
+        "artifacts": [
+            {"id": a.id, "stage": a.stage, "inputs": list(a.inputs), "created": a.created, "seconds": a.seconds,
+             "peak_memory_bytes": a.peak_memory_bytes, "bytes": sum(file.bytes for file in a.files.values()),
+             "path": str(a.path), "settings": a.settings, "metrics": a.metrics}
+            for a in in_circle_order(workspace)
+        ],
+        "decisions": [asdict(decision) for decision in workspace.registry.history()],
+        "feedback": workspace.feedback.counts(),
+    }  # fmt: skip
+
+
+def headline(artifact: Artifact) -> str:
+    """What a stage made, in a few words."""
+    tell = _HEADLINES.get(artifact.stage)
+    return tell(artifact.metrics) if tell else f"{len(artifact.files)} files"
+
+
+def _count(metrics: Metrics, *path: str) -> str:
+    value = number_at(metrics, *path)
+    return "?" if value is None else f"{value:,.0f}"
+
+
+def _real(metrics: Metrics, *path: str) -> str:
+    value = number_at(metrics, *path)
+    return "?" if value is None else f"{value:.2f}"
+
+
+def _share(metrics: Metrics, *path: str) -> str:
+    value = number_at(metrics, *path)
+    return "?" if value is None else f"{100 * value:.1f} %"
+
+
+def _megabytes(metrics: Metrics) -> str:
+    return f"{(number_at(metrics, 'bytes') or 0) / 1e6:,.1f} MB"
+
+
+def _improved(m: Metrics) -> str:
+    verdict = "promoted" if value_at(m, "promoted") else "refused"
+    control = {True: "; inverted votes refused", False: "; inverted votes NOT refused"}
+    inverted = value_at(m, "inverted", "refused")
+    told = control[inverted] if isinstance(inverted, bool) else ""
+    return f"{verdict}: wins {_share(m, 'win_rate', 'mean')} against the champion{told}"
+
+
+_HEADLINES: dict[str, Callable[[Metrics], str]] = {
+    "collect": lambda m: f"{_count(m, 'documents')} documents, {_megabytes(m)}",
+    "clean": lambda m: f"{_count(m, 'documents')} documents kept, {_megabytes(m)}",
+    "tokenize": lambda m: f"{_count(m, 'vocab_size')} kinds of token, {_count(m, 'tokens', 'train')} to train on",
+    "pretrain": lambda m: (
+        f"{_count(m, 'parameters')} parameters, "
+        f"{_real(m, 'validation_bits_per_byte')} bits per byte, {_count(m, 'tokens_per_second')} tokens/s"
+    ),
+    "sft": lambda m: f"{_count(m, 'examples')} demonstrations",
+    "rankings": lambda m: f"{_count(m, 'questions')} questions, {_count(m, 'pairs')} pairs",
+    "reward": lambda m: f"{_share(m, 'accuracy', 'mean')} of unseen pairs in the right order",
+    "judge": lambda m: f"{_share(m, 'accuracy', 'mean')} of unseen pairs in the right order",
+    "ppo": lambda m: f"reward {_real(m, 'reward_first')} → {_real(m, 'reward_last')} at KL {_real(m, 'kl')}",
+    "evaluate": lambda m: f"{len(rows) if isinstance(rows := m.get('models'), list) else 0} models measured",
+    "promote": lambda m: f"champion is {m.get('champion', '?')}",
+    "vote": lambda m: f"{_count(m, 'up')} up, {_count(m, 'down')} down",
+    "harvest": lambda m: f"{_count(m, 'pairs')} pairs of {_count(m, 'answers')} judged answers",
+    "improve": _improved,
+}

@@ -1,0 +1,171 @@
+"""Writes report.html: one self-contained file with everything that a workspace shows for itself.
+
+Chooses which curves are drawn; how they look is charts.py's and the style's business, what is said the templates'.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from homeroom.report import charts, pictures
+from homeroom.report.charts import Series
+from homeroom.report.figures import figures, newest, number_at, rows_at, shown, value_at
+from homeroom.report.overview import in_circle_order
+from homeroom.settings import Json
+from homeroom.workspace import Artifact, Workspace, read_log
+
+HERE = Path(__file__).parent
+RECIPE = "recipe.json"
+
+
+def write_report(workspace: Workspace, path: Path) -> Path:
+    """Write the report, whole or not at all, and return where it is."""
+    half_written = path.with_name(f"{path.name}.{os.getpid()}")
+    half_written.write_text(render(workspace), encoding="utf-8")
+    half_written.replace(path)
+    return path
+
+
+def render(workspace: Workspace) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,  # samples and examples hold whatever people and models wrote
+        undefined=jinja2.ChainableUndefined,  # a metric that is missing shows as nothing, at any depth
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, percent=percent, interval=interval, megabytes=megabytes)
+    artifacts = newest(workspace)
+    metrics = {stage: artifact.metrics for stage, artifact in artifacts.items()}
+    champion = workspace.registry.champion()
+    found = figures(artifacts)
+    return environment.get_template("report.html.j2").render(
+        style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),
+        name=workspace.path.name,
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        champion=champion,
+        figures=[(figure, shown(figure), shown(figure, figure.bar) if figure.bar else "") for figure in found],
+        figure={figure.name: shown(figure) for figure in found},
+        art=artifacts,
+        m=metrics,
+        recipe=_recipe(workspace.path),
+        decisions=list(reversed(workspace.registry.history())),
+        circle=pictures.circle(artifacts, champion),
+        lineage=pictures.lineage(in_circle_order(workspace), {champion} if champion else set()),
+        charts={stage: _curves(stage, artifact, metrics) for stage, artifact in artifacts.items()},
+        forest=_win_rates(metrics),
+    )
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    path = folder / RECIPE
+    recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return recipe
+
+
+# Title in both languages, then the lines: name in the log, name shown, color, noisy.
+_Line = tuple[str, str, str, bool]
+_CURVES: dict[str, list[tuple[str, str, list[_Line]]]] = {
+    "pretrain": [
+        ("Loss, nats per token", "损失(奈特/词元)", [("loss", "training", "c1", True)]),
+        ("Validation, bits per byte", "验证集,每字节比特", [("validation_bits_per_byte", "validation", "c2", False)]),
+        ("Learning rate", "学习率", [("learning_rate", "learning rate", "c3", False)]),
+        ("Tokens per second", "每秒词元数", [("tokens_per_second", "tokens/s", "c4", True)]),
+    ],
+    "sft": [
+        ("Loss, nats per learned token", "损失(奈特/所学词元)",
+         [("loss", "training", "c1", True), ("validation_loss", "validation", "c2", False)]),
+        ("Learning rate", "学习率", [("learning_rate", "learning rate", "c3", False)]),
+    ],
+    "reward": [
+        ("Loss per pair, nats", "每对损失", [("loss", "training", "c1", True)]),
+        ("Pairs in the right order", "排序正确的比例",
+         [("accuracy", "training", "c1", True), ("validation_accuracy", "unseen questions", "c2", False)]),
+    ],
+    "ppo": [
+        ("Reward", "奖励", [("reward", "reward", "c1", True)]),
+        ("KL to the SFT model, nats per answer", "与 SFT 模型的 KL(奈特/回答)", [("kl", "KL", "c2", True)]),
+        ("Answer length, tokens", "回答长度(词元)", [("length", "length", "c3", True)]),
+        ("Entropy, nats per token", "熵(奈特/词元)", [("entropy", "entropy", "c4", True)]),
+    ],
+    "improve": [
+        ("DPO loss", "DPO 损失", [("loss", "training", "c1", True)]),
+        ("Pairs in the right order", "排序正确的比例", [("accuracy", "training", "c1", True)]),
+        ("Reward margin", "奖励差距", [("margin", "margin", "c2", True)]),
+    ],
+}  # fmt: skip
+_CURVES["judge"] = _CURVES["reward"]
+
+
+def _curves(stage: str, artifact: Artifact, metrics: Mapping[str, Json]) -> list[tuple[str, str, Markup]]:
+    """The stage's charts that have something to show, each with its title in both languages."""
+    log = read_log(artifact.path) if stage in _CURVES else []
+    drawn = []
+    for title, title_zh, lines in _CURVES.get(stage, []):
+        series = [Series(shown_as, _points(log, name), color, noisy) for name, shown_as, color, noisy in lines]
+        xz = number_at(metrics, "evaluate", "xz_bits_per_byte")
+        against_xz = stage == "pretrain" and "bits per byte" in title and xz
+        chart = charts.line_chart(series, references=[("xz -9e", xz)] if against_xz and xz else [])
+        drawn.append((title, title_zh, chart))
+    if stage in ("reward", "judge"):
+        bins = [_triple(row, "predicted", "observed", "n") for row in rows_at(artifact.metrics, "calibration")]
+        drawn.append(
+            ("Calibration: is a 70 % preference right in 70 %?", "校准:预测与实际的比例", charts.calibration(bins))
+        )
+        dots = [_triple(row, "length", "score", "score")[:2] for row in rows_at(artifact.metrics, "scatter")]
+        drawn.append(("Score against length", "得分与长度", charts.points(dots, x_name="tokens")))
+    return [chart for chart in drawn if chart[2]]
+
+
+def _points(log: Sequence[Mapping[str, float | None]], name: str) -> list[tuple[float, float]]:
+    return [
+        (step, value) for point in log if (step := point["step"]) is not None and (value := point.get(name)) is not None
+    ]
+
+
+def _triple(row: Mapping[str, Json], *names: str) -> tuple[float, float, float]:
+    first, second, third = (float(number_at(row, name) or 0) for name in names)
+    return first, second, third
+
+
+def _win_rates(metrics: Mapping[str, Json]) -> Markup:
+    """Each stage over the one before, and the improved model over the champion."""
+    rows = []
+    for row in rows_at(metrics, "evaluate", "comparisons"):
+        judge = "the judge" if row.get("judge", "judge") == "judge" else row["judge"]
+        rows.append((f"{row.get('model')} over {row.get('baseline')}, by {judge}", row.get("win_rate")))
+    rows.append(("improved over champion, by the judge", value_at(metrics, "improve", "win_rate")))
+    rows.append(("inverted votes over champion", value_at(metrics, "improve", "inverted", "win_rate")))
+    whole = [(name, rate) for name, rate in rows if isinstance(rate, dict)]
+    return charts.forest([(name, *_triple(rate, "mean", "low", "high")) for name, rate in whole])
+
+
+def number(value: object, digits: int = 0) -> str:
+    return f"{value:,.{digits}f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else "–"
+
+
+def percent(value: object, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f} %" if isinstance(value, (int, float)) and not isinstance(value, bool) else "–"
+
+
+def megabytes(value: object) -> str:
+    if not isinstance(value, (int, float)):
+        return "–"
+    return f"{value / 1e6:,.1f} MB" if value >= 1e6 else f"{value / 1e3:,.0f} kB"
+
+
+def interval(value: object) -> str:
+    """A rate with its 95 % interval, from {"mean", "low", "high"}."""
+    if not isinstance(value, Mapping):
+        return percent(value)
+    mean, low, high = (value.get(name) for name in ("mean", "low", "high"))
+    if low is None or high is None:
+        return percent(mean)
+    return f"{percent(mean)} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -1,0 +1,113 @@
+"""collect: the starter data and any folders become one table of documents.
+
+How files are read is for `homeroom.data.sources`, what the starter data is for `homeroom.data.starter`. The identity
+holds a digest of all that is read, so that a changed folder is collected again and an unchanged one is not.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
+from pydantic import Field, NonNegativeFloat
+
+from homeroom.data.documents import Document, DocumentWriter
+from homeroom.data.reading import Reject
+from homeroom.data.sources import read_folder, source_files
+from homeroom.data.starter import starter_documents, starter_versions
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.workspace import Artifact, Workspace
+
+VERSION = 1
+
+
+class Config(Frozen):
+    """What the assistant is raised on."""
+
+    starter: bool = Field(True, description="idioms, dialogues and CPython's own text, from the installed packages")
+    folders: tuple[Path, ...] = Field((), description="folders of .txt, .md, .jsonl, .jsonl.gz and .parquet files")
+    code_megabytes: NonNegativeFloat = Field(4.0, description="most of the starter data's source code")
+    document_megabytes: Annotated[float, Ge(0.001)] = Field(2.0, description="longer documents are split")
+
+
+class Identity(Config):
+    """The settings and what they were applied to."""
+
+    contents: dict[str, str]
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    if not config.starter and not config.folders:
+        raise HomeroomError("[collect]: starter = false and no folders, so there is nothing to read. Name a folder.")
+    settings = Identity(**dict(config), contents=_contents(config))
+    if done := workspace.find("collect", settings, version=VERSION):
+        say("collect", f"{done.id} holds this text already")
+        return done
+    with workspace.publish("collect", settings, version=VERSION) as out:
+        documents: Counter[str] = Counter()
+        size: Counter[str] = Counter()
+        rejects: list[Reject] = []
+        with (
+            (out.path / "rejects.jsonl").open("w", encoding="utf-8") as rejects_file,
+            DocumentWriter(out.path / "documents.parquet") as file,
+        ):
+
+            def reject(one: Reject) -> None:
+                rejects.append(one)
+                rejects_file.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
+
+            for document in _documents(config, reject):
+                file.write(document)
+                documents[document.source] += 1
+                size[document.source] += len(document.text.encode())
+        left_out = [one for one in rejects if not one.kept]
+        sources: dict[str, Json] = {name: {"documents": documents[name], "bytes": size[name]} for name in documents}
+        out.metrics = {
+            "documents": documents.total(),
+            "bytes": size.total(),
+            "by_source": sources,
+            "rejects": len(left_out),
+            "split": len(rejects) - len(left_out),
+            "reject_examples": [str(one) for one in left_out[:10]],
+        }
+    made = f"{documents.total():,} documents, {size.total() / 1e6:.1f} MB → {out.artifact.id}"
+    rejected = f"; {len(left_out):,} files or lines left out, see rejects.jsonl" if left_out else ""
+    say("collect", made + rejected)
+    return out.artifact
+
+
+def _documents(config: Config, report: Callable[[Reject], None]) -> Iterator[Document]:
+    if config.starter:
+        with progress("collecting the starter data") as bar:
+            for number, document in enumerate(starter_documents(config.code_megabytes), start=1):
+                if number % 500 == 0:
+                    bar.update(number)
+                yield document
+    for folder in config.folders:
+        size = sum(path.stat().st_size for path in source_files(folder) if path.exists())
+        with progress(f"collecting {folder}", size) as bar:
+            limit = int(config.document_megabytes * 1e6)
+            yield from read_folder(
+                folder, report, document_bytes=limit, on_file=lambda path: bar.advance(path.stat().st_size)
+            )
+
+
+def _contents(config: Config) -> dict[str, str]:
+    """Versions of the starter data, and a digest of each folder's names and bytes."""
+    contents = starter_versions() if config.starter else {}
+    for folder in config.folders:
+        digest = hashlib.blake2b(digest_size=16)
+        for path in source_files(folder):
+            digest.update(str(path.relative_to(folder)).encode("utf-8", "surrogateescape"))
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, hashlib.blake2b).digest())
+            except OSError:
+                continue  # named when it is read
+        contents[str(folder)] = digest.hexdigest()
+    return contents

@@ -1,0 +1,71 @@
+"""harvest: all votes of the workspace become preference pairs, split by question.
+
+How is the business of `homeroom.data.preferences`. Its identity holds a digest of the votes, because the workspace
+keeps collecting them: new votes make a new harvest, the same votes are not harvested again.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+
+from homeroom.data.preferences import harvest, save_pairs
+from homeroom.progress import say
+from homeroom.settings import Frozen
+from homeroom.stages.evaluate import evaluation_questions
+from homeroom.tasks.split import share
+from homeroom.workspace import Artifact, JudgedAnswer, Workspace
+
+VERSION = 1
+
+
+class Config(Frozen):
+    """How votes become pairs."""
+
+    heldout: Annotated[float, Field(gt=0, lt=1, description="share of questions kept from training")] = 0.2
+    pairs_per_question: PositiveInt = 4
+
+
+class Identity(Config):
+    """The settings and which votes they were applied to."""
+
+    votes: str
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    evaluation = workspace.latest("evaluate")
+    votes = workspace.feedback.votes()
+    settings = Identity(**config.model_dump(), votes=_digest(votes))
+    if done := workspace.find("harvest", settings, [evaluation], VERSION):
+        say("harvest", f"{done.id} holds these votes already")
+        return done
+    with workspace.publish("harvest", settings, inputs=[evaluation], version=VERSION) as out:
+        reaped = harvest(
+            votes,
+            [question.prompt for question in evaluation_questions(evaluation)],
+            config.heldout,
+            lambda question: share(question, "harvest"),
+            config.pairs_per_question,
+        )
+        save_pairs(reaped.pairs, out.path / "pairs.jsonl")
+        up = sum(vote.value > 0 for vote in votes)
+        out.metrics = {
+            "answers": len(votes),
+            "up": up,
+            "down": len(votes) - up,
+            "better_answers": sum(vote.better_answer is not None for vote in votes),
+            "pairs": len(reaped.pairs),
+            "questions": dict(reaped.questions.items()),
+            "lone": reaped.lone,
+            "excluded": reaped.excluded,
+        }
+    say("harvest", f"{len(reaped.pairs)} pairs out of {len(votes)} judged answers → {out.artifact.id}")
+    return out.artifact
+
+
+def _digest(votes: Sequence[JudgedAnswer]) -> str:
+    """Of what counts, in whatever order it was given."""
+    rows = sorted(json.dumps([v.message_id, v.user, v.value, v.better_answer]) for v in votes)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]

@@ -1,0 +1,214 @@
+"""improve: the champion learns from votes by DPO, is measured like every model, and meets the gate.
+
+The control learns from the same votes turned upside down: the gate has to refuse what comes of it. A control is never
+promoted, whatever the gate says of it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from homeroom.data.preferences import Pair, load_pairs
+from homeroom.evaluation.gate import Bar, gate
+from homeroom.evaluation.suite import Measured, Suite
+from homeroom.models.checkpoint import load_model
+from homeroom.models.gpt import GPT
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.stages import checkpoints
+from homeroom.stages.evaluate import measure, measured_by, suite_of
+from homeroom.stages.lookup import champion, made_before
+from homeroom.stages.promote import decision, enact, say_decisions
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.objectives.preference import DPO
+from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.pairs import Rows, preference_accuracy, preference_pairs, rows_of
+from homeroom.workspace import Artifact, Draft, Workspace
+
+VERSION = 1
+EVALUATION = "evaluation.json"
+
+
+class Config(Frozen):
+    """How the champion learns from pairs, and what the result must show."""
+
+    beta: PositiveFloat = Field(0.1, description="DPO's β: smaller lets the model go further from the champion")
+    imitation: NonNegativeFloat = Field(0.1, description="weight of the chosen answers' own likelihood")
+    epochs: PositiveFloat = 2.0
+    pairs_per_step: PositiveInt = 16
+    micro_pairs: PositiveInt = 16
+    learning_rate: PositiveFloat = 1e-4
+    minimum_pairs: PositiveInt = Field(30, description="fewer training pairs teach nothing that could be measured")
+    inverted: bool = Field(False, description="a control: learn from the votes turned upside down")
+    control: bool = Field(True, description="also train the inverted control and put it before the gate")
+    gate: Bar = Bar()
+    shown: PositiveInt = 6
+    seed: NonNegativeInt = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that is no artifact yet."""
+
+    id: str
+    stage: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of training on one set of pairs."""
+
+    model: GPT
+    rows: int
+    steps: int
+    accuracy_heldout: float
+    heldout: int
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    harvest = workspace.latest("harvest")
+    if done := made_before(workspace, "improve", config, harvest, VERSION):
+        enact(done, workspace)
+        say("improve", f"these votes were learned from already: {done.id}. Gather more, then harvest again.")
+        return done
+    before_model, evaluation = champion(workspace), workspace.artifacts.get(harvest.inputs[0])
+    pairs = load_pairs(harvest.path / "pairs.jsonl")
+    training = sum(pair.split == "train" for pair in pairs)
+    if training < config.minimum_pairs:
+        raise HomeroomError(
+            f"{harvest.id} holds {training} training pairs, too few to learn from "
+            f"([improve].minimum_pairs is {config.minimum_pairs}). Vote on more answers, then run `homeroom harvest`."
+        )
+    with workspace.publish("improve", config, [harvest, before_model, evaluation], VERSION) as draft:
+        suite = suite_of(evaluation, workspace)
+        before = measured_by(evaluation, before_model, suite)
+        if config.control and not config.inverted:
+            control = _control(config, before_model, pairs, suite, before, draft)
+        learned = _learn(config, before_model, pairs, draft, inverted=config.inverted)
+        checkpoints.save(learned.model, Tokenizer.load(before_model.path), draft.path)
+        after = _measured(suite, draft.path, draft.id, draft.path / EVALUATION)
+        verdict = gate(after, before, config.gate)
+        promoted = verdict.accepted and not config.inverted
+        reasons = ["the votes were inverted, as a control"] if config.inverted else []
+        draft.metrics |= {
+            **verdict.figures(),
+            "promoted": promoted,
+            "reasons": [*reasons, *verdict.reasons],
+            "pairs": learned.rows,
+            "steps": learned.steps,
+            "heldout_pairs": learned.heldout,
+            "heldout_accuracy": learned.accuracy_heldout,
+            "bits_per_byte": after.bits_per_byte["all"],
+            "bits_per_byte_before": before.bits_per_byte["all"],
+            "rude": _rude(after),
+            "rude_before": _rude(before),
+            "evaluation": after.figures(),
+            "answers": _shown(config.shown, suite, before, after),
+            "decisions": [
+                decision(draft.id, promoted, [*reasons, *verdict.reasons], before.artifact, verdict.figures())
+            ],
+        }
+        if config.control and not config.inverted:
+            draft.metrics["inverted"] = control
+    enact(draft.artifact, workspace)
+    say_decisions("improve", draft.artifact)
+    if config.control and not config.inverted:
+        refused = cast(dict[str, Json], draft.artifact.metrics["inverted"])
+        outcome = "refused" if refused["refused"] else "NOT refused"
+        say("improve", f"control with inverted votes {outcome}: {'; '.join(cast(list[str], refused['reasons']))}")
+    return draft.artifact
+
+
+def _control(
+    config: Config, champion: Artifact, pairs: Sequence[Pair], suite: Suite, before: Measured, draft: Draft
+) -> dict[str, Json]:
+    """The same votes inverted. What they made is not kept: nothing but its verdict is of use."""
+    kept = draft.path / "scratch-control.json"
+    if kept.exists():
+        return cast(dict[str, Json], json.loads(kept.read_text(encoding="utf-8")))
+    folder = draft.path / "scratch-control"
+    folder.mkdir(exist_ok=True)
+    learned = _learn(config, champion, pairs, draft, inverted=True)
+    checkpoints.save(learned.model, Tokenizer.load(champion.path), folder)
+    # The gate asks for answers and text only.
+    after = _measured(replace(suite, cloze={}), folder, f"{draft.id}-inverted", folder / EVALUATION)
+    verdict = gate(after, before, config.gate)
+    figures: dict[str, Json] = {
+        **verdict.figures(),
+        "refused": not verdict.accepted,
+        "heldout_accuracy": learned.accuracy_heldout,
+    }
+    aside = kept.with_suffix(".part")
+    aside.write_text(json.dumps(figures, ensure_ascii=False), encoding="utf-8")
+    aside.replace(kept)
+    return figures
+
+
+def _learn(config: Config, champion: Artifact, pairs: Sequence[Pair], draft: Draft, *, inverted: bool) -> Learned:
+    """DPO from the champion's weights, or on from where a killed run stood."""
+    name = "inverted" if inverted else "votes"
+    followed = inverted == config.inverted  # the control beside the real run leaves no curves
+    model, tokenizer = load_model(champion.path), Tokenizer.load(champion.path)
+    turned = [pair.inverted() if inverted else pair for pair in pairs]
+    sides = {
+        side: rows_of([pair for pair in turned if pair.split == side], tokenizer, model)
+        for side in ("train", "heldout")
+    }
+    rows = sides["train"]
+    source = preference_pairs(rows, per_step=config.pairs_per_step, micro_pairs=config.micro_pairs, seed=config.seed)
+    steps = max(1, round(config.epochs * len(rows) / config.pairs_per_step))
+    settings = LoopSettings(
+        steps=steps,
+        warmup=0.1,
+        decay=0.5,
+        seed=config.seed,
+        optimizer=OptimizerSettings(kind="adamw", learning_rate=config.learning_rate),
+    )
+    with progress(f"improve ({name})", steps) as bar:
+
+        def each_step(state: RunState) -> None:
+            shown = ("loss", "accuracy", "margin")
+            if followed:
+                draft.log(state.step, **{key: state.metrics[key] for key in shown})
+            bar.update(state.step, **{key: f"{state.metrics[key]:.3f}" for key in shown})
+
+        state = train(
+            model,
+            DPO(config.beta, config.imitation),
+            source,
+            settings,
+            hooks=[(1, each_step)],
+            checkpoint=draft.path / f"scratch-{name}.safetensors",
+            on_start=draft.truncate_log if followed else None,
+        )
+    heldout: list[Rows] = sides["heldout"]
+    return Learned(model, len(rows), state.step, preference_accuracy(model, heldout), len(heldout))
+
+
+def _measured(suite: Suite, model: Path, name: str, kept: Path) -> Measured:
+    if kept.exists() and (known := Measured.load(kept)).suite == suite.name:
+        return known
+    measured = measure(suite, [Candidate(name, "improve", model)])[0]
+    measured.save(kept)
+    return measured
+
+
+def _rude(measured: Measured) -> float:
+    return sum(answer.rude for answer in measured.answers) / len(measured.answers)
+
+
+def _shown(count: int, suite: Suite, before: Measured, after: Measured) -> list[Json]:
+    """Questions whose answers changed, with both."""
+    prompts = {question.id: question.prompt for question in suite.questions}
+    pairs = zip(*after.paired(before), strict=True)
+    changed = [(ours, theirs) for ours, theirs in pairs if ours.text != theirs.text]
+    return [
+        {"question": prompts[ours.question_id], "before": theirs.text, "after": ours.text}
+        for ours, theirs in changed[:count]
+    ]

@@ -1,0 +1,222 @@
+"""ppo: the SFT model learns to be scored well by the reward model without drifting away from itself."""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, cast
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from safetensors.torch import load_file
+from torch import Tensor
+
+from homeroom.data.batches import PackedTokens
+from homeroom.data.documents import read_documents
+from homeroom.data.shards import Shards
+from homeroom.evaluation.answers import answerable, prompt_ids
+from homeroom.inference.engine import Engine
+from homeroom.models.checkpoint import load_model, load_reward_model, save_tensors
+from homeroom.models.heads import ActorCritic
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, HomeroomError, Json, Probability
+from homeroom.stages import checkpoints
+from homeroom.tasks.base import sample
+from homeroom.tasks.questions import MIX, questions
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.objectives.policy import PPO
+from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings
+from homeroom.workspace import Artifact, Draft, Workspace, read_log
+
+VERSION = 1
+
+
+class NotQualified(HomeroomError):
+    """The reward model is not good enough to be trained against."""
+
+
+class Config(Frozen):
+    """Sampling, reward and the clipped objective, as in InstructGPT."""
+
+    rollouts: RolloutSettings = RolloutSettings()
+    questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
+    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    optimizer: Annotated[str, Field(pattern="^(muon|adamw)$")] = "adamw"
+    learning_rate: PositiveFloat = 1e-4
+    warmup: Probability = 0.05
+    decay: Probability = 0.3
+    clip: PositiveFloat = Field(0.2, description="how far a token's probability ratio may move in one iteration")
+    value_clip: PositiveFloat = 0.2
+    value_weight: NonNegativeFloat = 0.1
+    mix_weight: NonNegativeFloat = Field(0.0, description="γ of PPO-ptx; needs rollouts.mix_rows")
+    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "float32"
+    seed: NonNegativeInt = 0
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    """Refuses, with NotQualified, a reward model below its bar."""
+    cleaned, tokenized = workspace.latest("clean"), workspace.latest("tokenize")
+    sft, reward = workspace.latest("sft"), workspace.latest("reward")
+    inputs = [cleaned, tokenized, sft, reward]
+    if done := workspace.find("ppo", config, inputs, VERSION):
+        say("ppo", f"unchanged, skipped: {done.id}")
+        return done
+    refuse_unqualified(reward)
+    tokenizer = Tokenizer.load(sft.path)
+    with workspace.publish("ppo", config, inputs, VERSION) as draft:
+        torch.manual_seed(config.seed)
+        actor = ActorCritic(load_model(sft.path))
+        rollouts = Rollouts(
+            actor,
+            Engine(actor.policy, end_id=tokenizer.end_id, slots=config.rollouts.episodes),
+            load_model(sft.path),
+            _prompts(config, cleaned, actor, tokenizer),
+            _scorer(reward),
+            config.rollouts,
+            seed=config.seed,
+            mix=_pretraining_mix(config, tokenized, actor),
+        )
+        settings = LoopSettings.model_validate(
+            {
+                "steps": config.rollouts.iterations * config.rollouts.epochs * config.rollouts.minibatches,
+                "warmup": config.warmup,
+                "decay": config.decay,
+                "precision": config.precision,
+                "checkpoint_seconds": 10.0,
+                "seed": config.seed,
+                "optimizer": OptimizerSettings(
+                    kind="muon" if config.optimizer == "muon" else "adamw", learning_rate=config.learning_rate
+                ),
+            }
+        )
+        diary = _Diary(draft, tokenizer, settings.steps // config.rollouts.iterations)
+        kept = draft.path / "scratch-kept.safetensors"
+        with progress("ppo", settings.steps) as bar:
+
+            def each_iteration(iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
+                diary.write(iteration, figures, episodes)
+                if rollouts.stopped is None:
+                    save_tensors(actor.policy.state_dict(), kept)
+                bar.update(
+                    iteration * diary.steps,
+                    reward=f"{figures['reward']:.2f}",
+                    kl=f"{figures['kl']:.1f}",
+                    length=f"{figures['length']:.0f}",
+                )
+
+            def each_step(state: RunState) -> None:
+                draft.log(
+                    state.step,
+                    **{name: state.metrics[name] for name in ("entropy", "policy_loss", "value_loss", "step_kl")},
+                    clip_fraction=state.metrics["clipped"],
+                )
+                bar.update(state.step)
+
+            rollouts.on_iteration = each_iteration
+            state = train(
+                actor,
+                PPO(config.clip, config.value_clip, config.value_weight, config.mix_weight),
+                rollouts,
+                settings,
+                hooks=[(1, each_step)],
+                checkpoint=draft.path / "scratch-run.safetensors",
+                on_start=diary.restart,
+            )
+            if rollouts.stopped is None:
+                rollouts.measure(rollouts.sample())  # the policy as it ends, on questions of its own
+        if rollouts.stopped is not None:
+            say("ppo", rollouts.stopped)
+            actor.policy.load_state_dict(load_file(kept))
+        figures = diary.iterations(config.rollouts.kl_stop)
+        checkpoints.save(actor.policy, tokenizer, draft.path)
+        draft.metrics |= {
+            "iterations": rollouts.iteration,
+            "episodes": rollouts.iteration * config.rollouts.episodes,
+            "episodes_per_second": state.step / diary.steps * config.rollouts.episodes / state.seconds,
+            "steps": state.step,
+            "kl": figures[-1]["kl"],
+            "reward_first": figures[0]["reward"],
+            "reward_last": figures[-1]["reward"],
+            "stopped_early": rollouts.stopped,
+            "samples": diary.samples(),
+        }
+    made = draft.artifact.metrics
+    say(
+        "ppo",
+        f"reward {made['reward_first']:.2f} → {made['reward_last']:.2f} at {made['kl']:.1f} nats of KL "
+        f"→ {draft.artifact.path}",
+    )
+    return draft.artifact
+
+
+def refuse_unqualified(reward: Artifact) -> None:
+    """Raises NotQualified when the reward model did not reach its own bar."""
+    accuracy = cast(dict[str, float], reward.metrics["accuracy"])["mean"]
+    bar = cast(float, reward.metrics["minimum_accuracy"])
+    if accuracy < bar:
+        raise NotQualified(
+            f"reward model {reward.id}: accuracy on unseen questions is {accuracy:.2f} (bar: {bar:.2f}), so PPO did "
+            "not start.\n  See its calibration with `homeroom report`, add rankings, or lower "
+            "[reward].minimum_accuracy."
+        )
+
+
+def _prompts(config: Config, cleaned: Artifact, actor: ActorCritic, tokenizer: Tokenizer) -> list[list[int]]:
+    pool = questions(read_documents(cleaned.path / "documents.parquet", split="train"), "ppo")
+    fitting = answerable(pool, actor.policy, tokenizer, config.rollouts.max_tokens)
+    chosen = sample(fitting, config.questions, "ppo", config.mix)
+    return [prompt_ids(question.prompt, tokenizer) for question in chosen]
+
+
+def _scorer(reward: Artifact) -> Callable[[list[list[int]]], Tensor]:
+    """Scores in deviations, with a right answer's mean at zero."""
+    model = load_reward_model(reward.path)
+    mean, deviation = (cast(float, reward.metrics[name]) for name in ("score_mean", "score_deviation"))
+    return lambda rows: (model.score(rows) - mean) / deviation
+
+
+def _pretraining_mix(config: Config, tokenized: Artifact, actor: ActorCritic) -> PackedTokens | None:
+    rows = config.rollouts.mix_rows
+    if not rows or not config.mix_weight:
+        return None
+    length = min(128, actor.config.max_length)
+    return PackedTokens(Shards(tokenized.path, "train"), length=length, rows=rows, micro_rows=rows, seed=config.seed)
+
+
+class _Diary:
+    """What each iteration showed: figures into the curves, a few episodes as samples."""
+
+    def __init__(self, draft: Draft, tokenizer: Tokenizer, steps: int) -> None:
+        self.draft, self.tokenizer, self.steps = draft, tokenizer, steps
+        self.path = draft.path / "samples.jsonl"
+
+    def restart(self, step: int) -> None:
+        self.draft.truncate_log(step)
+        kept = [sample for sample in self.samples() if cast(dict[str, int], sample)["step"] <= step]
+        self.path.write_text(
+            "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in kept), encoding="utf-8"
+        )
+
+    def write(self, iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
+        # One past the step that these weights come from: a resume from that step makes this iteration again.
+        step = iteration * self.steps + 1
+        self.draft.log(step, **figures)
+        with self.path.open("a", encoding="utf-8") as file:
+            for episode in episodes[:: max(1, len(episodes) // 3)][:3]:
+                row = {
+                    "step": step,
+                    "prompt": self.tokenizer.decode(episode.prompt_ids),
+                    "text": self.tokenizer.decode(episode.completion.token_ids),
+                    "reward": round(episode.score, 3),
+                }
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def samples(self) -> list[Json]:
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+    def iterations(self, kl_limit: float) -> list[dict[str, float]]:
+        """The figures of every iteration whose weights may be kept, in order."""
+        points = [point for point in read_log(self.draft.path) if point.get("kl") is not None]
+        return [cast(dict[str, float], point) for point in points if cast(float, point["kl"]) <= kl_limit]

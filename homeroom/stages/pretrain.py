@@ -1,0 +1,221 @@
+"""pretrain: the base model learns to predict the next token of the cleaned text."""
+
+import copy
+import json
+import math
+import time
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from homeroom import planner
+from homeroom.data.batches import PackedTokens
+from homeroom.data.documents import read_documents
+from homeroom.data.shards import Shards
+from homeroom.models import gpt
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, Probability
+from homeroom.stages import checkpoints
+from homeroom.stages.following import Samples, shown
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.hardware import measure_peak
+from homeroom.training.loop import LoopSettings, RunState, resolve_precision, train
+from homeroom.training.objectives.next_token import NextToken
+from homeroom.training.optimizers import OptimizerSettings
+from homeroom.workspace import Artifact, Draft, Workspace
+
+VERSION = 1
+PROMPTS = ("成语：", "画蛇添足", "The function", "def ")
+
+
+class Config(Frozen):
+    """The model's shape and how it is trained. What the size dial derives can be set here all the same."""
+
+    style: Annotated[str, Field(pattern="^(llama|gpt2)$")] = "llama"
+    depth: PositiveInt = 4
+    width: PositiveInt = 256
+    heads: PositiveInt = 4
+    kv_heads: PositiveInt | None = None
+    hidden: PositiveInt | None = None
+    tied: bool = False
+    max_length: PositiveInt = 256
+    tokens: PositiveInt = Field(2_000_000, description="how many are read; more than there are means several epochs")
+    minutes: PositiveFloat | None = Field(
+        None, description="a limit: on a machine too slow for `tokens`, as many as it reads in this time"
+    )
+    batch_tokens: PositiveInt = Field(8192, description="tokens per optimizer step")
+    micro_tokens: PositiveInt = Field(4096, description="tokens per forward: bounds memory, changes no result")
+    optimizer: Annotated[str, Field(pattern="^(muon|adamw)$")] = "muon"
+    learning_rate: PositiveFloat = 2e-3
+    embedding_rate: PositiveFloat | None = None
+    weight_decay: NonNegativeFloat = 0.0
+    warmup: Probability = 0.02
+    decay: Probability = 0.5
+    clip: PositiveFloat = 1.0
+    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
+    validate_every: PositiveInt = Field(40, description="steps between validations and samples")
+    validation_documents: PositiveInt = 120
+    seed: NonNegativeInt = 0
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    """Train from random weights, or go on where a killed run stood."""
+    cleaned, tokenized = workspace.latest("clean"), workspace.latest("tokenize")
+    tokenizer = Tokenizer.load(tokenized.path)
+    shards = Shards(tokenized.path, "train")
+    if done := workspace.find("pretrain", config, [cleaned, tokenized], VERSION):
+        say("pretrain", f"unchanged, skipped: {done.id}")
+        return done
+    with workspace.publish("pretrain", config, [cleaned, tokenized], VERSION) as draft:
+        torch.manual_seed(config.seed)
+        model = gpt.GPT(model_config(config, tokenizer.vocab_size))
+        source = PackedTokens(
+            shards,
+            length=config.max_length,
+            rows=max(1, config.batch_tokens // config.max_length),
+            micro_rows=max(1, config.micro_tokens // config.max_length),
+            seed=config.seed,
+        )
+        peak = measure_peak()
+        steps = _planned_steps(config, model, draft)
+        held = list(read_documents(cleaned.path / "documents.parquet", split="validation"))
+        samples = Samples(draft, tokenizer, PROMPTS)
+        with progress("pretrain", steps) as bar:
+            follow = samples.validation(held[: config.validation_documents])
+
+            def each_step(state: RunState) -> None:
+                draft.log(
+                    state.step,
+                    loss=state.metrics["loss"],
+                    learning_rate=state.metrics["learning_rate"] * config.learning_rate,
+                    gradient_norm=state.metrics["gradient_norm"],
+                    tokens_per_second=state.tokens_per_second,
+                )
+                bar.update(state.step, **shown(state), **samples.latest)
+
+            state = train(
+                model,
+                NextToken(),
+                source,
+                loop_settings(config, steps),
+                hooks=[(1, each_step), (config.validate_every, follow), (config.validate_every, samples.write)],
+                checkpoint=draft.path / "scratch-run.safetensors",
+                on_start=samples.restart,
+            )
+        checkpoints.save(model, tokenizer, draft.path)
+        precision = resolve_precision(config.precision, model)
+        rate = state.tokens / state.seconds
+        flops = planner.flops_per_token(shape(config, tokenizer.vocab_size))
+        draft.metrics |= {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "tokens": state.tokens,
+            "epochs": round(source.shuffle.epoch, 3),
+            "steps": state.step,
+            "tokens_per_second": rate,
+            "precision": str(precision).removeprefix("torch."),
+            "matmul_peak_gflops": peak.of(precision) / 1e9,
+            "mfu": rate * flops / peak.of(precision),
+            "validation_bits_per_byte": samples.bits_per_byte,
+            "loss": state.metrics["loss"],
+            "samples": samples.read(),
+        }
+    bits = draft.artifact.metrics["validation_bits_per_byte"]
+    say("pretrain", f"{state.tokens:,} tokens at {rate:,.0f}/s, {bits:.3f} bits per byte → {draft.artifact.path}")
+    return draft.artifact
+
+
+def model_config(config: Config, vocab_size: int) -> gpt.Config:
+    return gpt.Config(
+        style="gpt2" if config.style == "gpt2" else "llama",
+        vocab_size=vocab_size,
+        max_length=config.max_length,
+        layers=config.depth,
+        width=config.width,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        hidden=config.hidden,
+        tied=config.tied,
+    )
+
+
+def shape(config: Config, vocab_size: int) -> planner.Shape:
+    return planner.Shape(
+        depth=config.depth,
+        width=config.width,
+        heads=config.heads,
+        vocab_size=vocab_size,
+        max_length=config.max_length,
+        kv_heads=config.kv_heads,
+        hidden=config.hidden,
+        style="gpt2" if config.style == "gpt2" else "llama",
+        tied=config.tied,
+    )
+
+
+def loop_settings(config: Config, steps: int) -> LoopSettings:
+    return LoopSettings.model_validate(
+        {
+            "steps": steps,
+            "warmup": config.warmup,
+            "decay": config.decay,
+            "clip": config.clip,
+            "precision": config.precision,
+            "seed": config.seed,
+            "optimizer": OptimizerSettings.model_validate(
+                {
+                    "kind": config.optimizer,
+                    "learning_rate": config.learning_rate,
+                    "embedding_rate": config.embedding_rate,
+                    "weight_decay": config.weight_decay,
+                }
+            ),
+        }
+    )
+
+
+def _planned_steps(config: Config, model: gpt.GPT, draft: Draft) -> int:
+    """The run's length, settled once: a resumed run must not measure again and come to another one."""
+    plan = draft.path / "scratch-plan.json"
+    if plan.exists():
+        return int(json.loads(plan.read_text())["steps"])
+    tokens = config.tokens
+    if config.minutes is not None:
+        rate = _measured_rate(config, model)
+        tokens = min(tokens, planner.tokens_for(config.minutes * 60, rate, config.batch_tokens))
+        if tokens < config.tokens:
+            say(
+                "pretrain", f"{rate:,.0f} tokens/s here: {tokens:,} of {config.tokens:,} fit {config.minutes:g} minutes"
+            )
+    steps = max(1, math.ceil(tokens / config.batch_tokens))
+    aside = draft.path / "scratch-plan.part"
+    aside.write_text(json.dumps({"steps": steps}))
+    aside.replace(plan)
+    return steps
+
+
+def _measured_rate(config: Config, model: gpt.GPT, seconds: float = 3.0) -> float:
+    """Tokens per second of the training step on a copy of the model."""
+    probe = copy.deepcopy(model)
+    rows = max(1, config.micro_tokens // config.max_length)
+    tokens = torch.zeros(100_000, dtype=torch.long)
+
+    class Zeros:
+        def __len__(self) -> int:
+            return len(tokens)
+
+        def read(self, start: int, count: int):  # type: ignore[no-untyped-def]
+            return tokens[start : start + count].numpy()
+
+    source = PackedTokens(Zeros(), length=config.max_length, rows=rows, micro_rows=rows)
+    began = time.perf_counter()
+    timed: list[tuple[int, float]] = []
+
+    def watch(state: RunState) -> None:
+        timed.append((state.tokens, state.seconds))
+        if time.perf_counter() - began > seconds and len(timed) > 2:
+            state.stopped = "measured"
+
+    train(probe, NextToken(), source, loop_settings(config, 10_000), hooks=[(1, watch)])
+    (first_tokens, first_seconds), (last_tokens, last_seconds) = timed[0], timed[-1]  # the first step warms up
+    return (last_tokens - first_tokens) / (last_seconds - first_seconds)

@@ -1,0 +1,110 @@
+"""promote: the evaluated models meet the gate; who passes becomes the champion that is served.
+
+The gate itself is `homeroom.evaluation.gate`, decisions are kept by the workspace's registry. The first champion has
+nobody to beat. Decisions are part of the artifact first and enacted after, so that a kill between loses none.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from pydantic import Field
+
+from homeroom.evaluation.gate import Bar, gate
+from homeroom.evaluation.suite import Measured
+from homeroom.progress import say
+from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.stages.evaluate import measured_by, suite_of
+from homeroom.stages.lookup import made_before
+from homeroom.workspace import Artifact, Workspace
+
+VERSION = 1
+
+
+class Config(Frozen):
+    """Who becomes champion where there is none, and who then has to pass the gate."""
+
+    first: str = Field("sft", description="the stage whose model is the first champion")
+    candidates: tuple[str, ...] = ("ppo",)
+    gate: Bar = Bar()
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    evaluation = workspace.latest("evaluate")
+    if done := made_before(workspace, "promote", config, evaluation, VERSION):
+        enact(done, workspace)
+        say("promote", f"unchanged, skipped: {done.id}")
+        return done
+    models = {artifact.stage: artifact for artifact in map(workspace.artifacts.get, evaluation.inputs[2:])}
+    wanted = {config.first, *config.candidates}
+    if missing := sorted(wanted - set(models)):
+        raise HomeroomError(
+            f"{evaluation.id} did not measure the model of {', '.join(missing)}; it measured {', '.join(models)}. "
+            "Add what is missing to [evaluate].stages, or take it out of [promote]."
+        )
+    previous = workspace.registry.champion()
+    champion = workspace.artifacts.get(previous) if previous else models[config.first]
+    with workspace.publish("promote", config, [evaluation, champion], VERSION) as draft:
+        decisions: list[Json] = []
+        if previous is None:
+            decisions.append(decision(champion.id, True, ["the first champion has nobody to beat"]))
+        best = _measured(evaluation, champion, workspace)
+        for stage in config.candidates:
+            if models[stage].id == best.artifact:
+                continue
+            candidate = _measured(evaluation, models[stage], workspace)
+            verdict = gate(candidate, best, config.gate)
+            decisions.append(
+                decision(candidate.artifact, verdict.accepted, verdict.reasons, best.artifact, verdict.figures())
+            )
+            if verdict.accepted:
+                best = candidate
+        draft.metrics |= {
+            "champion": best.artifact,
+            "previous": previous,
+            "promoted": best.artifact != previous,
+            "reasons": [reason for one in decisions for reason in cast(list[str], _fields(one)["reasons"])],
+            "decisions": decisions,
+        }
+    enact(draft.artifact, workspace)
+    say_decisions("promote", draft.artifact)
+    return draft.artifact
+
+
+def decision(
+    model: str,
+    promoted: bool,
+    reasons: Sequence[str],
+    over: str | None = None,
+    figures: Mapping[str, Json] | None = None,
+) -> Json:
+    """One line for the registry, to be enacted once the artifact that holds it is published."""
+    return {**(figures or {}), "model": model, "promoted": promoted, "reasons": list(reasons), "over": over}
+
+
+def enact(artifact: Artifact, workspace: Workspace) -> None:
+    """Write an artifact's decisions into the registry, those that are not there yet."""
+    known = {(one.artifact_id, one.verdict.get("decided_by")) for one in workspace.registry.history()}
+    for one in cast(list[Json], artifact.metrics["decisions"]):
+        verdict = {**_fields(one), "decided_by": artifact.id}
+        model = str(verdict["model"])
+        if (model, artifact.id) in known:
+            continue
+        decide = workspace.registry.promote if verdict["promoted"] else workspace.registry.refuse
+        decide(model, verdict)
+
+
+def say_decisions(stage: str, artifact: Artifact) -> None:
+    for one in cast(list[Json], artifact.metrics["decisions"]):
+        fields = _fields(one)
+        outcome = "promoted" if fields["promoted"] else "refused"
+        say(stage, f"{fields['model']} {outcome}: {'; '.join(map(str, cast(list[Json], fields['reasons'])))}")
+
+
+def _measured(evaluation: Artifact, model: Artifact, workspace: Workspace) -> Measured:
+    # The suite loads the judge and all held-out text: only where a champion of before has to be measured anew.
+    kept = evaluation.path / f"{model.id}.json"
+    return Measured.load(kept) if kept.exists() else measured_by(evaluation, model, suite_of(evaluation, workspace))
+
+
+def _fields(one: Json) -> Mapping[str, Json]:
+    return cast(Mapping[str, Json], one)

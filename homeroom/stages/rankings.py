@@ -1,0 +1,148 @@
+"""rankings: constructed orders of K answers to a question, for the reward model, for the judge, and to check both.
+
+The starter data has no human rankings; `homeroom.tasks.rankings` says by which rules these are built.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from homeroom.data.batches import RankingBatch
+from homeroom.data.documents import read_documents
+from homeroom.evaluation.answers import answerable, generate_answers, prompt_ids
+from homeroom.inference.request import Sampling
+from homeroom.models.checkpoint import load_model
+from homeroom.models.heads import pad_rows
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, Json, Probability
+from homeroom.tasks.base import Question, sample, unseen
+from homeroom.tasks.questions import MIX, questions
+from homeroom.tasks.rankings import OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.workspace import Artifact, Workspace
+
+VERSION = 1
+Part = Literal["reward", "judge", "validation"]
+
+
+class Config(Frozen):
+    """How many questions are ranked for each use, and how many answers each has."""
+
+    reward_questions: PositiveInt = 1200
+    judge_questions: PositiveInt = 1200
+    validation_questions: PositiveInt = Field(300, description="unseen by every model; they qualify reward and judge")
+    answers: Annotated[int, Field(ge=4)] = Field(5, description="K, answers per question")
+    own_share: Probability = Field(0.6, description="share of questions that one of the model's own answers is among")
+    temperature: NonNegativeFloat = 1.0
+    max_tokens: PositiveInt = 64
+    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    seed: NonNegativeInt = 0
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    """Build and keep them; the model's own answers are sampled from the SFT model."""
+    cleaned, sft = workspace.latest("clean"), workspace.latest("sft")
+    if done := workspace.find("rankings", config, [cleaned, sft], VERSION):
+        say("rankings", f"unchanged, skipped: {done.id}")
+        return done
+    with workspace.publish("rankings", config, [cleaned, sft], VERSION) as draft:
+        model, tokenizer = load_model(sft.path), Tokenizer.load(sft.path)
+        documents = cleaned.path / "documents.parquet"
+        train_documents = list(read_documents(documents, split="train"))
+        pools = {
+            "reward": questions(train_documents, "reward"),
+            "judge": questions(train_documents, "judge"),
+            "validation": questions(read_documents(documents, split="validation")),
+        }
+        pools["judge"] = unseen(pools["judge"], pools["reward"])
+        pools["validation"] = unseen(pools["validation"], [*pools["reward"], *pools["judge"]])
+        counts = (config.reward_questions, config.judge_questions, config.validation_questions)
+        rankings: dict[str, list[Ranking]] = {}
+        with progress("rankings", round(sum(counts) * config.own_share)) as bar:
+            for (part, pool), count in zip(pools.items(), counts, strict=True):
+                pool = answerable(pool, model, tokenizer, config.max_tokens)
+                chosen = sample(pool, count, f"rankings {config.seed}", config.mix)
+                asked = chosen[: round(len(chosen) * config.own_share)]
+                sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
+                answers = generate_answers(
+                    model, tokenizer, asked, sampling, config.seed, on_answer=lambda _: bar.advance()
+                )
+                own = {a.question_id: OwnAnswer(a.text, a.ended) for a in answers}
+                others, rng = OtherAnswers(pool), random.Random(f"{config.seed} {part}")
+                rankings[part] = [
+                    build_ranking(question, others, own.get(question.id), rng, config.answers) for question in chosen
+                ]
+        everything = [(part, ranking) for part, made in rankings.items() for ranking in made]
+        with (draft.path / "rankings.jsonl").open("w", encoding="utf-8") as file:
+            for part, ranking in everything:
+                file.write(json.dumps({"part": part, **asdict(ranking)}, ensure_ascii=False) + "\n")
+        kinds = Counter(answer.kind for _, ranking in everything for answer in ranking.answers)
+        draft.metrics |= {
+            "questions": len(everything),
+            "parts": {part: len(made) for part, made in rankings.items()},
+            "answers": sum(kinds.values()),
+            "pairs": sum(len(pairs(ranking)) for _, ranking in everything),
+            "kinds": dict(kinds),
+            "constructed": True,
+            "examples": cast(Json, [_example(ranking) for ranking in rankings["validation"][:3]]),
+        }
+    made = draft.artifact.metrics
+    say("rankings", f"{made['questions']:,} questions, {made['pairs']:,} pairs, constructed → {draft.artifact.path}")
+    return draft.artifact
+
+
+def pairs(ranking: Ranking) -> list[tuple[RankedAnswer, RankedAnswer]]:
+    """Every (better, worse); answers of one tier are not compared."""
+    answers = ranking.answers
+    return [(a, b) for a in answers for b in answers if a.tier < b.tier]
+
+
+def read_rankings(folder: Path, part: Part) -> Iterator[Ranking]:
+    """The rankings made for one use."""
+    with (folder / "rankings.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if row.pop("part") == part:
+                answers = tuple(RankedAnswer(**answer) for answer in row["answers"])
+                yield Ranking(Question(**row["question"]), answers)
+
+
+@dataclass(frozen=True)
+class RankedRows:
+    """A ranking as token ids: one row an answer."""
+
+    rows: list[list[int]]
+    tiers: list[int]
+
+
+def as_rows(ranking: Ranking, tokenizer: Tokenizer, length: int) -> RankedRows:
+    """Each answer after the question; an end token follows those that end. Cut to the context from the right."""
+    prompt = prompt_ids(ranking.question.prompt, tokenizer)
+    rows = [
+        [*prompt, *tokenizer.encode(answer.text), *([tokenizer.end_id] if answer.ended else [])][:length]
+        for answer in ranking.answers
+    ]
+    return RankedRows(rows, [answer.tier for answer in ranking.answers])
+
+
+def collate(rankings: Iterable[RankedRows]) -> RankingBatch:
+    """All answers of some questions as one batch."""
+    chosen = list(rankings)
+    tokens_BT, last_B = pad_rows([row for ranking in chosen for row in ranking.rows])
+    question_B = torch.tensor([number for number, ranking in enumerate(chosen) for _ in ranking.rows])
+    tier_B = torch.tensor([tier for ranking in chosen for tier in ranking.tiers])
+    return RankingBatch(tokens_BT, last_B, question_B, tier_B)
+
+
+def _example(ranking: Ranking) -> dict[str, object]:
+    return {
+        "question": ranking.question.prompt,
+        "answers": [{"text": a.text, "tier": a.tier, "kind": a.kind} for a in ranking.answers],
+    }

@@ -1,0 +1,120 @@
+"""reward: a model of which answers are better, learned from rankings and qualified on questions it never saw."""
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from homeroom.data.batches import Groups, RankingBatch
+from homeroom.evaluation.qualification import ScoredAnswer, qualify
+from homeroom.models.checkpoint import load_model
+from homeroom.models.heads import RewardModel
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, Json, Probability
+from homeroom.stages import checkpoints
+from homeroom.stages.following import shown
+from homeroom.stages.rankings import RankedRows, as_rows, collate, read_rankings
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.objectives.ranking import PairwiseRanking
+from homeroom.training.optimizers import OptimizerSettings
+from homeroom.workspace import Artifact, Workspace
+
+VERSION = 1
+
+
+class Config(Frozen):
+    """How the reward model is trained and what it must show before PPO may use it."""
+
+    epochs: PositiveFloat = 1.0
+    questions_per_step: PositiveInt = 16
+    micro_questions: PositiveInt = 8
+    learning_rate: PositiveFloat = 5e-4
+    weight_decay: NonNegativeFloat = 0.0
+    warmup: Probability = 0.05
+    decay: Probability = 0.6
+    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
+    minimum_accuracy: Probability = Field(0.75, description="on pairs of unseen questions; PPO refuses below it")
+    seed: NonNegativeInt = 0
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    """Train and qualify the model that PPO is to be rewarded by."""
+    return fit("reward", config, workspace)
+
+
+def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace) -> Artifact:
+    """A reward model on the rankings set apart for this stage."""
+    sft, rankings = workspace.latest("sft"), workspace.latest("rankings")
+    if done := workspace.find(stage, config, [sft, rankings], VERSION):
+        say(stage, f"unchanged, skipped: {done.id}")
+        return done
+    with workspace.publish(stage, config, [sft, rankings], VERSION) as draft:
+        tokenizer = Tokenizer.load(sft.path)
+        torch.manual_seed(config.seed)
+        model = RewardModel(load_model(sft.path))
+        rows = [as_rows(r, tokenizer, model.config.max_length) for r in read_rankings(rankings.path, stage)]
+        source: Groups[RankingBatch] = Groups(
+            rows, collate, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed
+        )
+        steps = max(1, round(config.epochs * len(rows) / config.questions_per_step))
+        settings = LoopSettings.model_validate(
+            {
+                "steps": steps,
+                "warmup": config.warmup,
+                "decay": config.decay,
+                "precision": config.precision,
+                "seed": config.seed,
+                "optimizer": OptimizerSettings(learning_rate=config.learning_rate, weight_decay=config.weight_decay),
+            }
+        )
+        with progress(stage, steps) as bar:
+
+            def each_step(state: RunState) -> None:
+                draft.log(state.step, loss=state.metrics["loss"], accuracy=state.metrics["accuracy"])
+                bar.update(state.step, **shown(state), accuracy=f"{state.metrics['accuracy']:.2f}")
+
+            state = train(
+                model,
+                PairwiseRanking(),
+                source,
+                settings,
+                hooks=[(1, each_step)],
+                checkpoint=draft.path / "scratch-run.safetensors",
+                on_start=draft.truncate_log,
+            )
+        checkpoints.save(model, tokenizer, draft.path)
+        figures = qualify(score_rankings(model, rankings.path, tokenizer))
+        accuracy = cast(dict[str, float], figures["accuracy"])["mean"]
+        draft.metrics |= {
+            **figures,
+            "steps": state.step,
+            "questions": len(rows),
+            "minimum_accuracy": config.minimum_accuracy,
+            "qualified": accuracy >= config.minimum_accuracy,
+            # Rewards are told in deviations from a right answer's mean: an artifact of the scale, not of the order.
+            **_right_answers(model, rows),
+        }
+    say(stage, f"{accuracy:.3f} of pairs of unseen questions in the right order → {draft.artifact.path}")
+    return draft.artifact
+
+
+def score_rankings(model: RewardModel, folder: Path, tokenizer: Tokenizer) -> list[ScoredAnswer]:
+    """Scores of the validation rankings, which no model was trained on."""
+    rankings = list(read_rankings(folder, "validation"))
+    rows = [as_rows(ranking, tokenizer, model.config.max_length) for ranking in rankings]
+    scores = iter(model.score([row for ranked in rows for row in ranked.rows]).tolist())
+    return [
+        ScoredAnswer(ranking.question.id, answer.tier, answer.kind, len(row), next(scores))
+        for ranking, ranked in zip(rankings, rows, strict=True)
+        for answer, row in zip(ranking.answers, ranked.rows, strict=True)
+    ]
+
+
+def _right_answers(model: RewardModel, rankings: list[RankedRows]) -> dict[str, Json]:
+    """Mean of the right answers' scores and deviation of all scores, over some of the training rankings."""
+    chosen = rankings[:200]
+    scores = model.score([row for ranked in chosen for row in ranked.rows])
+    right = torch.tensor([tier == 0 for ranked in chosen for tier in ranked.tiers])
+    return {"score_mean": float(scores[right].mean()), "score_deviation": float(scores.std())}

@@ -1,0 +1,140 @@
+"""sft: the base model learns to answer from demonstrations, packed so that none sees its neighbours."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from homeroom.data.batches import Conversation, PackedConversations, TokenBatch
+from homeroom.data.documents import read_documents
+from homeroom.models.checkpoint import load_model
+from homeroom.models.gpt import GPT
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, Probability
+from homeroom.stages import checkpoints
+from homeroom.stages.following import Samples, shown
+from homeroom.tasks.base import Question, sample
+from homeroom.tasks.questions import MIX, questions
+from homeroom.text.chat_template import render
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.objectives.next_token import NextToken
+from homeroom.training.optimizers import OptimizerSettings
+from homeroom.workspace import Artifact, Workspace
+
+VERSION = 1
+PROMPTS = (
+    "画蛇添足是什么意思？",
+    "How is the idiom 守株待兔 pronounced?",
+    "What does the Python function json.dumps do?",
+    "你好",
+    "Who are you?",
+)
+
+
+class Config(Frozen):
+    """How many demonstrations are learned from, and how."""
+
+    examples: PositiveInt = Field(12_000, description="demonstrations, spread over the kinds of question by `mix`")
+    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    epochs: PositiveFloat = 1.0
+    rows: PositiveInt = Field(24, description="packed rows per optimizer step")
+    micro_rows: PositiveInt = 12
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.0
+    warmup: Probability = 0.03
+    decay: Probability = 0.6
+    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
+    validate_every: PositiveInt = 40
+    seed: NonNegativeInt = 0
+
+
+def run(config: Config, workspace: Workspace) -> Artifact:
+    """Fine-tune the base model on the demonstrations of the documents set apart for it."""
+    cleaned, base = workspace.latest("clean"), workspace.latest("pretrain")
+    if done := workspace.find("sft", config, [cleaned, base], VERSION):
+        say("sft", f"unchanged, skipped: {done.id}")
+        return done
+    tokenizer = Tokenizer.load(base.path)
+    with workspace.publish("sft", config, [cleaned, base], VERSION) as draft:
+        model = load_model(base.path)
+        documents = cleaned.path / "documents.parquet"
+        chosen = sample(questions(read_documents(documents, split="train"), "sft"), config.examples, "sft", config.mix)
+        length = model.config.max_length
+        demonstrations = conversations(chosen, tokenizer, length)
+        held = conversations(
+            sample(questions(read_documents(documents, split="validation")), 200, "sft", config.mix), tokenizer, length
+        )
+        source = PackedConversations(
+            demonstrations, length=length, rows=config.rows, micro_rows=config.micro_rows, seed=config.seed
+        )
+        steps = max(1, round(config.epochs * len(source.bins) / config.rows))
+        check = next(iter(PackedConversations(held, length=length, rows=24, micro_rows=24)))[0]
+        samples = Samples(draft, tokenizer, PROMPTS, chat=True)
+        settings = LoopSettings.model_validate(
+            {
+                "steps": steps,
+                "warmup": config.warmup,
+                "decay": config.decay,
+                "precision": config.precision,
+                "seed": config.seed,
+                "optimizer": OptimizerSettings(learning_rate=config.learning_rate, weight_decay=config.weight_decay),
+            }
+        )
+        losses: list[float] = []
+        with progress("sft", steps) as bar:
+
+            def each_step(state: RunState) -> None:
+                draft.log(
+                    state.step,
+                    loss=state.metrics["loss"],
+                    learning_rate=state.metrics["learning_rate"] * config.learning_rate,
+                )
+                bar.update(state.step, **shown(state))
+
+            def validate(state: RunState) -> None:
+                losses.append(loss_of(model, check))
+                draft.log(state.step, validation_loss=losses[-1])
+
+            state = train(
+                model,
+                NextToken(),
+                source,
+                settings,
+                hooks=[(1, each_step), (config.validate_every, validate), (config.validate_every, samples.write)],
+                checkpoint=draft.path / "scratch-run.safetensors",
+                on_start=samples.restart,
+            )
+        checkpoints.save(model, tokenizer, draft.path)
+        draft.metrics |= {
+            "examples": len(demonstrations),
+            "steps": state.step,
+            "epochs": round(source.shuffle.epoch, 3),
+            "learned_tokens": sum(sum(row.learn) for row in demonstrations),
+            "kinds": {kind: sum(question.kind == kind for question in chosen) for kind in sorted(config.mix)},
+            "loss": state.metrics["loss"],
+            "validation_loss": losses[-1],
+            "samples": samples.read(),
+        }
+    say("sft", f"{len(demonstrations):,} demonstrations, validation loss {losses[-1]:.3f} → {draft.artifact.path}")
+    return draft.artifact
+
+
+def conversations(chosen: list[Question], tokenizer: Tokenizer, length: int) -> list[Conversation]:
+    """Demonstrations as token ids, without those that do not fit the context."""
+    rendered = (
+        render(
+            [{"role": "user", "content": question.prompt}, {"role": "assistant", "content": question.reference}],
+            tokenizer,
+        )
+        for question in chosen
+    )
+    return [Conversation(row.token_ids, row.learn) for row in rendered if len(row.token_ids) <= length]
+
+
+@torch.no_grad()
+def loss_of(model: GPT, batch: TokenBatch) -> float:
+    """Mean cross-entropy (nats) of what is to be learned in one batch."""
+    objective = NextToken()
+    loss = objective.loss(model(**batch.inputs()), batch)
+    return float(loss.total / loss.weight)

@@ -1,0 +1,78 @@
+"""The report is one whole file that fetches nothing, says what is missing, and shows text as text."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from homeroom.report.page import write_report
+from homeroom.stages import CIRCLE
+from homeroom.workspace import Workspace
+
+
+def report_of(path: Path, tmp_path: Path) -> str:
+    with Workspace.open(path) as workspace:
+        written = write_report(workspace, tmp_path / "report.html")
+    assert [one.name for one in tmp_path.glob("report.html*")] == ["report.html"]
+    return written.read_text(encoding="utf-8")
+
+
+class _Tags(HTMLParser):
+    """Collects what a browser would fetch, and the elements left open."""
+
+    void = frozenset({"meta", "br", "img", "input", "link", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.fetched += [str(given[name]) for name in ("src", "data", "poster") if name in given]
+        if tag == "link" or (tag == "a" and not str(given.get("href")).startswith("#")):
+            self.fetched.append(str(given))
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_report_is_one_file_that_fetches_nothing(finished: Path, tmp_path: Path) -> None:
+    page = report_of(finished, tmp_path)
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.fetched == []
+    assert tags.open == []
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert len(tags.ids) == len(set(tags.ids))
+    assert set(CIRCLE) <= set(tags.ids)
+
+
+def test_a_finished_circle_misses_nothing(finished: Path, tmp_path: Path) -> None:
+    page = report_of(finished, tmp_path)
+    assert "Not yet:" not in page
+    for told in ("xz -9e", "constructed, not human", "scripted rater", "Prefers answers that end.", "near duplicate",
+                 "forum.jsonl.gz:48213", "2.500", "58.0 % [53.0, 63.0]", "inverted votes: win rate 31 %"):  # fmt: skip
+        assert told in page, told
+
+
+def test_what_models_wrote_is_shown_as_text(finished: Path, tmp_path: Path) -> None:
+    page = report_of(finished, tmp_path)
+    assert "<script>alert(1)</script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_stage_that_has_not_run_says_how_to_run_it(tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    Workspace.open(path).close()
+    page = report_of(path, tmp_path)
+    assert [stage for stage in CIRCLE if f"<code>homeroom {stage}</code>" not in page] == []
+
+
+def test_both_languages_are_there(finished: Path, tmp_path: Path) -> None:
+    page = report_of(finished, tmp_path)
+    assert page.count('<span lang="en">') == page.count('<span lang="zh-Hans">') > 100

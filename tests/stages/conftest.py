@@ -1,0 +1,115 @@
+"""A miniature circle up to PPO: a nano model that says "It is good." or "It is bad." at random, and a judge who can
+tell the two apart. Both are trained for seconds, so that what follows works on real models."""
+
+import copy
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from homeroom.data.batches import Conversation, Groups, PackedConversations
+from homeroom.data.documents import Document, DocumentWriter, read_documents
+from homeroom.models.gpt import GPT, Config
+from homeroom.models.heads import RewardModel
+from homeroom.settings import Frozen
+from homeroom.stages import checkpoints, evaluate
+from homeroom.stages.rankings import RankedRows, collate
+from homeroom.tasks.questions import questions
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import LoopSettings, train
+from homeroom.training.objectives.next_token import NextToken
+from homeroom.training.objectives.ranking import PairwiseRanking
+from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.pairs import answer
+from homeroom.workspace import Artifact, Workspace
+
+GOOD, BAD = "It is good.", "It is bad."
+CHARACTERS = "东西南北风云山水日月星火花鸟鱼虫草木金石天地人心"
+
+
+class Made(Frozen):
+    by: str
+
+
+def idiom(number: int, split: str) -> Document:
+    rng = random.Random(number)
+    word = "".join(rng.sample(CHARACTERS, 4))
+    about = "".join(rng.sample(CHARACTERS, 6))
+    fields = {
+        "word": word,
+        "pinyin": "dōng xī nán běi",
+        "abbreviation": "dxnb",
+        "explanation": f"比喻{about}。",
+        "derivation": f"《{about[:3]}》",
+        "example": "",
+    }
+    return Document("made-up", "idiom", f"{word}：比喻{about}。", fields, "zh", split)
+
+
+def publish(workspace: Workspace, stage: str, inputs: list[Artifact], model=None, tokenizer=None) -> Artifact:
+    with workspace.publish(stage, Made(by=stage), inputs) as draft:
+        if model is not None:
+            checkpoints.save(model, tokenizer, draft.path)
+    return draft.artifact
+
+
+def settings(steps: int, rate: float) -> LoopSettings:
+    optimizer = OptimizerSettings(kind="adamw", learning_rate=rate)
+    return LoopSettings(steps=steps, precision="float32", optimizer=optimizer)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """The workspace that each test gets a copy of."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("template")
+    with Workspace.open(folder) as workspace:
+        with (
+            workspace.publish("clean", Made(by="clean")) as draft,
+            DocumentWriter(draft.path / "documents.parquet") as file,
+        ):
+            for number in range(260):
+                file.write(idiom(number, "heldout" if number % 4 == 0 else "train"))
+        clean = draft.artifact
+        train_documents = list(read_documents(clean.path / "documents.parquet", split="train"))
+        tokenizer = Tokenizer.train([document.text for document in train_documents] + [GOOD, BAD] * 9, 500)
+        asked = random.Random(0).sample(questions(train_documents), 300)
+        said = [
+            (
+                answer([{"role": "user", "content": question.prompt}], GOOD, True, tokenizer),
+                answer([{"role": "user", "content": question.prompt}], BAD, True, tokenizer),
+            )
+            for question in asked
+        ]
+        shape = Config(vocab_size=tokenizer.vocab_size, max_length=160, layers=1, width=48, heads=2)
+        model = GPT(shape)
+        texts = [[tokenizer.document_id, *tokenizer.encode(document.text)] for document in train_documents]
+        demonstrations = [pair[number % 2] for number, pair in enumerate(said)]
+        demonstrations += [Conversation(ids, [False] + [True] * (len(ids) - 1)) for ids in texts]
+        source = PackedConversations(demonstrations, length=160, rows=16, micro_rows=16)
+        train(model, NextToken(), source, settings(60, 1e-2))
+        judge = RewardModel(copy.deepcopy(model))
+        rows = [RankedRows([list(good.token_ids), list(bad.token_ids)], [0, 1]) for good, bad in said]
+        ranked = Groups(rows, collate, per_step=16, micro=16)
+        train(judge, PairwiseRanking(), ranked, settings(30, 1e-2))
+        base = publish(workspace, "pretrain", [clean], GPT(shape), tokenizer)
+        sft = publish(workspace, "sft", [clean, base], model, tokenizer)
+        publish(workspace, "judge", [sft], judge, tokenizer)
+        publish(workspace, "ppo", [sft], model, tokenizer)
+    return folder
+
+
+@pytest.fixture
+def workspace(template, tmp_path):
+    shutil.copytree(template, tmp_path / "workspace")
+    with Workspace.open(tmp_path / "workspace") as opened:
+        yield opened
+
+
+@pytest.fixture
+def evaluating() -> evaluate.Config:
+    return evaluate.Config(
+        questions=60, text_megabytes=0.001, cloze_items=10, shots=(0, 1), max_tokens=16, xz_megabytes=0.01, shown=2
+    )

@@ -1,0 +1,66 @@
+import pytest
+
+from homeroom.evaluation.suite import Measured, Suite
+from homeroom.stages import evaluate
+from homeroom.tasks.questions import questions
+
+
+def test_every_model_is_measured_in_the_same_way(workspace, evaluating):
+    made = evaluate.run(evaluating, workspace)
+    rows = made.metrics["models"]
+    assert [row["stage"] for row in rows] == ["pretrain", "sft", "ppo"]
+    assert all(set(row) == set(rows[0]) for row in rows)
+    base, sft, ppo = rows
+    assert sft["ends"]["mean"] == 1
+    assert base["ends"]["mean"] < 0.2
+    assert set(base["cloze"]) == {"0", "1"}
+    assert set(base["bits_per_byte"]) == {"all", "zh"}
+    assert 0 < made.metrics["xz_primed_bits_per_byte"] < made.metrics["xz_bits_per_byte"]
+    # The ppo artifact here holds the sft model: asked the same with the same seeds, it says the same.
+    assert {key: value for key, value in ppo.items() if key not in ("stage", "artifact")} == {
+        key: value for key, value in sft.items() if key not in ("stage", "artifact")
+    }
+    judged = [one for one in made.metrics["comparisons"] if one["judge"] == "judge"]
+    assert [(one["model"], one["baseline"]) for one in judged] == [("sft", "pretrain"), ("ppo", "sft")]
+    assert judged[1]["win_rate"]["mean"] == 0.5
+    shown = made.metrics["answers"]
+    assert len(shown) == 2
+    assert set(shown[0]["answers"]) == {"pretrain", "sft", "ppo"}
+
+
+def test_evaluation_questions_are_held_out_and_none_is_asked_twice(workspace, evaluating):
+    made = evaluate.run(evaluating, workspace)
+    asked = evaluate.evaluation_questions(made)
+    heldout = evaluate.read_documents(workspace.latest("clean").path / "documents.parquet", split="heldout")
+    allowed = {question.id for question in questions(heldout)}
+    assert len(asked) == len({question.prompt for question in asked}) == 60
+    assert {question.id for question in asked} <= allowed
+
+
+def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evaluating, monkeypatch):
+    measured = []
+    real = Suite.measure
+
+    def measure(suite, model, tokenizer, artifact, stage, advance):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(stage)
+        return real(suite, model, tokenizer, artifact, stage, advance)
+
+    monkeypatch.setattr(Suite, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run(evaluating, workspace)
+    monkeypatch.setattr(Suite, "measure", lambda *all: measured.append(all[4]) or real(*all))
+    made = evaluate.run(evaluating, workspace)
+    assert measured == ["pretrain", "sft", "ppo"]
+    assert evaluate.run(evaluating, workspace) == made
+    assert len(measured) == 3
+
+
+def test_a_model_measured_later_by_the_same_suite_gives_the_same_figures(workspace, evaluating):
+    made = evaluate.run(evaluating, workspace)
+    sft = workspace.latest("sft")
+    suite = evaluate.suite_of(made, workspace)
+    again = evaluate.measure(suite, [sft])[0]
+    assert again == Measured.load(made.path / f"{sft.id}.json")
+    assert evaluate.measured_by(made, sft, suite) == again

@@ -1,0 +1,97 @@
+"""Learning from votes on a real model: a judge that knows good from bad, a gate, and the control."""
+
+import pytest
+
+from homeroom.data.documents import read_documents
+from homeroom.evaluation.gate import Bar
+from homeroom.models.checkpoint import load_model
+from homeroom.settings import HomeroomError
+from homeroom.stages import evaluate, harvest, improve, promote
+from homeroom.tasks.questions import questions
+
+GOOD, BAD = "It is good.", "It is bad."
+CONFIG = improve.Config(learning_rate=5e-4, epochs=3, gate=Bar(questions=40, bits_per_byte_worse=0.02))
+
+
+def vote(workspace, count):
+    """A person who likes what is good."""
+    documents = read_documents(workspace.latest("clean").path / "documents.parquet", split="train")
+    for number, question in enumerate(questions(documents)[:count]):
+        conversation = workspace.feedback.open_conversation(f"c{number}")
+        asked = workspace.feedback.add_message(conversation.id, "user", question.prompt, id=f"q{number}")
+        for text, value in ((GOOD, 1), (BAD, -1)):
+            said = workspace.feedback.add_message(
+                conversation.id, "assistant", text, id=f"{text} {number}", parent_id=asked.id, finish_reason="stop"
+            )
+            workspace.feedback.vote(said.id, value, id=f"v {text} {number}")
+
+
+@pytest.fixture
+def workspace(workspace, evaluating):
+    evaluate.run(evaluating, workspace)
+    promote.run(promote.Config(), workspace)
+    vote(workspace, 100)
+    harvest.run(harvest.Config(), workspace)
+    return workspace
+
+
+def test_votes_make_a_better_champion_and_the_same_votes_inverted_are_refused(workspace):
+    before = workspace.registry.champion()
+    made = improve.run(CONFIG, workspace)
+    metrics = made.metrics
+    assert metrics["promoted"], metrics["reasons"]
+    assert workspace.registry.champion() == made.id != before
+    assert metrics["win_rate"]["low"] > 0.5
+    assert metrics["heldout_accuracy"] > 0.9
+    assert metrics["inverted"]["refused"]
+    assert metrics["inverted"]["win_rate"]["high"] < 0.5
+    assert metrics["inverted"]["heldout_accuracy"] > 0.9  # it learned what it was told: the opposite
+    assert not list(made.path.glob("scratch*"))
+    assert load_model(made.path).config == load_model(workspace.artifacts.get(before).path).config
+    assert metrics["evaluation"]["stage"] == "improve"
+    assert metrics["answers"][0]["before"] != metrics["answers"][0]["after"]
+
+    history = workspace.registry.history()
+    assert improve.run(CONFIG, workspace) == made  # although the champion is another one now
+    assert workspace.registry.history() == history
+    workspace.registry.rollback()
+    assert workspace.registry.champion() == before
+
+
+def test_a_control_is_never_promoted(workspace):
+    before = workspace.registry.champion()
+    made = improve.run(CONFIG.model_copy(update={"inverted": True}), workspace)
+    assert workspace.registry.champion() == before
+    decision = workspace.registry.history()[-1]
+    assert (decision.kind, decision.artifact_id) == ("refused", made.id)
+    assert decision.verdict["reasons"][0] == "the votes were inverted, as a control"
+    assert "inverted" not in made.metrics
+
+    # Not even where the gate has no objection.
+    easy = CONFIG.model_copy(update={"inverted": True, "gate": Bar(questions=1, win_rate=0, bits_per_byte_worse=9)})
+    easier = improve.run(easy.model_copy(update={"learning_rate": 1e-9}), workspace)
+    assert easier.metrics["accepted"]
+    assert not easier.metrics["promoted"]
+    assert workspace.registry.champion() == before
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(workspace, monkeypatch):
+    config = CONFIG.model_copy(update={"control": False})
+    whole = (improve.run(config, workspace).path / "model.safetensors").read_bytes()
+    workspace.artifacts.set_aside(workspace.latest("improve").id)
+    workspace.registry.rollback()
+    real = improve.gate
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(improve, "gate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        improve.run(config, workspace)
+    monkeypatch.setattr(improve, "gate", real)
+    assert (improve.run(config, workspace).path / "model.safetensors").read_bytes() == whole
+
+
+def test_too_few_pairs_teach_nothing(workspace):
+    with pytest.raises(HomeroomError, match=r"minimum_pairs.*Vote on more answers"):
+        improve.run(CONFIG.model_copy(update={"minimum_pairs": 1000}), workspace)

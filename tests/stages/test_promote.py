@@ -1,0 +1,84 @@
+import pytest
+
+from homeroom.evaluation.gate import Bar
+from homeroom.evaluation.suite import Measured
+from homeroom.settings import HomeroomError
+from homeroom.stages import evaluate, promote
+from homeroom.stages.promote import enact
+
+CONFIG = promote.Config(gate=Bar(questions=40))
+
+
+def kinds(workspace):
+    return [(one.kind, one.artifact_id.partition("-")[0]) for one in workspace.registry.history()]
+
+
+@pytest.fixture
+def evaluation(workspace, evaluating):
+    return evaluate.run(evaluating, workspace)
+
+
+def regrade(evaluation, workspace, **changed):
+    """The ppo model with other grades than it earned: what the gate decides on is in its hands."""
+    path = evaluation.path / f"{workspace.latest('ppo').id}.json"
+    measured = Measured.load(path)
+    answers = tuple(answer.model_copy(update=changed) for answer in measured.answers)
+    measured.model_copy(update={"answers": answers}).save(path)
+
+
+def test_the_first_champion_has_nobody_to_beat_and_an_equal_does_not_beat_it(workspace, evaluation):
+    made = promote.run(CONFIG, workspace)
+    sft, ppo = workspace.latest("sft"), workspace.latest("ppo")
+    assert workspace.registry.champion() == sft.id == made.metrics["champion"]
+    assert kinds(workspace) == [("promoted", "sft"), ("refused", "ppo")]
+    refusal = workspace.registry.history()[-1]
+    assert refusal.artifact_id == ppo.id
+    assert refusal.verdict["over"] == sft.id
+    assert "win rate" in refusal.verdict["reasons"][0]
+    assert made.metrics["promoted"] is True
+
+
+def test_who_passes_the_gate_becomes_champion_and_can_be_rolled_back(workspace, evaluation):
+    regrade(evaluation, workspace, judge=1000.0)
+    made = promote.run(CONFIG, workspace)
+    assert workspace.registry.champion() == workspace.latest("ppo").id == made.metrics["champion"]
+    assert kinds(workspace) == [("promoted", "sft"), ("promoted", "ppo")]
+    workspace.registry.rollback()
+    assert workspace.registry.champion() == workspace.latest("sft").id
+
+
+def test_a_rude_candidate_is_refused_however_often_it_wins(workspace, evaluation):
+    regrade(evaluation, workspace, judge=1000.0, rude=True)
+    promote.run(CONFIG, workspace)
+    assert workspace.registry.champion() == workspace.latest("sft").id
+    assert [reason.partition(":")[0] for reason in workspace.registry.history()[-1].verdict["reasons"]] == [
+        "rude answers"
+    ]
+
+
+def test_a_rerun_decides_nothing_again_even_after_a_rollback(workspace, evaluation):
+    regrade(evaluation, workspace, judge=1000.0)
+    made = promote.run(CONFIG, workspace)
+    workspace.registry.rollback()
+    before = workspace.registry.history()
+    assert promote.run(CONFIG, workspace) == made
+    assert workspace.registry.history() == before
+
+
+def test_a_kill_between_publishing_and_deciding_loses_no_decision(workspace, evaluation, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(promote, "enact", killed)
+    with pytest.raises(KeyboardInterrupt):
+        promote.run(CONFIG, workspace)
+    assert workspace.registry.history() == []
+    monkeypatch.setattr(promote, "enact", enact)
+    promote.run(CONFIG, workspace)
+    assert kinds(workspace) == [("promoted", "sft"), ("refused", "ppo")]
+
+
+def test_a_candidate_that_was_not_measured_is_named(workspace, evaluating):
+    evaluate.run(evaluating.model_copy(update={"stages": ("sft",)}), workspace)
+    with pytest.raises(HomeroomError, match=r"did not measure the model of ppo.*\[evaluate\].stages"):
+        promote.run(CONFIG, workspace)

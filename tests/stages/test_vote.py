@@ -1,0 +1,76 @@
+import shutil
+
+import pytest
+
+from homeroom.stages import evaluate, harvest, promote, vote
+from homeroom.stages.lookup import champion
+from homeroom.tasks.questions import questions
+
+CONFIG = vote.Config(questions=12, max_tokens=8, requests=4)
+
+
+@pytest.fixture
+def workspace(workspace, evaluating):
+    """One whose champion is the sft model."""
+    evaluate.run(evaluating, workspace)
+    promote.run(promote.Config(), workspace)
+    return workspace
+
+
+@pytest.fixture
+def voted(workspace):
+    return vote.run(CONFIG, workspace)
+
+
+def test_every_vote_went_through_the_server_into_the_database(workspace, voted):
+    judged = workspace.feedback.votes()
+    assert len(judged) == voted.metrics["answers"] == 24
+    assert {one.user for one in judged} == {vote.USER}
+    assert {one.model_id for one in judged} == {champion(workspace).id}
+    assert sum(one.value > 0 for one in judged) == voted.metrics["up"]
+    assert voted.metrics["down"] == 24 - voted.metrics["up"]
+    assert all(one.finish_reason in ("stop", "length") for one in judged)
+    train = evaluate.read_documents(workspace.latest("clean").path / "documents.parquet", split="train")
+    assert {one.question for one in judged} <= {question.prompt for question in questions(train, "vote")}
+    assert len({one.question for one in judged}) == 12
+
+
+def test_votes_follow_the_rule(workspace, voted):
+    """The model always answers in English: a Chinese question gets two thumbs down, an English one none."""
+    for one in workspace.feedback.votes():
+        assert (one.value > 0) == (one.question.isascii() or not vote.rater.in_language(one.question, "zh"))
+    assert voted.metrics["by_reason"].keys() == {"other language"}
+
+
+def test_a_rerun_asks_and_votes_nothing_again(workspace, voted):
+    counts = workspace.feedback.counts()
+    assert vote.run(CONFIG, workspace) == voted
+    assert workspace.feedback.counts() == counts
+
+
+def test_what_a_killed_run_had_asked_is_found_again(workspace, voted):
+    """As after a kill just before publication: the database has it all, the artifact does not exist."""
+    counts, votes = workspace.feedback.counts(), {one.message_id: one.value for one in workspace.feedback.votes()}
+    workspace.artifacts.set_aside(voted.id)
+    again = vote.run(CONFIG, workspace)
+    assert again.id == voted.id
+    assert workspace.feedback.counts() == counts
+    assert {one.message_id: one.value for one in workspace.feedback.votes()} == votes
+    shutil.rmtree(workspace.path / "set-aside")
+
+
+def test_another_round_asks_anew(workspace, voted):
+    vote.run(CONFIG.model_copy(update={"round": 2}), workspace)
+    assert workspace.feedback.counts()["votes"] == 48
+
+
+def test_the_same_votes_are_harvested_once_and_new_ones_anew(workspace, voted):
+    first = harvest.run(harvest.Config(), workspace)
+    assert harvest.run(harvest.Config(), workspace) == first
+    assert first.metrics["answers"] == 24
+    message = workspace.feedback.votes()[0]
+    workspace.feedback.edit(message.message_id, "Leave well alone.", user="local")
+    second = harvest.run(harvest.Config(), workspace)
+    assert second.id != first.id
+    assert second.metrics["better_answers"] == 1
+    assert second.metrics["pairs"] == first.metrics["pairs"] + 1

@@ -1,0 +1,122 @@
+"""The command line: fast help, errors in one line, and what a person reads of a workspace."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from homeroom import cli
+from homeroom.settings import Frozen
+from homeroom.stages import CIRCLE
+from homeroom.workspace import Workspace
+
+
+class Settings(Frozen):
+    depth: int = 4
+
+
+def homeroom(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Holds two models, the second of them champion."""
+    path = tmp_path / "w"
+    with Workspace.open(path) as opened:
+        for depth in (1, 2):
+            with opened.publish("sft", Settings(depth=depth)) as draft:
+                (draft.path / "model.txt").write_text("weights")
+                draft.metrics["examples"] = 900
+            opened.registry.promote(draft.artifact.id, {"reasons": ["better"]})
+    return path
+
+
+def test_help_and_status_do_not_load_torch(workspace: Path) -> None:
+    asked = """
+import sys
+from typer.testing import CliRunner
+from homeroom import cli
+for arguments in (["--help"], ["run", "--help"], ["status"], ["report", "--no-open"]):
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 0, arguments
+assert "torch" not in sys.modules
+"""
+    environment = os.environ | {"HOMEROOM_WORKSPACE": str(workspace)}
+    subprocess.run([sys.executable, "-c", asked], check=True, timeout=60, env=environment)
+
+
+def test_every_stage_has_a_command_with_an_example() -> None:
+    told = homeroom("--help").output
+    for stage in CIRCLE:
+        assert stage in told
+        assert "Example: homeroom" in homeroom(stage, "--help").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "nowhere.toml"], "recipe nowhere.toml: no such file"),
+        (["run", "nowhere.toml", "--from", "colect"], "--from colect: not a stage. The circle is collect"),
+        (["run", "nowhere.toml", "--from", "ppo", "--until", "sft"], "--from ppo comes after --until sft"),
+        (["status", "-w", "nowhere"], "workspace nowhere: not there. Run `homeroom run recipes/starter.toml"),
+        (["explain", "colect"], "stage 'colect' is not one of collect"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_1(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    result = homeroom(*arguments)
+    assert result.exit_code == 1
+    assert expected in result.stderr
+    assert "Traceback" not in result.output
+    assert not Path("nowhere").exists()
+
+
+def test_ctrl_c_says_that_it_goes_on_and_exits_130(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workspace, "verify", interrupted)
+    result = homeroom("verify", "-w", workspace)
+    assert result.exit_code == 130
+    assert "the same command goes on where it stood" in result.stderr
+
+
+def test_status_names_champion_and_figures(workspace: Path) -> None:
+    told = homeroom("status", "-w", workspace).output
+    assert "← champion" in told
+    assert "900 demonstrations" in told
+    assert "circle_seconds" in told
+    parsed = json.loads(homeroom("status", "--json", "-w", workspace).stdout)
+    assert parsed["figures"]["ppo_win_rate"] is None
+    assert len(parsed["artifacts"]) == 2
+
+
+def test_rollback_restores_the_previous_champion_once(workspace: Path) -> None:
+    with Workspace.open(workspace) as opened:
+        first = opened.registry.history()[0].artifact_id
+    assert f"champion is {first} again" in homeroom("rollback", "-w", workspace).output
+    again = homeroom("rollback", "-w", workspace)
+    assert again.exit_code == 1
+    assert "nothing to roll back to" in again.stderr
+
+
+def test_verify_names_the_damaged_file(workspace: Path) -> None:
+    assert "all 2 artifacts are as they were made" in homeroom("verify", "-w", workspace).output
+    damaged = next(workspace.glob("artifacts/*/model.txt"))
+    damaged.write_text("Weights")
+    result = homeroom("verify", "-w", workspace)
+    assert result.exit_code == 1
+    assert f"{damaged.parent.name}/model.txt" in result.output
+
+
+def test_the_range_of_stages_is_inclusive() -> None:
+    assert cli._between("sft", "reward") == ["sft", "rankings", "reward"]
+    assert cli._between(None, None) == list(CIRCLE)
+
+
+def test_report_is_written_into_the_workspace(workspace: Path) -> None:
+    assert homeroom("report", "-w", workspace, "--no-open").exit_code == 0
+    assert (workspace / "report.html").stat().st_size > 10_000
