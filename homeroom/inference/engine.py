@@ -37,12 +37,20 @@ class Engine:
         return self.scheduler.idle
 
     def submit(self, request: Request) -> None:
-        """Queue a request. Raises ValueError for an empty prompt, one that leaves no room, or an id in use."""
+        """Queue a request. Raises ValueError for an empty prompt, one that leaves no room, a token id outside the
+        vocabulary, or a request id in use."""
         length = len(request.prompt_ids)
         if not 0 < length < self.max_length:
             raise ValueError(
                 f"request {request.id!r}: the prompt has {length} tokens; 1 to {self.max_length - 1} fit a context "
                 f"of {self.max_length}"
+            )
+        # Here, because in step() it would end the answers of everybody else too.
+        low, high = min(request.prompt_ids), max(request.prompt_ids)
+        if low < 0 or high >= self.model.config.vocab_size:
+            raise ValueError(
+                f"request {request.id!r}: the prompt has token id {low if low < 0 else high}; "
+                f"0 to {self.model.config.vocab_size - 1} are in the vocabulary"
             )
         self.scheduler.submit(request)
 
@@ -74,25 +82,33 @@ class Engine:
     def generate(
         self, requests: Sequence[Request], on_finish: Callable[[Completion], None] | None = None
     ) -> list[Completion]:
-        """All answers, in the order of the requests. Raises RuntimeError when the engine is already at work."""
+        """All answers, in the order of the requests; what `on_finish` cancels comes back as "cancelled".
+
+        Raises RuntimeError when the engine is already at work. After any exception it is idle again.
+        """
         if not self.idle:
             raise RuntimeError("generate() needs an idle engine; submit() joins a running one")
-        for request in requests:
-            self.submit(request)
         tokens: dict[str, list[int]] = {request.id: [] for request in requests}
         logprobs: dict[str, list[float]] = {request.id: [] for request in requests}
         done: dict[str, Completion] = {}
-        while len(done) < len(requests):
-            for event in self.step():
-                if event.token_id is not None:
-                    tokens[event.request_id].append(event.token_id)
-                    logprobs[event.request_id].append(event.logprob)
-                if event.finish_reason is not None:
+        try:
+            for request in requests:
+                self.submit(request)
+            while events := self.step():
+                for event in events:
                     name = event.request_id
-                    done[name] = Completion(name, tokens[name], logprobs[name], event.finish_reason)
-                    if on_finish is not None:
-                        on_finish(done[name])
-        return [done[request.id] for request in requests]
+                    if event.token_id is not None:
+                        tokens[name].append(event.token_id)
+                        logprobs[name].append(event.logprob)
+                    if event.finish_reason is not None:
+                        done[name] = Completion(name, tokens[name], logprobs[name], event.finish_reason)
+                        if on_finish is not None:
+                            on_finish(done[name])
+        except BaseException:
+            for name in tokens:
+                self.cancel(name)
+            raise
+        return [done.get(name) or Completion(name, tokens[name], logprobs[name], "cancelled") for name in tokens]
 
     def _prefill(self, requests: list[Request]) -> Tensor:
         """Read whole prompts into their slots; the hidden state of each one's last token (B, D).
@@ -101,8 +117,11 @@ class Engine:
         in the cache lies beyond the slot's length, where the mask hides it until a real token overwrites it.
         """
         first = len(self.scheduler.running)
-        self.scheduler.running += [Running(request, uniforms(request.sampling).tolist()) for request in requests]
-        tokens_BT, last_B = pad_rows([request.prompt_ids for request in requests], pad=self.end_id)
+        self.scheduler.running += [
+            Running(request, uniforms(request.sampling.seed, self._most_tokens(request)).tolist())
+            for request in requests
+        ]
+        tokens_BT, last_B = pad_rows([request.prompt_ids for request in requests])
         rows, length = tokens_BT.shape
         slots_B = torch.arange(first, first + rows, device=self._device)
         positions_BT = torch.arange(length, device=self._device).expand(rows, length)
@@ -128,7 +147,9 @@ class Engine:
         settings = [run.request.sampling for run in running]
         if any(s.repetition_penalty != 1.0 for s in settings):
             penalize(logits_NV, [run.request.prompt_ids + run.token_ids for run in running], settings)
-        uniform_N = torch.tensor([run.uniforms[len(run.token_ids)] for run in running], device=self._device)
+        # float64: in float32 a number just below 1 becomes 1, which picks a token of probability 0.
+        drawn = [run.uniforms[len(run.token_ids)] for run in running]
+        uniform_N = torch.tensor(drawn, dtype=torch.float64, device=self._device)
         picked_N = sample(logits_NV, settings, uniform_N)
         picked = picked_N.tolist()
         logprobs = log_probs_NV.gather(1, picked_N[:, None])[:, 0].tolist()
@@ -146,8 +167,10 @@ class Engine:
     def _finish_reason(self, run: Running) -> FinishReason | None:
         if run.token_ids[-1] == self.end_id:
             return "stop"
-        full = len(run.request.prompt_ids) + len(run.token_ids) >= self.max_length
-        return "length" if full or len(run.token_ids) >= run.request.sampling.max_tokens else None
+        return "length" if len(run.token_ids) >= self._most_tokens(run.request) else None
+
+    def _most_tokens(self, request: Request) -> int:
+        return min(request.sampling.max_tokens, self.max_length - len(request.prompt_ids))
 
     def _release(self, slot: int) -> None:
         moved = self.scheduler.release(slot)

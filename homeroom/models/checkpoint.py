@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from homeroom.models.formats import hugging_face
-from homeroom.models.gpt import GPT
+from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
 from homeroom.settings import HomeroomError
 
@@ -38,7 +38,7 @@ def save_model(model: GPT | RewardModel, folder: Path, special_ids: Mapping[str,
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """One safetensors file, written aside, flushed to the disk and renamed."""
-    aside = path.with_name(f".{path.name}.part")
+    aside = path.with_name(f"{path.name}.part")  # what is scratch stays so by its name, when a kill leaves it behind
     save_file(dict(tensors), aside, metadata={"format": "pt", **(metadata or {})})
     with aside.open("rb+") as file:
         os.fsync(file.fileno())
@@ -64,26 +64,28 @@ def _load(folder: Path, *, reward: bool) -> nn.Module:
     if not (folder / WEIGHTS).exists() and pickled:
         raise CheckpointError(f"{folder / pickled[0]}: pickled weights are never loaded; convert them to safetensors")
     try:
-        raw = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        config = hugging_face.config_from(raw)
+        for name in (SETTINGS, WEIGHTS):
+            if not (folder / name).exists():
+                raise CheckpointError(f"{folder / name}: missing, so {folder} is not a model folder")
+        config = _read_settings(folder / SETTINGS)
         tensors = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{error.filename or folder}: missing, so {folder} is not a model folder") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{folder / SETTINGS}: not valid JSON ({error})") from error
-    except KeyError as error:
-        raise CheckpointError(f"{folder / SETTINGS}: lacks {error}") from error
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: damaged or truncated ({error})") from error
-    except ValueError as error:
-        raise CheckpointError(f"{folder / SETTINGS}: {error}") from error
+    except OSError as error:  # safetensors' own does not say which file
+        raise CheckpointError(f"{error.filename or folder / WEIGHTS}: cannot be read ({error})") from error
     if reward != ("score.weight" in tensors):
         kinds = ("a reward model", "a language model")
-        raise CheckpointError(f"{folder}: expected {kinds[not reward]}, found {kinds[reward]}")
+        raise CheckpointError(f"{folder / WEIGHTS}: expected {kinds[not reward]}, found {kinds[reward]}")
+    # A changed byte in the header can turn F32 into I32; the numbers would then be converted without a word.
+    for name, value in tensors.items():
+        if not value.is_floating_point():
+            raise CheckpointError(f"{folder / WEIGHTS}: {name} holds {value.dtype}, not floating-point numbers")
     try:
         state = hugging_face.restore(tensors, config)
     except KeyError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: tensor {error} is missing") from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: {error}") from error
     model: GPT | RewardModel = GPT(config)
     if isinstance(model, GPT) and reward:
         model = RewardModel(model)
@@ -95,3 +97,17 @@ def _load(folder: Path, *, reward: bool) -> nn.Module:
             )
     model.load_state_dict(state)
     return model.eval()
+
+
+def _read_settings(path: Path) -> Config:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, dict):
+            raise ValueError(f"holds a {type(raw).__name__}, not an object of settings")
+        return hugging_face.config_from(raw)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})") from error
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks {error}") from error
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:  # text for a number, no heads at all …
+        raise CheckpointError(f"{path}: {error}") from error

@@ -42,6 +42,8 @@ class Config(Frozen):
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
         if self.heads % kv_heads:
             raise ValueError(f"{self.heads} heads do not divide into {kv_heads} key-value heads")
+        if self.style == "llama" and self.head_width % 2:
+            raise ValueError(f"rotary embeddings need an even head width, not {self.width} / {self.heads}")
         if self.style == "gpt2" and kv_heads != self.heads:
             raise ValueError("GPT-2 style has as many key-value heads as heads")
         return self

@@ -16,7 +16,9 @@ CHUNK_TOKENS = 1024  # (C, V) float32 then stays near the size of a last-level c
 
 def cross_entropy_sum(hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int = CHUNK_TOKENS) -> Tensor:
     """The sum over N of −log p(target), in nats (a scalar)."""
-    total: Tensor = _CrossEntropySum.apply(hidden_ND, head_VD, target_N, chunk)  # type: ignore[no-untyped-call]
+    # Inside a Function gradients are always off, so whether one is wanted must be asked here.
+    learning = torch.is_grad_enabled() and (hidden_ND.requires_grad or head_VD.requires_grad)
+    total: Tensor = _CrossEntropySum.apply(hidden_ND, head_VD, target_N, chunk, learning)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -35,9 +37,8 @@ def _compute_dtype(hidden: Tensor) -> torch.dtype:
 
 class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int) -> Tensor:
+    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int, learning: bool) -> Tensor:
         dtype = _compute_dtype(hidden_ND)
-        learning = hidden_ND.requires_grad or head_VD.requires_grad
         weight_VD = head_VD.to(dtype)
         total = torch.zeros((), device=hidden_ND.device)
         grad_hidden_ND = torch.empty_like(hidden_ND) if learning else None
@@ -60,9 +61,10 @@ class _CrossEntropySum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_hidden_ND, grad_head_VD = ctx.saved_tensors
-        return grad_hidden_ND.mul_(grad), grad_head_VD.mul_(grad), None, None
+        # In place: a second backward over the same graph raises instead of scaling twice.
+        return grad_hidden_ND.mul_(grad), grad_head_VD.mul_(grad), None, None, None
 
 
 class _TokenLogProbs(torch.autograd.Function):
@@ -70,15 +72,13 @@ class _TokenLogProbs(torch.autograd.Function):
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
         dtype = _compute_dtype(hidden_ND)
         weight_VD = head_VD.to(dtype)
-        log_probs, entropies = [], []
+        log_probs_N = torch.empty(target_N.shape, device=hidden_ND.device)
+        entropy_N = torch.empty_like(log_probs_N)
         for start in range(0, hidden_ND.shape[0], chunk):
             rows = slice(start, start + chunk)
             log_probs_CV = torch.log_softmax(hidden_ND[rows].to(dtype) @ weight_VD.t(), dim=1, dtype=torch.float32)
-            log_probs.append(log_probs_CV.gather(1, target_N[rows, None])[:, 0])
-            entropies.append(-(log_probs_CV.exp() * log_probs_CV).sum(dim=1))
-        if not log_probs:  # an empty batch still has a gradient path
-            return hidden_ND.new_zeros(0), hidden_ND.new_zeros(0)
-        log_probs_N, entropy_N = torch.cat(log_probs), torch.cat(entropies)
+            log_probs_N[rows] = log_probs_CV.gather(1, target_N[rows, None])[:, 0]
+            entropy_N[rows] = -(log_probs_CV.exp() * log_probs_CV).sum(dim=1)
         ctx.save_for_backward(hidden_ND, head_VD, target_N)
         ctx.chunk, ctx.dtype = chunk, dtype
         ctx.mark_non_differentiable(entropy_N)

@@ -74,7 +74,11 @@ def config_from(raw: Mapping[str, Any]) -> Config:
     family = raw.get("model_type")
     if family == "gpt2":
         _refuse_unless(
-            raw, activation_function=("gelu_new", "gelu_pytorch_tanh"), scale_attn_by_inverse_layer_idx=(False,)
+            raw,
+            activation_function=("gelu_new", "gelu_pytorch_tanh"),
+            scale_attn_by_inverse_layer_idx=(False,),
+            scale_attn_weights=(True,),
+            add_cross_attention=(False,),
         )
         return Config(
             style="gpt2",
@@ -90,8 +94,10 @@ def config_from(raw: Mapping[str, Any]) -> Config:
     if family == "llama":
         _refuse_unless(raw, hidden_act=("silu",), attention_bias=(False,), mlp_bias=(False,))
         rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-        if rope.get("rope_type", "default") != "default":
-            raise ValueError(f"rope_type {rope['rope_type']!r} is not supported; 'default' is")
+        rope_type = rope.get("rope_type") or rope.get("type") or "default"  # "type" before transformers 4.43
+        if rope_type != "default":
+            raise ValueError(f"rope_type {rope_type!r} is not supported; 'default' is")
+        _refuse_unless({**raw, **rope}, partial_rotary_factor=(1, None))
         heads = raw["num_attention_heads"]
         if raw.get("head_dim") not in (None, raw["hidden_size"] // heads):
             raise ValueError(f"head_dim {raw['head_dim']} differs from hidden_size / heads, which is not supported")
@@ -128,7 +134,15 @@ def export(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
 
 
 def restore(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """Their tensors under our names. Raises KeyError naming a tensor that is missing."""
+    """Their tensors under our names. Raises KeyError naming a tensor that is missing, ValueError for one that does not
+    fit its neighbours or stands for a layer that `config` does not have."""
+    layers = [
+        int(found[1])
+        for name in tensors
+        if (found := re.match(r"(?:transformer\.|model\.)?(?:h|layers)\.(\d+)\.", name))
+    ]
+    if layers and max(layers) >= config.layers:
+        raise ValueError(f"holds layer {max(layers)}, config.json says there are {config.layers}, counted from 0")
     state = _gpt2_in(tensors, config) if config.style == "gpt2" else _llama_in(tensors, config)
     if "score.weight" in tensors:
         state["score_head.weight"] = tensors["score.weight"]
@@ -161,13 +175,22 @@ def _llama_in(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor
         theirs, ours = f"model.layers.{layer}.", f"trunk.blocks.{layer}."
         for their_part, our_part in _LLAMA.items():
             state[ours + our_part] = tensors[theirs + their_part]
-        state[ours + "attention.qkv.weight"] = torch.cat(
-            [tensors[f"{theirs}self_attn.{name}_proj.weight"] for name in "qkv"]
-        )
-        state[ours + "feed_forward.gate_up.weight"] = torch.cat(
-            [tensors[f"{theirs}mlp.{name}_proj.weight"] for name in ("gate", "up")]
-        )
+        kv = (config.kv_heads or config.heads) * config.head_width
+        rows = {
+            f"{theirs}self_attn.{name}_proj.weight": count
+            for name, count in zip("qkv", (config.width, kv, kv), strict=True)
+        }
+        state[ours + "attention.qkv.weight"] = _stack(tensors, rows, config.width)
+        rows = {f"{theirs}mlp.{name}_proj.weight": config.hidden_width for name in ("gate", "up")}
+        state[ours + "feed_forward.gate_up.weight"] = _stack(tensors, rows, config.width)
     return state
+
+
+def _stack(tensors: Mapping[str, Tensor], rows: Mapping[str, int], columns: int) -> Tensor:
+    for name, count in rows.items():
+        if tensors[name].shape != (count, columns):
+            raise ValueError(f"{name} is {tuple(tensors[name].shape)}, config.json says {(count, columns)}")
+    return torch.cat([tensors[name] for name in rows])
 
 
 def _gpt2_out(name: str, value: Tensor) -> list[tuple[str, Tensor]]:

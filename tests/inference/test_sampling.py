@@ -1,0 +1,135 @@
+"""Held against a reference in plain Python, one row at a time."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from homeroom.inference.request import Sampling
+from homeroom.inference.sampling import penalize, sample, uniforms
+
+
+def reference_probabilities(logits: list[float], sampling: Sampling, seen: list[int]) -> list[float]:
+    penalty = sampling.repetition_penalty
+    weakened = [x if i not in seen else x / penalty if x > 0 else x * penalty for i, x in enumerate(logits)]
+    top = max(weakened)
+    if sampling.temperature == 0:
+        return [float(i == weakened.index(top)) for i in range(len(logits))]
+    weights = [math.exp((x - top) / sampling.temperature) for x in weakened]
+    order = sorted(range(len(logits)), key=lambda i: -weights[i])[: sampling.top_k or None]
+    mass, whole, kept = 0.0, sum(weights[i] for i in order), []
+    for i in order:
+        if kept and mass >= sampling.top_p * whole:
+            break
+        kept.append(i)
+        mass += weights[i]
+    return [weights[i] / mass if i in kept else 0.0 for i in range(len(logits))]
+
+
+def probabilities(logits: list[float], sampling: Sampling, seen: list[int], points: int = 4000) -> list[float]:
+    """What `sample` picks from, measured by giving it evenly spread numbers instead of random ones."""
+    logits_NV = torch.tensor([logits])
+    penalize(logits_NV, [seen], [sampling])
+    uniform_N = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    picked_N = sample(logits_NV.repeat(points, 1), [sampling] * points, uniform_N)
+    return (picked_N.bincount(minlength=len(logits)) / points).tolist()
+
+
+SAMPLINGS = st.builds(
+    Sampling,
+    temperature=st.sampled_from([0.0, 0.3, 1.0, 2.5]),
+    top_k=st.sampled_from([0, 1, 3, 100]),
+    top_p=st.sampled_from([1.0, 0.9, 0.5, 0.05]),
+    repetition_penalty=st.sampled_from([1.0, 1.3, 0.7]),
+)
+LOGITS = st.lists(st.floats(-6, 6, width=32), min_size=6, max_size=6, unique=True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(logits=LOGITS, sampling=SAMPLINGS, seen=st.lists(st.integers(0, 5), max_size=8))
+def test_tokens_are_picked_as_often_as_the_reference_says(logits, sampling, seen):
+    expected = reference_probabilities(logits, sampling, seen)
+    # Where rounding decides what top-k, top-p or the argmax keeps, both are right.
+    near = [
+        reference_probabilities([x + bump * i for i, x in enumerate(logits)], sampling, seen) for bump in (1e-4, -1e-4)
+    ]
+    assume(all([p > 0 for p in other] == [p > 0 for p in expected] for other in near))
+    assert probabilities(logits, sampling, seen) == pytest.approx(expected, abs=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.tuples(LOGITS, SAMPLINGS, st.floats(0, 1, exclude_max=True)), min_size=1, max_size=6))
+def test_rows_do_not_know_of_each_other(rows):
+    logits_NV = torch.tensor([logits for logits, _, _ in rows])
+    uniform_N = torch.tensor([number for _, _, number in rows], dtype=torch.float64)
+    settings_N = [sampling for _, sampling, _ in rows]
+    together = sample(logits_NV, settings_N, uniform_N).tolist()
+    alone = [sample(logits_NV[i : i + 1], settings_N[i : i + 1], uniform_N[i : i + 1]).item() for i in range(len(rows))]
+    assert together == alone
+
+
+def test_a_literal_case_of_each_setting():
+    logits = [math.log(p) for p in (0.1, 0.4, 0.2, 0.3)]
+    for sampling, expected in (
+        (Sampling(), [0.1, 0.4, 0.2, 0.3]),
+        (Sampling(temperature=0), [0, 1, 0, 0]),
+        (Sampling(temperature=0.5), [1 / 30, 16 / 30, 4 / 30, 9 / 30]),
+        (Sampling(top_k=2), [0, 4 / 7, 0, 3 / 7]),
+        (Sampling(top_p=0.69), [0, 4 / 7, 0, 3 / 7]),
+        (Sampling(top_p=0.71), [0, 4 / 9, 2 / 9, 3 / 9]),
+        (Sampling(top_p=0.01), [0, 1, 0, 0]),
+        (Sampling(top_k=3, top_p=0.5), [0, 4 / 7, 0, 3 / 7]),  # of the three kept, not of all
+    ):
+        assert probabilities(logits, sampling, []) == pytest.approx(expected, abs=1e-3), sampling
+
+
+def test_repetition_weakens_each_seen_token_once_whatever_its_sign():
+    logits_NV = torch.tensor([[2.0, -2.0, 1.0], [2.0, -2.0, 1.0]])
+    penalize(logits_NV, [[0, 0, 1], [0]], [Sampling(repetition_penalty=2), Sampling()])
+    assert logits_NV.tolist() == [[1.0, -4.0, 1.0], [2.0, -2.0, 1.0]]
+
+
+def test_the_largest_and_the_smallest_random_number_pick_a_token_that_may_be():
+    logits_NV = torch.tensor([[-math.inf, 0.0, 1.0, 3.0, 2.0, -math.inf]] * 2)
+    ends_N = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    assert sample(logits_NV, [Sampling()] * 2, ends_N).tolist() == [1, 4]
+    assert sample(logits_NV, [Sampling(top_k=2)] * 2, ends_N).tolist() == [3, 4]
+
+
+def test_top_k_alone_keeps_even_tokens_that_are_next_to_impossible():
+    logits_NV = torch.tensor([[0.0, -20.0, -25.0]])
+    almost_one = torch.tensor([1 - 1e-12], dtype=torch.float64)
+    assert sample(logits_NV, [Sampling(top_k=3)], almost_one).tolist() == [2]
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-39, 1e-30, 1e-6])
+def test_a_temperature_near_zero_is_greedy(temperature):
+    logits_NV = torch.tensor([[1.0, 30.0, 2.0, 29.0]] * 3)
+    numbers_N = torch.tensor([0.0, 0.5, 0.999], dtype=torch.float64)
+    assert sample(logits_NV, [Sampling(temperature=temperature)] * 3, numbers_N).tolist() == [1, 1, 1]
+
+
+def test_settings_beyond_any_vocabulary_are_no_error():
+    logits_NV = torch.tensor([[0.0, 1.0]])
+    half = torch.tensor([0.9], dtype=torch.float64)
+    assert sample(logits_NV, [Sampling(top_k=10**30)], half).tolist() == [1]
+    assert sample(logits_NV, [Sampling(temperature=1e300)], half).tolist() == [1]
+
+
+def test_a_seed_gives_the_same_numbers_however_many_are_asked_for():
+    assert uniforms(7, 5).tolist() == uniforms(7, 50)[:5].tolist()
+    assert uniforms(7, 5).tolist() != uniforms(8, 5).tolist()
+    assert uniforms(None, 5).tolist() != uniforms(None, 5).tolist()
+    assert len({tuple(uniforms(seed, 3)) for seed in (-1, 0, 1, 2**63)}) == 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"temperature": -1}, {"top_k": -1}, {"top_p": 0}, {"top_p": 1.1}, {"repetition_penalty": 0}, {"max_tokens": 0}],
+)
+def test_settings_without_a_meaning_are_refused(changes):
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        Sampling(**changes)
