@@ -52,6 +52,7 @@ class RunState:
     tokens_per_second: float = 0.0  # over the last few steps
     metrics: dict[str, float] = field(default_factory=dict)
     stopped: str | None = None  # set by a hook to end the run early, with the reason
+    precision: torch.dtype = torch.float32  # of matrix products
 
 
 Hook = Callable[[RunState], None]
@@ -71,8 +72,9 @@ def train(
     """Train `model` in place for `settings.steps` steps, or until the Source ends or a hook says stop.
 
     With `checkpoint` the run is saved there every so often, and goes on from there when the file exists: the end is
-    the same, bit for bit, as without the interruption. `on_start` hears after which step it goes on (0: anew). A
-    Source that cannot be saved at every step has a property `resumable`. Raises ValueError when a step of a
+    the same, bit for bit, as without the interruption. The last step is never saved, so that a run which is killed
+    after it makes it again, and hooks see an end. `on_start` hears after which step it goes on (0: anew). A Source
+    that cannot be saved at every step has a property `resumable`. Raises ValueError when a step of a
     non-additive objective is in pieces, and FloatingPointError when a gradient is not finite (the last checkpoint is
     kept).
     """
@@ -83,9 +85,12 @@ def train(
     position = load_run(checkpoint, model, optimizer) if checkpoint else None
     if position is not None:
         source.load_state_dict(position["source"])
+        # "auto" may measure something else on a busier day, and the end would be another one.
+        dtype = optimizer.muon_dtype = getattr(torch, position["precision"])
         state.step, state.tokens, state.seconds = position["step"], position["tokens"], position["seconds"]
     else:
         torch.manual_seed(settings.seed)
+    state.precision = dtype
     if on_start is not None:
         on_start(state.step)
     warmup, decay = round(settings.warmup * settings.steps), round(settings.decay * settings.steps)
@@ -100,7 +105,7 @@ def train(
             break
         multiplier = warmup_stable_decay(state.step, settings.steps, warmup=warmup, decay=decay, floor=settings.floor)
         with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
-            state.metrics = _gradient(model, objective, micro_batches)
+            state.metrics = gradient(model, objective, micro_batches)
         norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"step {state.step}: the gradient is not finite; try a lower learning rate")
@@ -117,7 +122,7 @@ def train(
             if state.step % every == 0 or state.step == settings.steps:
                 hook(state)
                 model.train()
-        due = checkpoint is not None and time.monotonic() - saved >= settings.checkpoint_seconds
+        due = time.monotonic() - saved >= settings.checkpoint_seconds and state.step < settings.steps
         if due and checkpoint is not None and getattr(source, "resumable", True):
             save_run(checkpoint, model, optimizer, _position(state, source))
             saved = time.monotonic()
@@ -132,7 +137,7 @@ def resolve_precision(precision: str, model: nn.Module) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def _gradient(model: nn.Module, objective: Objective[Any], micro_batches: list[Batch]) -> dict[str, float]:
+def gradient(model: nn.Module, objective: Objective[Any], micro_batches: list[Batch]) -> dict[str, float]:
     """Accumulate the gradient of one large batch, however it was cut; returns the step's mean metrics."""
     if len(micro_batches) > 1 and not objective.additive:
         raise ValueError(f"{type(objective).__name__} is not additive over rows; give it each step as one batch")
@@ -150,4 +155,10 @@ def _gradient(model: nn.Module, objective: Objective[Any], micro_batches: list[B
 
 
 def _position(state: RunState, source: Source[Any]) -> dict[str, Any]:
-    return {"step": state.step, "tokens": state.tokens, "seconds": state.seconds, "source": source.state_dict()}
+    return {
+        "step": state.step,
+        "tokens": state.tokens,
+        "seconds": state.seconds,
+        "precision": str(state.precision).removeprefix("torch."),
+        "source": source.state_dict(),
+    }

@@ -70,6 +70,17 @@ class Optimizer:
             for group in part.param_groups:
                 group["base_rate"] = group["lr"]
 
+    @property
+    def muon_dtype(self) -> torch.dtype:
+        """The number format of Muon's iteration."""
+        return next((part.dtype for part in self.parts if isinstance(part, Muon)), torch.float32)
+
+    @muon_dtype.setter
+    def muon_dtype(self, dtype: torch.dtype) -> None:
+        for part in self.parts:
+            if isinstance(part, Muon):
+                part.dtype = dtype
+
     def step(self, multiplier: float = 1.0) -> None:
         for part in self.parts:
             for group in part.param_groups:

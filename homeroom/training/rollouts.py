@@ -7,10 +7,10 @@ Shapes: B episodes, T time.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from homeroom.data.batches import Conversation, Experience, PackedTokens, Shuffle, State, shift
@@ -44,6 +44,12 @@ class RolloutSettings(Frozen):
     unended_penalty: NonNegativeFloat = Field(2.0, description="reward lost by an answer that does not end by itself")
     reward_bound: PositiveFloat = 5.0
     mix_rows: Annotated[int, Field(ge=0)] = Field(0, description="pretraining rows added to each minibatch (PPO-ptx)")
+
+    @model_validator(mode="after")
+    def _no_empty_step(self) -> Self:
+        if self.minibatches > self.episodes:
+            raise ValueError(f"minibatches is {self.minibatches}, but an iteration has {self.episodes} episodes")
+        return self
 
 
 @dataclass(frozen=True)

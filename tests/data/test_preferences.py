@@ -1,7 +1,7 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeroom.data.preferences import Pair, harvest, load_pairs, near_duplicates, plain, save_pairs
@@ -84,10 +84,14 @@ def test_one_question_does_not_fill_the_harvest():
 
 
 def test_near_duplicates_are_on_one_side_of_the_split():
-    asked = ["How is 画蛇添足 pronounced?", "how is 画蛇添足 pronounced", "What is the weather today?"]
+    asked = [
+        "Please tell me what the idiom 画蛇添足 means!",
+        "please tell me what the idiom 画蛇添足 mean",
+        "What is the weather today?",
+    ]
     votes = [vote for question in asked for vote in (Judged(question, "a", 1), Judged(question, "b", -1))]
     splits = [pair.split for pair in reap(votes, heldout=asked[:1]).pairs]
-    assert splits == ["heldout", "train"]  # the first two are one question, so their votes add up to one pair
+    assert splits == ["heldout", "heldout", "train"]
 
 
 def test_evaluation_questions_never_train():
@@ -102,6 +106,7 @@ def test_evaluation_questions_never_train():
     assert reaped.excluded == 2
 
 
+@settings(deadline=None)
 @given(
     asked=st.lists(st.text(alphabet="abcdefgh ?", min_size=1, max_size=30), min_size=1, max_size=25),
     evaluation=st.lists(st.text(alphabet="abcdefgh ?", min_size=1, max_size=30), max_size=5),

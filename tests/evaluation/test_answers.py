@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -39,6 +40,12 @@ def test_an_answer_depends_on_its_question_and_the_seed_alone(model, tokenizer, 
     assert {a.question_id: a.token_ids for a in together} == {q.id: alone[q.id].token_ids for q in order[:count]}
 
 
+def test_questions_draw_from_streams_of_their_own(model, tokenizer):
+    twice = [ASKED[0], replace(ASKED[0], id="the same words")]
+    first, second = generate_answers(model, tokenizer, twice, SAMPLING, 0)
+    assert first.token_ids != second.token_ids
+
+
 def test_another_seed_gives_another_answer(model, tokenizer):
     first, second = (generate_answers(model, tokenizer, ASKED, SAMPLING, seed) for seed in (1, 2))
     assert [a.token_ids for a in first] != [a.token_ids for a in second]
@@ -46,7 +53,7 @@ def test_another_seed_gives_another_answer(model, tokenizer):
 
 def test_an_answer_ended_exactly_when_the_end_token_came(model, tokenizer):
     heard = []
-    answers = generate_answers(model, tokenizer, ASKED * 1, SAMPLING, 0, on_answer=heard.append)
+    answers = generate_answers(model, tokenizer, ASKED, SAMPLING, 0, on_answer=heard.append)
     for answer in answers:
         assert answer.ended == (answer.token_ids[-1] == tokenizer.end_id)
         assert answer.ended or len(answer.token_ids) == 12

@@ -1,0 +1,125 @@
+"""A nano model with something in every weight, random batches of every kind, and the gradient that the loop makes."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from homeroom.data.batches import Experience, PreferenceBatch, RankingBatch, TokenBatch
+from homeroom.models.gpt import GPT, Config
+from homeroom.training.loop import LoopSettings, train
+
+VOCABULARY, LENGTH = 29, 12
+
+
+class Steps:
+    """A Source of these steps and no more."""
+
+    def __init__(self, *steps: list[Any]) -> None:
+        self.steps, self.done = steps, 0
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for step in self.steps[self.done :]:
+            self.done += 1
+            yield step
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.done = state["done"]
+
+
+@pytest.fixture
+def steps() -> type[Steps]:
+    return Steps
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def nano() -> GPT:
+    """Fresh weights are partly zero, which would hide half of a gradient."""
+    model = GPT(Config(vocab_size=VOCABULARY, max_length=LENGTH, layers=2, width=16, heads=2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model
+
+
+def _learn(rows: int) -> Tensor:
+    """Answers of very different lengths, so that pieces weigh differently; one unbroken run a row, never empty."""
+    start, length = torch.randint(1, 6, (rows, 1)), torch.randint(1, 7, (rows, 1))
+    index = torch.arange(LENGTH)
+    return (index >= start) & (index < start + length)
+
+
+def _tokens(rows: int) -> Tensor:
+    return torch.randint(VOCABULARY, (rows, LENGTH))
+
+
+@pytest.fixture
+def token_batch() -> TokenBatch:
+    return TokenBatch(_tokens(16), _tokens(16), _learn(16))
+
+
+@pytest.fixture
+def preference_batch() -> PreferenceBatch:
+    return PreferenceBatch(_tokens(16), _tokens(16), _learn(16), -5 * torch.rand(16) - 10)
+
+
+@pytest.fixture
+def ranking_batch() -> RankingBatch:
+    """Eight questions with three answers each; the fifth's answers are all of one tier."""
+    tier_B = torch.tensor([0, 1, 2, 0, 1, 1, 0, 2, 1, 2, 0, 0, 1, 1, 1, 0, 3, 4, 1, 0, 2, 0, 0, 1])
+    return RankingBatch(_tokens(24), torch.randint(LENGTH, (24,)), torch.arange(24) // 3, tier_B)
+
+
+@pytest.fixture
+def experience() -> Experience:
+    """Far enough from the sampler and its values that both clips are at work."""
+    learn_BT = _learn(16)
+    noise = [torch.where(learn_BT, torch.randn(learn_BT.shape), 0.0) for _ in range(4)]
+    return Experience(
+        tokens_BT=_tokens(16),
+        next_token_BT=_tokens(16),
+        learn_BT=learn_BT,
+        log_probs_BT=torch.where(learn_BT, -3.6 + 0.3 * noise[0], 0.0),
+        values_BT=0.3 * noise[1],
+        advantages_BT=noise[2],
+        returns_BT=noise[3],
+        mix_BT=~learn_BT,
+    )
+
+
+@pytest.fixture
+def split() -> Callable[[Any, int], list[Any]]:
+    def split(batch: Any, pieces: int) -> list[Any]:
+        columns = {name: value.tensor_split(pieces) for name, value in vars(batch).items() if value is not None}
+        return [replace(batch, **{name: column[n] for name, column in columns.items()}) for n in range(pieces)]
+
+    return split
+
+
+@pytest.fixture
+def gradient() -> Callable[..., dict[str, Tensor]]:
+    """What the loop accumulates for one step, before it clips."""
+
+    def gradient(model: nn.Module, objective: Any, micro_batches: Sequence[Any]) -> dict[str, Tensor]:
+        model = copy.deepcopy(model)
+        found: dict[str, Tensor] = {}
+        for name, parameter in model.named_parameters():
+            parameter.register_post_accumulate_grad_hook(
+                lambda p, name=name: found.update({name: p.grad.clone()})  # type: ignore[misc]
+            )
+        train(model, objective, Steps(list(micro_batches)), LoopSettings(steps=1, precision="float32"))
+        return found
+
+    return gradient

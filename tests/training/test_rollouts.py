@@ -1,0 +1,208 @@
+"""Rollouts: what the sampler knew goes to training as it is, rewards are where they belong, and the KL is watched."""
+
+import copy
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from homeroom.data.batches import PackedTokens
+from homeroom.inference.engine import Engine
+from homeroom.models.gpt import GPT
+from homeroom.models.heads import ActorCritic
+from homeroom.training.advantages import estimate_advantages, whiten
+from homeroom.training.objectives.policy import PPO
+from homeroom.training.rollouts import MissingLogProbability, Rollouts, RolloutSettings
+
+END = 1
+PROMPTS = [[2, 3, n] if n % 2 else [2, n] for n in range(4, 17)]
+SETTINGS = RolloutSettings(iterations=3, episodes=8, max_tokens=6, epochs=2, minibatches=2, micro_rows=3)
+
+
+class Row:
+    def __len__(self):
+        return 500
+
+    def read(self, start, count):
+        return (torch.arange(start, start + count) % 29).numpy()
+
+
+def length(rows):
+    """A reward that is easily checked: the conversation's length."""
+    return torch.tensor([float(len(row)) for row in rows])
+
+
+@pytest.fixture
+def make(nano):
+    reference = copy.deepcopy(nano)
+    with torch.no_grad():
+        reference.head.weight += 0.02 * torch.randn_like(reference.head.weight)
+
+    def make(settings=SETTINGS, *, engine=Engine, score=length, mix=False, **given) -> Rollouts:
+        actor = ActorCritic(nano)
+        torch.nn.init.constant_(actor.value_head.bias, 0.25)
+        return Rollouts(
+            actor,
+            engine(actor.policy, end_id=END, slots=4),
+            reference,
+            PROMPTS,
+            score,
+            settings,
+            seed=9,
+            mix=PackedTokens(Row(), length=10, rows=2, micro_rows=2, seed=1) if mix else None,
+            **given,
+        )
+
+    return make
+
+
+def log_prob(model: GPT, ids: list[int], position: int) -> float:
+    """log p of the token at `position` by a plain forward of this row alone."""
+    with torch.no_grad():
+        return float(model.logits(model.hidden(torch.tensor([ids[:position]])))[0, -1].log_softmax(-1)[ids[position]])
+
+
+def test_experience_is_what_the_sampler_knew(make):
+    rollouts = make(SETTINGS.model_copy(update={"trace": 0.5, "discount": 0.9, "kl_coefficient": 0.3}))
+    episodes = rollouts.sample()
+    experience, figures = rollouts.measure(episodes)
+    episodes = sorted(episodes, key=lambda episode: len(episode.row.token_ids))
+    gaps = []
+    rewards = torch.zeros_like(experience.values_BT)
+    for row, episode in enumerate(episodes):
+        ids, asked = list(episode.row.token_ids), len(episode.prompt_ids)
+        assert ids == [*episode.prompt_ids, *episode.completion.token_ids]
+        learned = experience.learn_BT[row].nonzero()[:, 0].tolist()
+        assert learned == list(range(asked - 1, len(ids) - 1))
+        assert experience.next_token_BT[row][learned].tolist() == list(episode.completion.token_ids)
+        assert experience.log_probs_BT[row][learned].tolist() == pytest.approx(list(episode.completion.logprobs))
+        gap = 0.0
+        for t in learned:
+            assert float(experience.log_probs_BT[row, t]) == pytest.approx(
+                log_prob(rollouts.actor.policy, ids, t + 1), abs=1e-4
+            )
+            difference = float(experience.log_probs_BT[row, t]) - log_prob(rollouts.reference, ids, t + 1)
+            rewards[row, t] = -0.3 * difference
+            gap += difference
+        rewards[row, learned[-1]] += episode.score
+        gaps.append(gap)
+        with torch.no_grad():
+            values = rollouts.actor(torch.tensor([ids[:-1]])).values_BT[0]
+        torch.testing.assert_close(experience.values_BT[row][learned], values[learned], rtol=1e-4, atol=1e-5)
+    assert figures["kl"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-4)
+    advantages, returns = estimate_advantages(
+        rewards, experience.values_BT, experience.learn_BT, discount=0.9, trace=0.5
+    )
+    torch.testing.assert_close(experience.returns_BT, returns, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(experience.advantages_BT, whiten(advantages, experience.learn_BT), rtol=1e-3, atol=1e-3)
+
+
+def test_before_the_first_step_no_ratio_has_moved(make):
+    rollouts = make(SETTINGS.model_copy(update={"epochs": 1}))
+    for batch in next(iter(rollouts)):
+        metrics = PPO().loss(rollouts.actor(**batch.inputs()), batch).metrics
+        assert float(metrics["clipped"]) == 0
+        assert float(metrics["step_kl"]) == pytest.approx(0, abs=1e-5)
+
+
+def test_scores_are_bounded_and_an_answer_that_does_not_end_pays(make):
+    settings = SETTINGS.model_copy(update={"reward_bound": 7.0, "unended_penalty": 3.0, "episodes": 40})
+    rollouts = make(settings)
+    ends = Counter()
+    for episode in rollouts.sample():
+        ended = episode.completion.token_ids[-1] == END
+        ends[ended] += 1
+        assert episode.score == min(len(episode.row.token_ids), 7) - (0 if ended else 3)
+    assert len(ends) == 2
+
+
+def test_every_episode_is_used_once_a_pass(make):
+    rollouts = make()
+    experience, _ = rollouts.measure(rollouts.sample())
+    steps = rollouts._steps(experience)
+    assert len(steps) == 4
+    rows = Counter(map(tuple, (experience.tokens_BT * experience.learn_BT).tolist()))
+    for first in (0, 2):
+        seen = Counter()
+        for batch in [batch for step in steps[first : first + 2] for batch in step]:
+            assert len(batch.tokens_BT) <= 3
+            padded = torch.zeros(len(batch.tokens_BT), experience.tokens_BT.shape[1], dtype=torch.long)
+            padded[:, : batch.tokens_BT.shape[1]] = batch.tokens_BT * batch.learn_BT
+            seen.update(map(tuple, padded.tolist()))
+        assert seen == rows
+
+
+def test_a_missing_log_probability_raises(make):
+    class Forgetful(Engine):
+        def generate(self, requests, on_finish=None):
+            *most, last = super().generate(requests, on_finish)
+            return [*most, replace(last, logprobs=last.logprobs[:-1])]
+
+    with pytest.raises(MissingLogProbability, match=r"episode 7: (\d+) tokens but \d+ log-probabilities"):
+        make(engine=Forgetful).sample()
+
+
+def test_above_kl_stop_nothing_is_learned_any_more(make):
+    heard = []
+    rollouts = make(
+        SETTINGS.model_copy(update={"kl_stop": 1e-6}), on_iteration=lambda n, figures, _: heard.append(figures["kl"])
+    )
+    assert list(rollouts) == []
+    assert rollouts.stopped is not None
+    assert rollouts.stopped.startswith(f"KL to the reference reached {heard[0]:.1f} nats per answer (limit 1e-06)")
+    assert len(heard) == 1
+
+
+def test_the_coefficient_follows_the_measured_kl(make):
+    rollouts = make(SETTINGS.model_copy(update={"kl_target": 1e-6}))
+    iterator = iter(rollouts)
+    next(iterator)
+    assert rollouts.kl.coefficient == pytest.approx(1.1 * SETTINGS.kl_coefficient)
+
+
+def same(one, other):
+    torch.testing.assert_close(vars(one), vars(other), rtol=0, atol=0)
+
+
+def test_between_iterations_its_position_can_be_saved_and_restored(make):
+    first = make(mix=True, settings=SETTINGS.model_copy(update={"mix_rows": 2}))
+    iterator = iter(first)
+    resumable = []
+    for _ in range(4):
+        next(iterator)
+        resumable.append(first.resumable)
+    assert resumable == [False, False, False, True]
+    assert first.iteration == 1
+    second = make(mix=True, settings=SETTINGS.model_copy(update={"mix_rows": 2}))
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for step, other in zip(list(iterator), list(second), strict=True):
+        for batch, twin in zip(step, other, strict=True):
+            same(batch, twin)
+    assert first.state_dict() == second.state_dict()
+    assert first.iteration == 3
+
+
+def test_iterations_draw_other_questions_and_other_answers(make):
+    rollouts = make(SETTINGS.model_copy(update={"episodes": 13}))
+    first = {tuple(e.prompt_ids): e.completion.token_ids for e in rollouts.sample()}
+    rollouts.iteration += 1
+    second = {tuple(e.prompt_ids): e.completion.token_ids for e in rollouts.sample()}
+    assert set(first) == set(second) == set(map(tuple, PROMPTS))
+    assert first != second
+
+
+def test_pretraining_rows_are_added_to_every_step(make):
+    settings = SETTINGS.model_copy(update={"mix_rows": 2})
+    for step in make(settings, mix=True):
+        *answers, mix = step
+        assert all(batch.mix_BT is None and batch.learn_BT.any() for batch in answers)
+        assert mix.mix_BT.all()
+        assert not mix.learn_BT.any()
+        assert torch.equal(mix.next_token_BT, (mix.tokens_BT + 1) % 29)
+
+
+def test_more_minibatches_than_episodes_are_refused():
+    with pytest.raises(ValueError, match="minibatches is 9, but an iteration has 8 episodes"):
+        RolloutSettings(episodes=8, minibatches=9)
