@@ -18,9 +18,9 @@ Publish = Callable[[Workspace, Path, str], Artifact]
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 8 s"
+        assert time.monotonic() < deadline, "it did not happen within 30 s"
         time.sleep(0.05)
 
 

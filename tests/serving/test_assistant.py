@@ -44,9 +44,9 @@ async def whole(answer: Answer) -> tuple[str, str | None]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 5 s"
+        assert time.monotonic() < deadline, "it did not happen within 30 s"
         time.sleep(0.01)
 
 
@@ -92,7 +92,7 @@ def test_cancelling_frees_the_slot_for_those_who_wait(assistant: Assistant, endl
         await anext(first)
         first.cancel()
         _, reason_first = await whole(first)
-        _, reason_third = await asyncio.wait_for(whole(third), 5)
+        _, reason_third = await asyncio.wait_for(whole(third), 30)
         return reason_first, reason_third
 
     assert asyncio.run(scenario()) == ("cancelled", "length")

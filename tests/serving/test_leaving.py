@@ -34,9 +34,9 @@ def url(workspace: Workspace) -> Iterator[str]:
 
 
 def wait_for_no_work(url: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while httpx.get(f"{url}/healthz").json()["answers_in_work"]:
-        assert time.monotonic() < deadline, "the slot was not freed within 5 s"
+        assert time.monotonic() < deadline, "the slot was not freed within 30 s"
         time.sleep(0.02)
 
 

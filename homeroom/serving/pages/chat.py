@@ -29,6 +29,7 @@ from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 
 ASSETS = Path(__file__).parent / "assets"
+STYLES = ("theme", "thread", "chat")
 MODEL_SECONDS = 2.0
 LONGEST_MESSAGE = 100_000  # characters; the page's connection carries no more than a megabyte at once
 VIEWPORT = "width=device-width, initial-scale=1, viewport-fit=cover, interactive-widget=resizes-content"
@@ -112,8 +113,8 @@ class ChatPage:
     def _build_head(self) -> None:
         scheme = {"auto": "light dark", "light": "light", "dark": "dark"}[self._theme]
         ui.add_head_html(
-            f'<link rel="stylesheet" href="/assets/chat.css?{__version__}">'
-            f'<script src="/assets/chat.js?{__version__}"></script>'
+            "".join(f'<link rel="stylesheet" href="/assets/{name}.css?{__version__}">' for name in STYLES)
+            + f'<script src="/assets/chat.js?{__version__}"></script>'
             f"<style>html {{ color-scheme: {scheme}; background: Canvas; }}</style>"
             f"<script>document.documentElement.lang = {self._words.strings.html_lang!r};</script>"
         )
