@@ -1,6 +1,7 @@
 """ppo: the SFT model learns to be scored well by the reward model without drifting away from itself."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Annotated, cast
 
@@ -96,7 +97,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             def each_iteration(iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
                 diary.write(iteration, figures, episodes)
                 if rollouts.stopped is None:
-                    save_tensors(actor.policy.state_dict(), kept)
+                    save_tensors(dict(actor.policy.named_parameters()), kept)  # a tied matrix once
                 bar.update(
                     iteration * diary.steps,
                     reward=f"{figures['reward']:.2f}",
@@ -126,7 +127,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 rollouts.measure(rollouts.sample())  # the policy as it ends, on questions of its own
         if rollouts.stopped is not None:
             say("ppo", rollouts.stopped)
-            actor.policy.load_state_dict(load_file(kept))
+            actor.policy.load_state_dict(load_file(kept), strict=False)
         figures = diary.iterations(config.rollouts.kl_stop)
         checkpoints.save(actor.policy, tokenizer, draft.path)
         draft.metrics |= {
@@ -155,9 +156,10 @@ def refuse_unqualified(reward: Artifact) -> None:
     bar = cast(float, reward.metrics["minimum_accuracy"])
     if accuracy < bar:
         raise NotQualified(
-            f"reward model {reward.id}: accuracy on unseen questions is {accuracy:.2f} (bar: {bar:.2f}), so PPO did "
-            "not start.\n  See its calibration with `homeroom report`, add rankings, or lower "
-            "[reward].minimum_accuracy."
+            # Rounded down: 0.748 is not to read as 0.75.
+            f"reward model {reward.id}: accuracy on unseen questions is {math.floor(100 * accuracy) / 100:.2f} "
+            f"(bar: {bar:g}), so PPO did not start.\n  See its calibration with `homeroom report`, add rankings, or "
+            "lower [reward].minimum_accuracy."
         )
 
 

@@ -20,7 +20,7 @@ from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.hardware import measure_peak
-from homeroom.training.loop import LoopSettings, RunState, resolve_precision, train
+from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.optimizers import OptimizerSettings
 from homeroom.workspace import Artifact, Draft, Workspace
@@ -104,7 +104,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 on_start=samples.restart,
             )
         checkpoints.save(model, tokenizer, draft.path)
-        precision = resolve_precision(config.precision, model)
+        precision = state.precision
         rate = state.tokens / state.seconds
         flops = planner.flops_per_token(shape(config, tokenizer.vocab_size))
         draft.metrics |= {

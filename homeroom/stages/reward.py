@@ -28,9 +28,9 @@ class Config(Frozen):
     """How the reward model is trained and what it must show before PPO may use it."""
 
     epochs: PositiveFloat = 1.0
-    questions_per_step: PositiveInt = 16
-    micro_questions: PositiveInt = 8
-    learning_rate: PositiveFloat = 5e-4
+    questions_per_step: PositiveInt = 4
+    micro_questions: PositiveInt = 4
+    learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.0
     warmup: Probability = 0.05
     decay: Probability = 0.6

@@ -10,7 +10,7 @@ from homeroom.data.documents import read_documents
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, Probability
+from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
 from homeroom.tasks.base import Question, sample
@@ -38,9 +38,9 @@ class Config(Frozen):
     examples: PositiveInt = Field(12_000, description="demonstrations, spread over the kinds of question by `mix`")
     mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
     epochs: PositiveFloat = 1.0
-    rows: PositiveInt = Field(24, description="packed rows per optimizer step")
-    micro_rows: PositiveInt = 12
-    learning_rate: PositiveFloat = 1e-3
+    rows: PositiveInt = Field(4, description="packed rows per optimizer step")
+    micro_rows: PositiveInt = 8
+    learning_rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 0.0
     warmup: Probability = 0.03
     decay: Probability = 0.6
@@ -65,6 +65,12 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         held = conversations(
             sample(questions(read_documents(documents, split="validation")), 200, "sft", config.mix), tokenizer, length
         )
+        if not demonstrations or not held:
+            raise HomeroomError(
+                f"no question can be made of the {'validation' if demonstrations else 'training'} documents of "
+                f"{cleaned.id}, so there is nothing to learn answering from. Collect idioms, functions or dialogues "
+                "(rows with messages), or raise [clean].validation."
+            )
         source = PackedConversations(
             demonstrations, length=length, rows=config.rows, micro_rows=config.micro_rows, seed=config.seed
         )

@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -32,8 +32,8 @@ def test_transformers_renders_the_same_ids_and_mask(
     tokenizer: Tokenizer, public: Any, turns: list[dict[str, str]], system: bool, for_generation: bool
 ) -> None:
     messages = [SYSTEM, *turns] if system else turns
-    if not messages:
-        return
+    # A typed special token is where the two differ on purpose: transformers obeys it, `render` keeps it as text.
+    assume(messages and not any("<|" in message["content"] for message in messages))
     ours = render(messages, tokenizer, for_generation=for_generation)
     theirs = public.apply_chat_template(
         messages,

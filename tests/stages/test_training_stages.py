@@ -1,0 +1,302 @@
+"""From documents to a policy through the real stages, in miniature: resume, refusals, and who sees which questions."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from homeroom.data.documents import Document, DocumentWriter, dialogue, read_documents
+from homeroom.models.checkpoint import load_model, load_reward_model
+from homeroom.settings import Frozen, HomeroomError
+from homeroom.stages import checkpoints, judge, ppo, pretrain, rankings, reward, sft, tokenize
+from homeroom.stages.rankings import read_rankings
+from homeroom.tasks.questions import purpose_of
+from homeroom.training.loop import LoopSettings
+from homeroom.training.rollouts import RolloutSettings
+from homeroom.workspace import Workspace, read_log
+
+CHARACTERS = "东西南北风云山水日月星火花鸟鱼虫草木金石天地人心"
+PRETRAIN = pretrain.Config(
+    depth=1, width=32, heads=2, max_length=128, tokens=3000, batch_tokens=512, micro_tokens=256, learning_rate=1e-2,
+    precision="float32", validate_every=3, validation_documents=4,
+)  # fmt: skip
+SFT = sft.Config(examples=60, rows=6, micro_rows=3, precision="float32", validate_every=2)
+RANKINGS = rankings.Config(
+    reward_questions=12, judge_questions=12, validation_questions=10, answers=4, own_share=0.5, max_tokens=8
+)
+REWARD = reward.Config(questions_per_step=4, micro_questions=2, precision="float32", minimum_accuracy=0)
+JUDGE = judge.Config(questions_per_step=4, precision="float32", minimum_accuracy=0, seed=1)
+ROLLOUTS = RolloutSettings(iterations=3, episodes=6, max_tokens=8, micro_rows=3)
+PPO = ppo.Config(rollouts=ROLLOUTS, questions=30, learning_rate=1e-3)
+
+
+class Made(Frozen):
+    by: str = "test"
+
+
+def documents() -> list[Document]:
+    made = []
+    for number in range(280):
+        rng = random.Random(number)
+        word, about = "".join(rng.sample(CHARACTERS, 4)), "".join(rng.sample(CHARACTERS, 6))
+        fields = {
+            "word": word, "pinyin": "dōng xī nán běi", "abbreviation": "dxnb", "explanation": f"比喻{about}。",
+            "derivation": f"《{about[:3]}》", "example": "",
+        }  # fmt: skip
+        split = "validation" if number % 9 == 0 else "train"
+        made.append(Document("made-up", "idiom", f"{word}：比喻{about}。", fields, "zh", split))
+    for number in range(20):
+        said = dialogue("made-up", [
+            {"role": "user", "content": f"Do you like the number {number}?"},
+            {"role": "assistant", "content": f"I like {number} very much."},
+        ])  # fmt: skip
+        made.append(Document(said.source, said.kind, said.text, said.fields, "en", "train"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def raised(tmp_path_factory) -> Path:
+    """A workspace with everything up to the reward model."""
+    folder = tmp_path_factory.mktemp("raised")
+    with Workspace.open(folder) as opened:
+        with (
+            opened.publish("clean", Made()) as draft,
+            DocumentWriter(draft.path / "documents.parquet") as file,
+        ):
+            for document in documents():
+                file.write(document)
+        tokenize.run(tokenize.Config(vocab_size=400), opened)
+        for stage, config in ((pretrain, PRETRAIN), (sft, SFT), (rankings, RANKINGS), (reward, REWARD)):
+            stage.run(config, opened)
+    return folder
+
+
+@pytest.fixture
+def workspace(raised, tmp_path):
+    shutil.copytree(raised, tmp_path / "workspace")
+    with Workspace.open(tmp_path / "workspace") as opened:
+        yield opened
+
+
+def weights(artifact) -> bytes:
+    return (artifact.path / "model.safetensors").read_bytes()
+
+
+STAGES = {"pretrain": (pretrain, PRETRAIN), "sft": (sft, SFT), "reward": (reward, REWARD), "ppo": (ppo, PPO)}
+MODEL = {"config.json", "model.safetensors", "progress.jsonl", "tokenizer.json", "tokenizer_config.json"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stopped_at_any_point_it_ends_with_the_same_artifact(name, workspace, monkeypatch):
+    """Thrice in the middle of training and once after its end; each time a half-written checkpoint lies about."""
+    stage, config = STAGES[name]
+    whole = stage.run(config, workspace)
+    set_aside = workspace.path / "whole"
+    shutil.copytree(whole.path, set_aside)
+    workspace.artifacts.set_aside(whole.id)
+    real_train, real_save = stage.train, checkpoints.save
+    begun: list[int] = []
+
+    def train(*given, hooks, on_start, **named):
+        def stop(state):
+            if state.step == begun[-1] + 2 and len(begun) <= 3 and state.step < state.total_steps:
+                raise KeyboardInterrupt
+
+        settings = given[3].model_copy(update={"checkpoint_seconds": 0.0})
+        return real_train(
+            *given[:3],
+            settings,
+            hooks=[*hooks, (1, stop)],
+            on_start=lambda step: begun.append(step) or on_start(step),
+            **named,
+        )
+
+    def save(*given):
+        if not interrupted_at_the_end:
+            interrupted_at_the_end.append(True)
+            raise KeyboardInterrupt
+        return real_save(*given)
+
+    interrupted_at_the_end: list[bool] = []
+    monkeypatch.setattr(stage, "train", train)
+    monkeypatch.setattr(checkpoints, "save", save)
+    for _ in range(9):
+        try:
+            resumed = stage.run(config, workspace)
+            break
+        except KeyboardInterrupt:
+            (draft,) = [path for path in (workspace.path / "work").iterdir() if path.is_dir()]
+            for checkpoint in list(draft.glob("scratch-run.safetensors")):
+                half = checkpoint.read_bytes()[:100]
+                next(aside_of(checkpoint)).write_bytes(half)
+    assert interrupted_at_the_end
+    assert len(begun) > 2
+    assert begun == sorted(begun)
+    assert begun[-1] > 0
+    assert resumed.id == whole.id
+    assert weights(resumed) == (set_aside / "model.safetensors").read_bytes()
+    assert set(resumed.files) - MODEL <= {"samples.jsonl"}
+    assert set(resumed.files) == set(whole.files)
+    for file in ("samples.jsonl", "tokenizer.json"):
+        if file in whole.files:
+            assert resumed.files[file] == whole.files[file]
+    timed = {"tokens_per_second", "mfu", "matmul_peak_gflops", "episodes_per_second"}
+    assert {k: v for k, v in resumed.metrics.items() if k not in timed} == {
+        k: v for k, v in whole.metrics.items() if k not in timed
+    }
+    assert curves(resumed.path) == curves(set_aside)
+
+
+def aside_of(path: Path):
+    """Where `save_tensors` writes before it renames."""
+    from homeroom.models import checkpoint
+
+    before = set(path.parent.iterdir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("stop")))
+        with pytest.raises(OSError, match="stop"):
+            checkpoint.save_tensors({}, path)
+    yield from set(path.parent.iterdir()) - before
+
+
+def curves(folder: Path):
+    return [{k: v for k, v in point.items() if k != "tokens_per_second"} for point in read_log(folder)]
+
+
+def test_what_is_made_says_how_it_was_made(workspace):
+    base, tuned, ranked, rewarded = map(workspace.latest, ("pretrain", "sft", "rankings", "reward"))
+    assert base.metrics["steps"] == 6
+    assert base.metrics["tokens"] == 3072
+    assert base.metrics["parameters"] == sum(p.numel() for p in load_model(base.path).parameters())
+    steps = [point["step"] for point in read_log(base.path) if "loss" in point]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert [p["step"] for p in read_log(base.path) if "validation_bits_per_byte" in p] == [3, 6]
+    assert {sample["step"] for sample in base.metrics["samples"]} == {3, 6}
+    assert sum(tuned.metrics["kinds"].values()) >= tuned.metrics["examples"] > 40
+    assert tuned.metrics["validation_loss"] > 0
+    assert ranked.metrics["parts"] == {"reward": 12, "judge": 12, "validation": 10}
+    assert ranked.metrics["constructed"] is True
+    assert rewarded.metrics["qualified"] is True
+    assert rewarded.metrics["pairs"] > 0
+    made = ppo.run(PPO, workspace)
+    assert made.metrics["episodes"] == 18
+    assert made.metrics["steps"] == 6
+    assert made.metrics["stopped_early"] is None
+    figures = [point for point in read_log(made.path) if "kl" in point]
+    assert [point["step"] for point in figures] == [1, 3, 5, 7]
+    assert made.metrics["kl"] == figures[-1]["kl"]
+    assert abs(figures[0]["kl"]) < 1e-3  # the policy begins as its own reference
+    assert weights(made) != weights(tuned)
+
+
+def test_a_rerun_skips_what_exists(workspace):
+    before = {name: workspace.latest(name) for name in ("pretrain", "sft", "rankings", "reward")}
+    for stage, config in ((pretrain, PRETRAIN), (sft, SFT), (rankings, RANKINGS), (reward, REWARD)):
+        assert stage.run(config, workspace) in before.values()
+    assert sft.run(SFT.model_copy(update={"learning_rate": 2e-3}), workspace) != before["sft"]
+
+
+def test_no_two_stages_learn_from_one_document(workspace):
+    """Demonstrations, rankings, the judge's rankings and rollouts, and what qualifies is of the validation split."""
+    folder = workspace.latest("rankings").path
+    of = {part: {r.question.document_id for r in read_rankings(folder, part)} for part in ("reward", "judge")}
+    assert {purpose_of(document) for document in of["reward"]} == {"reward"}
+    assert {purpose_of(document) for document in of["judge"]} == {"judge"}
+    cleaned = workspace.latest("clean").path / "documents.parquet"
+    validation = {document.id for document in read_documents(cleaned, split="validation")}
+    assert {r.question.document_id for r in read_rankings(folder, "validation")} <= validation
+    assert not validation & (of["reward"] | of["judge"])
+    asked = [r.question.prompt for part in ("reward", "judge", "validation") for r in read_rankings(folder, part)]
+    assert len(set(asked)) == len(asked)
+
+
+def test_the_judge_is_another_model_on_other_questions(workspace):
+    made = judge.run(JUDGE, workspace)
+    assert made.stage == "judge"
+    assert made.inputs == workspace.latest("reward").inputs
+    assert weights(made) != weights(workspace.latest("reward"))
+    assert load_reward_model(made.path).config == load_reward_model(workspace.latest("reward").path).config
+
+
+def test_ppo_refuses_a_reward_model_below_its_bar(workspace):
+    made = reward.run(REWARD.model_copy(update={"minimum_accuracy": 1.0}), workspace)
+    assert made.metrics["qualified"] is False
+    accuracy = made.metrics["accuracy"]["mean"]
+    with pytest.raises(ppo.NotQualified) as refused:
+        ppo.run(PPO, workspace)
+    shown = int(accuracy * 100) / 100  # never rounded up to the bar
+    assert str(refused.value) == (
+        f"reward model {made.id}: accuracy on unseen questions is {shown:.2f} (bar: 1), so PPO did not start.\n"
+        "  See its calibration with `homeroom report`, add rankings, or lower [reward].minimum_accuracy."
+    )
+    with pytest.raises(HomeroomError, match="homeroom ppo"):
+        workspace.latest("ppo")
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_above_kl_stop_the_run_ends_and_the_last_good_weights_are_kept(tied, workspace):
+    """At this rate the first iteration already leads too far: what is kept is the SFT model itself."""
+    if tied:
+        pretrain.run(PRETRAIN.model_copy(update={"tied": True, "learning_rate": 3e-3}), workspace)
+        for stage, config in ((sft, SFT), (rankings, RANKINGS), (reward, REWARD)):
+            stage.run(config, workspace)
+    far = ROLLOUTS.model_copy(update={"kl_stop": 0.05, "iterations": 6})
+    made = ppo.run(PPO.model_copy(update={"rollouts": far, "learning_rate": 0.03}), workspace)
+    assert made.metrics["stopped_early"].startswith("KL to the reference reached")
+    assert "(limit 0.05) at iteration 1; the weights from before it are kept" in made.metrics["stopped_early"]
+    assert abs(made.metrics["kl"]) < 1e-3
+    assert weights(made) == weights(workspace.latest("sft"))
+    assert [sample["step"] for sample in made.metrics["samples"]][-1] == 3  # what went wrong can be read
+
+
+def test_without_questions_there_is_nothing_to_demonstrate(tmp_path):
+    with Workspace.open(tmp_path) as opened:
+        with (
+            opened.publish("clean", Made()) as draft,
+            DocumentWriter(draft.path / "documents.parquet") as file,
+        ):
+            for document in documents():
+                file.write(Document("folder:x", "text", document.text, {}, "zh", document.split))
+        tokenize.run(tokenize.Config(vocab_size=400), opened)
+        pretrain.run(PRETRAIN.model_copy(update={"tokens": 512}), opened)
+        with pytest.raises(HomeroomError, match=r"no question can be made of .*Collect idioms, functions or dialogues"):
+            sft.run(SFT, opened)
+
+
+def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsys):
+    made = pretrain.run(PRETRAIN.model_copy(update={"tokens": 10**9, "minutes": 1e-5}), workspace)
+    assert made.metrics["steps"] < 20
+    assert "of 1,000,000,000 fit 1e-05 minutes" in capsys.readouterr().err
+
+
+def test_the_loop_settings_are_the_recipes(workspace):
+    config = PRETRAIN.model_copy(update={"weight_decay": 0.3, "embedding_rate": 0.5, "clip": 0.7, "seed": 4})
+    read = pretrain.loop_settings(config, 12)
+    assert isinstance(read, LoopSettings)
+    assert (read.steps, read.clip, read.seed, read.decay) == (12, 0.7, 4, config.decay)
+    optimizer = read.optimizer
+    assert (optimizer.learning_rate, optimizer.embedding_rate, optimizer.weight_decay) == (1e-2, 0.5, 0.3)
+
+
+def test_rankings_are_rows_of_the_chat_template(workspace):
+    from homeroom.text.chat_template import render
+    from homeroom.text.tokenizer import Tokenizer
+
+    made = workspace.latest("rankings")
+    tokenizer = Tokenizer.load(workspace.latest("sft").path)
+    ranking = next(read_rankings(made.path, "reward"))
+    assert json.loads((made.path / "rankings.jsonl").read_text(encoding="utf-8").splitlines()[0])["part"] == "reward"
+    rows = rankings.as_rows(ranking, tokenizer, 128)
+    for row, given in zip(rows.rows, ranking.answers, strict=True):
+        messages = [
+            {"role": "user", "content": ranking.question.prompt},
+            {"role": "assistant", "content": given.text},
+        ]
+        whole = render(messages, tokenizer).token_ids
+        assert row == (whole if given.ended else whole[:-1])
+    assert [len(row) for row in rankings.as_rows(ranking, tokenizer, 9).rows] == [9] * len(rows.rows)
+    batch = rankings.collate([rows, rows])
+    assert batch.question_B.tolist() == [0] * len(rows.rows) + [1] * len(rows.rows)
+    assert [int(batch.tokens_BT[n, last]) for n, last in enumerate(batch.last_B)] == [row[-1] for row in rows.rows] * 2
