@@ -1,0 +1,122 @@
+"""Training throughput against transformers' LlamaForCausalLM, and the peak memory of both.
+
+    python -m bench.train_throughput [--rounds 5] [--precision auto|float32|bfloat16]
+
+The peer: eager, SDPA, fused AdamW, float32 as it comes, the same shape and so the same parameters (vocabulary 8192,
+width 256, 6 layers, 4 heads), 32 × 256 tokens a step. Ours: the loop's own step, same AdamW, in the number format
+that the loop picks on this machine; float32 is timed in the same run and reported beside it.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+
+import torch
+
+from bench.interleaved import in_own_process, median, medians, peak_memory_bytes
+from homeroom.data.batches import TokenBatch
+from homeroom.models.gpt import GPT, Config
+from homeroom.training.loop import LoopSettings, gradient, resolve_precision
+from homeroom.training.objectives.next_token import NextToken
+from homeroom.training.optimizers import Optimizer, OptimizerSettings
+
+VOCABULARY, WIDTH, LAYERS, HEADS, ROWS, LENGTH = 8192, 256, 6, 4, 32, 256
+MICRO_ROWS = 8
+
+
+def ours(precision: str) -> Callable[[], None]:
+    torch.manual_seed(0)
+    model = GPT(Config(vocab_size=VOCABULARY, max_length=LENGTH, layers=LAYERS, width=WIDTH, heads=HEADS))
+    settings = LoopSettings(optimizer=OptimizerSettings(kind="adamw", learning_rate=1e-3), clip=1.0)
+    optimizer = Optimizer(model, settings.optimizer)
+    dtype = resolve_precision(precision, model)
+    ids = torch.randint(0, VOCABULARY, (ROWS, LENGTH + 1))
+    everywhere = torch.ones(MICRO_ROWS, LENGTH, dtype=torch.bool)
+    micro_batches = [
+        TokenBatch(part[:, :-1].contiguous(), part[:, 1:].contiguous(), everywhere) for part in ids.split(MICRO_ROWS)
+    ]
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            gradient(model, NextToken(), micro_batches)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step.parameters = sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]
+    return step
+
+
+def theirs() -> Callable[[], None]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    hidden = Config(vocab_size=VOCABULARY, width=WIDTH).hidden_width
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=WIDTH,
+            intermediate_size=hidden,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            max_position_embeddings=LENGTH,
+            tie_word_embeddings=False,
+            attn_implementation="sdpa",
+            use_cache=False,
+        )
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    tokens = torch.randint(0, VOCABULARY, (ROWS, LENGTH))
+
+    def step() -> None:
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step.parameters = sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument(
+        "--memory-of", choices=["ours", "theirs"], help="only run three steps and print the peak memory"
+    )
+    given = parser.parse_args()
+    if given.memory_of:
+        step = ours(given.precision) if given.memory_of == "ours" else theirs()
+        for _ in range(3):
+            step()
+        print(json.dumps({"peak_memory_bytes": peak_memory_bytes()}))
+        return
+    contenders = {"transformers": theirs(), "homeroom": ours(given.precision), "homeroom float32": ours("float32")}
+    assert len({step.parameters for step in contenders.values()}) == 1  # type: ignore[attr-defined]
+    times = {name: median(values) for name, values in medians(contenders, rounds=given.rounds).items()}
+    module = "bench.train_throughput"
+    memory = {
+        who: in_own_process(module, "--memory-of", who, "--precision", given.precision)["peak_memory_bytes"]
+        for who in ("ours", "theirs")
+    }
+    tokens = ROWS * LENGTH
+    print(
+        json.dumps(
+            {
+                "ratio": round(times["transformers"] / times["homeroom"], 3),
+                "memory_ratio": round(memory["ours"] / memory["theirs"], 3),
+                "ratio_float32": round(times["transformers"] / times["homeroom float32"], 3),
+                "tokens_per_second": round(tokens / times["homeroom"]),
+                "tokens_per_second_float32": round(tokens / times["homeroom float32"]),
+                "tokens_per_second_transformers": round(tokens / times["transformers"]),
+                "peak_memory_gb": round(memory["ours"] / 1e9, 3),
+                "peak_memory_gb_transformers": round(memory["theirs"] / 1e9, 3),
+                "precision": str(resolve_precision(given.precision, torch.nn.Linear(1, 1))).removeprefix("torch."),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
