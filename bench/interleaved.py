@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 def medians(contenders: Mapping[str, Callable[[], None]], *, rounds: int, warmup: int = 1) -> dict[str, list[float]]:
@@ -31,6 +32,10 @@ def median(values: list[float]) -> float:
 
 
 def peak_memory_bytes() -> int:
+    """Of this program. Linux keeps `ru_maxrss` over exec, so a child would report its parent's; VmHWM begins anew."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -80,11 +80,7 @@ def pickles(module: str, source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in PICKLE_LOADERS:
             found.append(f"{module}:{node.lineno} uses {ast.unparse(node)}")
-        if (
-            isinstance(node, ast.keyword)
-            and node.arg == "allow_pickle"
-            and ast.unparse(node.value) != "False"
-        ):
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
             found.append(f"{module}:{node.value.lineno} allows pickles")
     return found
 

@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from homeroom.tasks.base import Language, units
+from homeroom.tasks.base import Language, language_of, units
 from homeroom.tasks.manners import ends_by_itself, in_language, repeats
 
 RULE = (
     "Of several answers to one question the best gets a thumb up and those below it a thumb down. Better is "
     "an answer in the question's language; among those, one that ends by itself; among those, one that does "
-    "not repeat itself; and among equals one whose last sentence is complete, then the one with less repeated "
-    "text. Answers equal in all of this get the same thumb: up if they are in the question's language, end "
-    "and do not repeat, otherwise down."
+    "not repeat itself; and among equals the one with the smaller share of words in another language (what stood "
+    "in the question aside) and of broken characters, then one whose last sentence is complete, then the one with "
+    "less repeated text. Answers equal in all of this get the same thumb: up if they are in the question's "
+    "language, end and do not repeat, otherwise down."
 )
-Reason = Literal["good", "other language", "does not end", "repeats", "incomplete sentence", "repeated text"]
+Reason = Literal[
+    "good", "other language", "does not end", "repeats", "mixed languages", "incomplete sentence", "repeated text"
+]
 _SENTENCE_ENDS = tuple("。！？….!?")
 _CLOSERS = "”’」』）)]\"'》"
 
@@ -31,6 +34,7 @@ class Grade:
     in_language: bool
     ends: bool
     plain: bool  # does not repeat itself
+    purity: float  # the share of its words that are in the question's language, in steps
     complete: bool
     variety: float  # the share of its n-grams that are not repeats, in steps, so that chance does not decide
 
@@ -50,11 +54,12 @@ class Grade:
         return "good"
 
 
-def grade(answer: str, language: Language, ended: bool) -> Grade:
+def grade(answer: str, language: Language, ended: bool, question: str = "") -> Grade:
     return Grade(
         in_language=in_language(answer, language),
         ends=ends_by_itself(answer, ended),
         plain=not repeats(answer),
+        purity=round(purity(answer, language, question), 1),
         complete=answer.rstrip().rstrip(_CLOSERS).endswith(_SENTENCE_ENDS),
         variety=round(variety(answer), 1),
     )
@@ -72,7 +77,17 @@ def reason(mine: Grade, best: Grade) -> Reason:
     """Why an answer got its thumb, in the fewest words."""
     if mine.reason != "good" or mine == best:
         return mine.reason
+    if mine.purity < best.purity:
+        return "mixed languages"
     return "incomplete sentence" if mine.complete < best.complete else "repeated text"
+
+
+def purity(answer: str, language: Language, question: str = "") -> float:
+    """The share of Han characters and words that are of this language or stood in the question."""
+    said, asked = units(answer), set(units(question))
+    broken = answer.count("\N{REPLACEMENT CHARACTER}")
+    foreign = sum(unit not in asked and language_of(unit) not in (language, None) for unit in said)
+    return 1 - (foreign + broken) / (len(said) + broken) if said or broken else 1.0
 
 
 def variety(text: str) -> float:

@@ -48,7 +48,11 @@ class RewardModel(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """A policy and its value function in one module: the value head reads the policy's own hidden states."""
+    """A policy and its value function in one module: the value head reads the policy's own hidden states.
+
+    It reads them only: its gradient ends there, so that learning values does not move the policy, as with InstructGPT's
+    separate value model.
+    """
 
     def __init__(self, policy: GPT) -> None:
         super().__init__()
@@ -59,7 +63,7 @@ class ActorCritic(nn.Module):
 
     def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
         hidden_BTD = self.policy.hidden(tokens_BT, document_BT)
-        return Outputs(hidden_BTD, self.policy.head.weight, self.value_head(hidden_BTD)[..., 0].float())
+        return Outputs(hidden_BTD, self.policy.head.weight, self.value_head(hidden_BTD.detach())[..., 0].float())
 
 
 def pad_rows(rows: list[list[int]], pad: int = 0) -> tuple[Tensor, Tensor]:

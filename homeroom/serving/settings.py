@@ -20,8 +20,8 @@ class ServingSettings(Frozen):
     )
     slots: PositiveInt = Field(16, description="answers written at the same time")
     max_waiting: PositiveInt = Field(256, description="answers in work or waiting; more are refused with 429")
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] = 1.0
     max_tokens: PositiveInt = 256
 

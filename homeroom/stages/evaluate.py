@@ -55,8 +55,8 @@ class Config(Frozen):
     cloze: Direction = Field("channel", description="what is scored: see homeroom.tasks.cloze")
     cloze_items: PositiveInt = 300
     shots: tuple[NonNegativeInt, ...] = (0, 1, 5)
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: PositiveInt = 64
     xz_megabytes: NonNegativeFloat = Field(
         64.0, description="at most so much training text primes xz, which reads 1 MB/s; 0 leaves that figure out"

@@ -147,7 +147,7 @@ def _rate(
         reply = client.post("/v1/chat/completions", body)
         choice = reply["choices"][0]
         said.append(Said(reply["id"], choice["message"]["content"], choice["finish_reason"] == "stop"))
-    grades = [rater.grade(answer.text, question.language, answer.ended) for answer in said]
+    grades = [rater.grade(answer.text, question.language, answer.ended, question.prompt) for answer in said]
     voted = []
     for answer, grade, value in zip(said, grades, rater.votes(grades), strict=True):
         vote = {"id": f"rater-{answer.message_id}", "message_id": answer.message_id, "value": value, "user": USER}

@@ -2,13 +2,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeroom.evaluation.rater import RULE, grade, reason, variety, votes
+from homeroom.evaluation.rater import RULE, grade, purity, reason, variety, votes
 
 GOOD = "The idiom is pronounced huà shé tiān zú."
 WORSE = [
     pytest.param("成语的意思是做了多余的事。", True, "other language", id="another language"),
     pytest.param("The idiom is pronounced huà shé", False, "does not end", id="cut off"),
     pytest.param("It is it is it is it is it is it is.", True, "repeats", id="repeats"),
+    pytest.param("The 画 idiom 蛇 is pronounced huà shé.", True, "mixed languages", id="Chinese among English"),
+    pytest.param("The idiom is pronounced \N{REPLACEMENT CHARACTER}.", True, "mixed languages", id="half a character"),
     pytest.param("The idiom is pronounced huà shé", True, "incomplete sentence", id="no full stop"),
     pytest.param("The big cat and the big cat and the big dog.", True, "repeated text", id="says things twice"),
     pytest.param("", True, "other language", id="says nothing"),
@@ -21,6 +23,13 @@ def test_the_better_answer_gets_the_thumb_and_the_worse_one_its_reason(answer, e
     assert votes(grades) == [-1, 1]
     assert reason(grades[0], max(grades)) == why
     assert reason(grades[1], max(grades)) == "good"
+
+
+def test_what_stood_in_the_question_is_no_foreign_word():
+    assert purity("画蛇添足 is pronounced huà shé tiān zú.", "en", "How is 画蛇添足 pronounced?") == 1
+    assert purity("画蛇 is pronounced.", "en") == 0.5
+    assert purity("json 的意思", "zh") == 0.75
+    assert purity("", "zh") == 1
 
 
 def test_what_comes_first_in_the_rule_outweighs_all_that_follows():

@@ -81,9 +81,39 @@ def test_a_literal_case_of_each_setting():
         (Sampling(top_p=0.69), [0, 4 / 7, 0, 3 / 7]),
         (Sampling(top_p=0.71), [0, 4 / 9, 2 / 9, 3 / 9]),
         (Sampling(top_p=0.01), [0, 1, 0, 0]),
-        (Sampling(top_k=3, top_p=0.5), [0, 4 / 7, 0, 3 / 7]),  # of the three kept, not of all
+        (Sampling(top_k=3, top_p=0.75), [0, 4 / 7, 0, 3 / 7]),  # of the three kept, not of all
     ):
         assert probabilities(logits, sampling, []) == pytest.approx(expected, abs=1e-3), sampling
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(top_p=0.3),
+        Sampling(top_p=0.99),
+        Sampling(top_k=5),
+        Sampling(top_k=700),
+        Sampling(top_k=700, top_p=0.8),
+        Sampling(top_k=5000, top_p=0.95),
+        Sampling(top_k=5000),
+    ],
+)
+@pytest.mark.parametrize("sharpness", [0.1, 3.0])
+def test_in_a_large_vocabulary_exactly_what_the_reference_keeps_is_kept(sampling, sharpness):
+    logits = (torch.randn(1000, generator=torch.Generator().manual_seed(0)) * sharpness).tolist()
+    expected = torch.tensor(reference_probabilities(logits, sampling, []), dtype=torch.float64)
+    kept = expected > 0
+    # The middle of every token's share of [0, 1): each token kept is picked by its own number, and no other is.
+    middles = (expected.cumsum(0) - expected / 2)[kept]
+    wide_enough = expected[kept] > 1e-6
+    picked = sample(torch.tensor([logits]).repeat(len(middles), 1), [sampling] * len(middles), middles)
+    assert torch.equal(picked[wide_enough], kept.nonzero()[:, 0][wide_enough])
+
+
+def test_greedy_and_sampled_rows_stand_side_by_side():
+    logits_NV = torch.tensor([[0.0, 1.0, 0.5]] * 3)
+    settings_N = [Sampling(temperature=0), Sampling(), Sampling(temperature=0, top_k=2)]
+    assert sample(logits_NV, settings_N, torch.full((3,), 0.999, dtype=torch.float64)).tolist() == [1, 2, 1]
 
 
 def test_repetition_weakens_each_seen_token_once_whatever_its_sign():
