@@ -4,7 +4,7 @@ Samples draw their random numbers from their own seeds, so watching a run does n
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +27,31 @@ def shown(state: RunState) -> dict[str, str]:
     return {"loss": f"{state.metrics['loss']:.3f}", "rate": f"{state.tokens_per_second:,.0f} tok/s"}
 
 
+class SampleFile:
+    """Samples of a run, a JSON line each, every one with the step that it was made after."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, samples: Iterable[dict[str, Json]]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
+
+    def read(self) -> list[Json]:
+        """All of them; a line that a kill cut off is left out."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+    def forget_after(self, step: int) -> None:
+        """Keep the samples up to this step. The file is replaced whole, or not at all."""
+        kept = [sample for sample in self.read() if cast(dict[str, int], sample)["step"] <= step]
+        aside = self.path.with_name(f"scratch-{self.path.name}")
+        aside.write_text("".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in kept), encoding="utf-8")
+        aside.replace(self.path)
+
+
 class Samples:
     """Continuations of a few prompts, written down along the way; chat prompts are put to the assistant."""
 
@@ -34,7 +59,7 @@ class Samples:
         self, draft: Draft, tokenizer: Tokenizer, prompts: Sequence[str], *, chat: bool = False, max_tokens: int = 48
     ) -> None:
         self.draft, self.tokenizer, self.prompts = draft, tokenizer, prompts
-        self.path: Path = draft.path / "samples.jsonl"
+        self.file = SampleFile(draft.path / "samples.jsonl")
         self.latest: dict[str, str] = {}
         self.bits_per_byte: float | None = None
         self.max_tokens = max_tokens
@@ -48,10 +73,7 @@ class Samples:
     def restart(self, step: int) -> None:
         """Forget curves and samples from after this step: they will be made again."""
         self.draft.truncate_log(step)
-        kept = [sample for sample in self.read() if cast(dict[str, int], sample)["step"] <= step]
-        self.path.write_text(
-            "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in kept), encoding="utf-8"
-        )
+        self.file.forget_after(step)
 
     def write(self, state: RunState) -> None:
         """A hook: sample now."""
@@ -61,15 +83,10 @@ class Samples:
             Request(str(index), row, Sampling(temperature=0.8, top_p=0.95, max_tokens=self.max_tokens, seed=index))
             for index, row in enumerate(self.rows)
         ]
-        with self.path.open("a", encoding="utf-8") as file:
-            for prompt, completion in zip(self.prompts, engine.generate(requests), strict=True):
-                text = self.tokenizer.decode(completion.token_ids)
-                file.write(json.dumps({"step": state.step, "prompt": prompt, "text": text}, ensure_ascii=False) + "\n")
-
-    def read(self) -> list[Json]:
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        self.file.write(
+            {"step": state.step, "prompt": prompt, "text": self.tokenizer.decode(completion.token_ids)}
+            for prompt, completion in zip(self.prompts, engine.generate(requests), strict=True)
+        )
 
     def validation(self, documents: Sequence[Document]) -> Hook:
         """A hook that measures bits per byte on these documents."""

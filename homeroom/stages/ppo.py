@@ -1,6 +1,5 @@
 """ppo: the SFT model learns to be scored well by the reward model without drifting away from itself."""
 
-import json
 import math
 from collections.abc import Callable
 from typing import Annotated, cast
@@ -18,8 +17,9 @@ from homeroom.inference.engine import Engine
 from homeroom.models.checkpoint import load_model, load_reward_model, save_tensors
 from homeroom.models.heads import ActorCritic
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, HomeroomError, Json, Probability
+from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.stages import checkpoints
+from homeroom.stages.following import SampleFile
 from homeroom.tasks.base import sample
 from homeroom.tasks.questions import MIX, questions
 from homeroom.text.tokenizer import Tokenizer
@@ -139,7 +139,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "reward_first": figures[0]["reward"],
             "reward_last": figures[-1]["reward"],
             "stopped_early": rollouts.stopped,
-            "samples": diary.samples(),
+            "samples": diary.file.read(),
         }
     made = draft.artifact.metrics
     say(
@@ -190,33 +190,25 @@ class _Diary:
 
     def __init__(self, draft: Draft, tokenizer: Tokenizer, steps: int) -> None:
         self.draft, self.tokenizer, self.steps = draft, tokenizer, steps
-        self.path = draft.path / "samples.jsonl"
+        self.file = SampleFile(draft.path / "samples.jsonl")
 
     def restart(self, step: int) -> None:
         self.draft.truncate_log(step)
-        kept = [sample for sample in self.samples() if cast(dict[str, int], sample)["step"] <= step]
-        self.path.write_text(
-            "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in kept), encoding="utf-8"
-        )
+        self.file.forget_after(step)
 
     def write(self, iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
         # One past the step that these weights come from: a resume from that step makes this iteration again.
         step = iteration * self.steps + 1
         self.draft.log(step, **figures)
-        with self.path.open("a", encoding="utf-8") as file:
-            for episode in episodes[:: max(1, len(episodes) // 3)][:3]:
-                row = {
-                    "step": step,
-                    "prompt": self.tokenizer.decode(episode.prompt_ids),
-                    "text": self.tokenizer.decode(episode.completion.token_ids),
-                    "reward": round(episode.score, 3),
-                }
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    def samples(self) -> list[Json]:
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        self.file.write(
+            {
+                "step": step,
+                "prompt": self.tokenizer.decode(episode.prompt_ids),
+                "text": self.tokenizer.decode(episode.completion.token_ids),
+                "reward": round(episode.score, 3),
+            }
+            for episode in episodes[:: max(1, len(episodes) // 3)][:3]
+        )
 
     def iterations(self, kl_limit: float) -> list[dict[str, float]]:
         """The figures of every iteration whose weights may be kept, in order."""

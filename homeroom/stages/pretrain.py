@@ -3,7 +3,9 @@
 import copy
 import json
 import math
+import statistics
 import time
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -118,7 +120,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "mfu": rate * flops / peak.of(precision),
             "validation_bits_per_byte": samples.bits_per_byte,
             "loss": state.metrics["loss"],
-            "samples": samples.read(),
+            "samples": samples.file.read(),
         }
     bits = draft.artifact.metrics["validation_bits_per_byte"]
     say("pretrain", f"{state.tokens:,} tokens at {rate:,.0f}/s, {bits:.3f} bits per byte → {draft.artifact.path}")
@@ -209,13 +211,13 @@ def _measured_rate(config: Config, model: gpt.GPT, seconds: float = 3.0) -> floa
 
     source = PackedTokens(Zeros(), length=config.max_length, rows=rows, micro_rows=rows)
     began = time.perf_counter()
-    timed: list[tuple[int, float]] = []
+    clock: list[float] = []
 
     def watch(state: RunState) -> None:
-        timed.append((state.tokens, state.seconds))
-        if time.perf_counter() - began > seconds and len(timed) > 2:
+        clock.append(state.seconds)
+        if time.perf_counter() - began > seconds and len(clock) > 5:
             state.stopped = "measured"
 
     train(probe, NextToken(), source, loop_settings(config, 10_000), hooks=[(1, watch)])
-    (first_tokens, first_seconds), (last_tokens, last_seconds) = timed[0], timed[-1]  # the first step warms up
-    return (last_tokens - first_tokens) / (last_seconds - first_seconds)
+    # The median of the steps: the first ones warm up, and others may be using the machine for a moment.
+    return rows * config.max_length / statistics.median(after - before for before, after in pairwise(clock))

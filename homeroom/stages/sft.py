@@ -120,7 +120,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "kinds": {kind: sum(question.kind == kind for question in chosen) for kind in sorted(config.mix)},
             "loss": state.metrics["loss"],
             "validation_loss": losses[-1],
-            "samples": samples.read(),
+            "samples": samples.file.read(),
         }
     say("sft", f"{len(demonstrations):,} demonstrations, validation loss {losses[-1]:.3f} → {draft.artifact.path}")
     return draft.artifact

@@ -77,7 +77,11 @@ def test_the_weights_are_read_as_they_stand(model, engine):
 def test_generation_leaves_mode_gradients_and_global_randomness_alone(model, engine):
     model.train()
     state = torch.random.get_rng_state()
+    recording = []
+    model.trunk.register_forward_hook(lambda *_: recording.append(torch.is_grad_enabled()))
     engine.generate(asked())
+    assert recording
+    assert not any(recording)
     assert model.training
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
