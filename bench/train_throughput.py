@@ -27,7 +27,7 @@ MICRO_ROWS = 8
 def ours(precision: str) -> Callable[[], None]:
     torch.manual_seed(0)
     model = GPT(Config(vocab_size=VOCABULARY, max_length=LENGTH, layers=LAYERS, width=WIDTH, heads=HEADS))
-    settings = LoopSettings(optimizer=OptimizerSettings(kind="adamw", learning_rate=1e-3), clip=1.0)
+    settings = LoopSettings(optimizer=OptimizerSettings(kind="adamw", learning_rate=1e-3), gradient_clip=1.0)
     optimizer = Optimizer(model, settings.optimizer)
     dtype = resolve_precision(precision, model)
     ids = torch.randint(0, VOCABULARY, (ROWS, LENGTH + 1))
@@ -39,7 +39,7 @@ def ours(precision: str) -> Callable[[], None]:
     def step() -> None:
         with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
             gradient(model, NextToken(), micro_batches)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()
 

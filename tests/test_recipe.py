@@ -148,6 +148,21 @@ def test_a_number_written_as_text_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("ppo.optimizer=sgd", "[ppo]: optimizer = 'sgd': must be 'muon' or 'adamw'"),
+        ("sft.precision=float16", "[sft]: precision = 'float16': must be 'auto', 'float32' or 'bfloat16'"),
+        ("pretrain.style=bert", "[pretrain]: style = 'bert': must be 'llama' or 'gpt2'"),
+        ("pretrain.clip=1", "[pretrain]: unknown key 'clip'. Did you mean 'gradient_clip'?"),
+    ],
+)
+def test_the_stages_say_what_is_allowed(override: str, expected: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(Path(__file__).parents[1] / "recipes" / "starter.toml", [override])
+    assert str(caught.value) == f"recipe starter.toml, {expected}"
+
+
 def test_every_mistake_is_told_at_once() -> None:
     assert complaint({"judge": {"sed": 1, "share": 3}}).count("\n") == 1
 

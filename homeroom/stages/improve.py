@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, load_pairs
 from homeroom.evaluation.gate import Bar, gate
@@ -18,23 +18,24 @@ from homeroom.evaluation.suite import Measured, Suite
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.evaluate import measure, measured_by, suite_of
 from homeroom.stages.lookup import champion, made_before
 from homeroom.stages.promote import decision, enact, say_decisions
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO
-from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.pairs import Rows, preference_accuracy, preference_pairs, rows_of
+from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
 VERSION = 1
 EVALUATION = "evaluation.json"
 
 
-class Config(Frozen):
+class Config(TrainingSettings):
     """How the champion learns from pairs, and what the result must show."""
 
     beta: PositiveFloat = Field(0.1, description="DPO's β: smaller lets the model go further from the champion")
@@ -42,13 +43,15 @@ class Config(Frozen):
     epochs: PositiveFloat = 2.0
     pairs_per_step: PositiveInt = 16
     micro_pairs: PositiveInt = 16
+    optimizer: OptimizerKind = "adamw"
     learning_rate: PositiveFloat = 1e-4
+    warmup: Probability = 0.1
+    decay: Probability = 0.5
     minimum_pairs: PositiveInt = Field(30, description="fewer training pairs teach nothing that could be measured")
     inverted: bool = Field(False, description="a control: learn from the votes turned upside down")
     control: bool = Field(True, description="also train the inverted control and put it before the gate")
     gate: Bar = Bar()
     shown: PositiveInt = 6
-    seed: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
@@ -163,13 +166,6 @@ def _learn(config: Config, champion: Artifact, pairs: Sequence[Pair], draft: Dra
     rows = sides["train"]
     source = preference_pairs(rows, per_step=config.pairs_per_step, micro_pairs=config.micro_pairs, seed=config.seed)
     steps = max(1, round(config.epochs * len(rows) / config.pairs_per_step))
-    settings = LoopSettings(
-        steps=steps,
-        warmup=0.1,
-        decay=0.5,
-        seed=config.seed,
-        optimizer=OptimizerSettings(kind="adamw", learning_rate=config.learning_rate),
-    )
     with progress(f"improve ({name})", steps) as bar:
 
         def each_step(state: RunState) -> None:
@@ -182,7 +178,7 @@ def _learn(config: Config, champion: Artifact, pairs: Sequence[Pair], draft: Dra
             model,
             DPO(config.beta, config.imitation),
             source,
-            settings,
+            config.loop_settings(steps),
             hooks=[(1, each_step)],
             checkpoint=draft.path / f"scratch-{name}.safetensors",
             on_start=draft.truncate_log if followed else None,

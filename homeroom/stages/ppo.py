@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated, cast
+from typing import cast
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -17,16 +17,17 @@ from homeroom.inference.engine import Engine
 from homeroom.models.checkpoint import load_model, load_reward_model, save_tensors
 from homeroom.models.heads import ActorCritic
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, HomeroomError, Probability
+from homeroom.settings import HomeroomError, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import SampleFile
 from homeroom.tasks.base import sample
 from homeroom.tasks.questions import MIX, questions
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.loop import Precision, RunState, train
 from homeroom.training.objectives.policy import PPO
-from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings
+from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace, read_log
 
 VERSION = 1
@@ -36,22 +37,20 @@ class NotQualified(HomeroomError):
     """The reward model is not good enough to be trained against."""
 
 
-class Config(Frozen):
+class Config(TrainingSettings):
     """Sampling, reward and the clipped objective, as in InstructGPT."""
 
     rollouts: RolloutSettings = RolloutSettings()
     questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
     mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
-    optimizer: Annotated[str, Field(pattern="^(muon|adamw)$")] = "adamw"
+    optimizer: OptimizerKind = "adamw"
     learning_rate: PositiveFloat = 1e-4
-    warmup: Probability = 0.05
     decay: Probability = 0.3
     clip: PositiveFloat = Field(0.2, description="how far a token's probability ratio may move in one iteration")
     value_clip: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
     mix_weight: NonNegativeFloat = Field(0.0, description="γ of PPO-ptx; needs rollouts.mix_rows")
-    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "float32"
-    seed: NonNegativeInt = 0
+    precision: Precision = "float32"
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -77,19 +76,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             seed=config.seed,
             mix=_pretraining_mix(config, tokenized, actor),
         )
-        settings = LoopSettings.model_validate(
-            {
-                "steps": config.rollouts.iterations * config.rollouts.epochs * config.rollouts.minibatches,
-                "warmup": config.warmup,
-                "decay": config.decay,
-                "precision": config.precision,
-                "checkpoint_seconds": 10.0,
-                "seed": config.seed,
-                "optimizer": OptimizerSettings(
-                    kind="muon" if config.optimizer == "muon" else "adamw", learning_rate=config.learning_rate
-                ),
-            }
-        )
+        # Checked often, because only the end of an iteration can be gone on from.
+        settings = config.loop_settings(
+            config.rollouts.iterations * config.rollouts.epochs * config.rollouts.minibatches
+        ).model_copy(update={"checkpoint_seconds": 10.0})
         diary = _Diary(draft, tokenizer, settings.steps // config.rollouts.iterations)
         kept = draft.path / "scratch-kept.safetensors"
         with progress("ppo", settings.steps) as bar:

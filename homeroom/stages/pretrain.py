@@ -6,10 +6,10 @@ import math
 import statistics
 import time
 from itertools import pairwise
-from typing import Annotated
+from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom import planner
 from homeroom.data.batches import PackedTokens
@@ -17,24 +17,24 @@ from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.models import gpt
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, Probability
+from homeroom.settings import Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.hardware import measure_peak
-from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.next_token import NextToken
-from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
 VERSION = 1
 PROMPTS = ("成语：", "画蛇添足", "The function", "def ")
 
 
-class Config(Frozen):
+class Config(TrainingSettings):
     """The model's shape and how it is trained. What the size dial derives can be set here all the same."""
 
-    style: Annotated[str, Field(pattern="^(llama|gpt2)$")] = "llama"
+    style: Literal["llama", "gpt2"] = "llama"
     depth: PositiveInt = 4
     width: PositiveInt = 256
     heads: PositiveInt = 4
@@ -48,17 +48,10 @@ class Config(Frozen):
     )
     batch_tokens: PositiveInt = Field(8192, description="tokens per optimizer step")
     micro_tokens: PositiveInt = Field(4096, description="tokens per forward: bounds memory, changes no result")
-    optimizer: Annotated[str, Field(pattern="^(muon|adamw)$")] = "muon"
-    learning_rate: PositiveFloat = 2e-3
-    embedding_rate: PositiveFloat | None = None
-    weight_decay: NonNegativeFloat = 0.0
     warmup: Probability = 0.02
     decay: Probability = 0.5
-    clip: PositiveFloat = 1.0
-    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
     validate_every: PositiveInt = Field(40, description="steps between validations and samples")
     validation_documents: PositiveInt = 120
-    seed: NonNegativeInt = 0
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -100,7 +93,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 model,
                 NextToken(),
                 source,
-                loop_settings(config, steps),
+                config.loop_settings(steps),
                 hooks=[(1, each_step), (config.validate_every, follow), (config.validate_every, samples.write)],
                 checkpoint=draft.path / "scratch-run.safetensors",
                 on_start=samples.restart,
@@ -129,7 +122,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
 
 def model_config(config: Config, vocab_size: int) -> gpt.Config:
     return gpt.Config(
-        style="gpt2" if config.style == "gpt2" else "llama",
+        style=config.style,
         vocab_size=vocab_size,
         max_length=config.max_length,
         layers=config.depth,
@@ -150,29 +143,8 @@ def shape(config: Config, vocab_size: int) -> planner.Shape:
         max_length=config.max_length,
         kv_heads=config.kv_heads,
         hidden=config.hidden,
-        style="gpt2" if config.style == "gpt2" else "llama",
+        style=config.style,
         tied=config.tied,
-    )
-
-
-def loop_settings(config: Config, steps: int) -> LoopSettings:
-    return LoopSettings.model_validate(
-        {
-            "steps": steps,
-            "warmup": config.warmup,
-            "decay": config.decay,
-            "clip": config.clip,
-            "precision": config.precision,
-            "seed": config.seed,
-            "optimizer": OptimizerSettings.model_validate(
-                {
-                    "kind": config.optimizer,
-                    "learning_rate": config.learning_rate,
-                    "embedding_rate": config.embedding_rate,
-                    "weight_decay": config.weight_decay,
-                }
-            ),
-        }
     )
 
 
@@ -218,6 +190,6 @@ def _measured_rate(config: Config, model: gpt.GPT, seconds: float = 3.0) -> floa
         if time.perf_counter() - began > seconds and len(clock) > 5:
             state.stopped = "measured"
 
-    train(probe, NextToken(), source, loop_settings(config, 10_000), hooks=[(1, watch)])
+    train(probe, NextToken(), source, config.loop_settings(10_000), hooks=[(1, watch)])
     # The median of the steps: the first ones warm up, and others may be using the machine for a moment.
     return rows * config.max_length / statistics.median(after - before for before, after in pairwise(clock))

@@ -1,42 +1,36 @@
 """reward: a model of which answers are better, learned from rankings and qualified on questions it never saw."""
 
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Groups, RankingBatch
 from homeroom.evaluation.qualification import ScoredAnswer, qualify
 from homeroom.models.checkpoint import load_model
 from homeroom.models.heads import RewardModel
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, Json, Probability
+from homeroom.settings import Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import shown
 from homeroom.stages.rankings import RankedRows, as_rows, collate, read_rankings
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.ranking import PairwiseRanking
-from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
 
 
-class Config(Frozen):
+class Config(TrainingSettings):
     """How the reward model is trained and what it must show before PPO may use it."""
 
     epochs: PositiveFloat = 1.0
     questions_per_step: PositiveInt = 4
     micro_questions: PositiveInt = 4
-    learning_rate: PositiveFloat = 2e-3
-    weight_decay: NonNegativeFloat = 0.0
-    warmup: Probability = 0.05
-    decay: Probability = 0.6
-    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
     minimum_accuracy: Probability = Field(0.75, description="on pairs of unseen questions; PPO refuses below it")
-    seed: NonNegativeInt = 0
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -59,16 +53,6 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
             rows, collate, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed
         )
         steps = max(1, round(config.epochs * len(rows) / config.questions_per_step))
-        settings = LoopSettings.model_validate(
-            {
-                "steps": steps,
-                "warmup": config.warmup,
-                "decay": config.decay,
-                "precision": config.precision,
-                "seed": config.seed,
-                "optimizer": OptimizerSettings(learning_rate=config.learning_rate, weight_decay=config.weight_decay),
-            }
-        )
         with progress(stage, steps) as bar:
 
             def each_step(state: RunState) -> None:
@@ -79,7 +63,7 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
                 model,
                 PairwiseRanking(),
                 source,
-                settings,
+                config.loop_settings(steps),
                 hooks=[(1, each_step)],
                 checkpoint=draft.path / "scratch-run.safetensors",
                 on_start=draft.truncate_log,

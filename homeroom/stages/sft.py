@@ -1,25 +1,23 @@
 """sft: the base model learns to answer from demonstrations, packed so that none sees its neighbours."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, PackedConversations, TokenBatch
 from homeroom.data.documents import read_documents
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, HomeroomError, Probability
+from homeroom.settings import HomeroomError, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, questions
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.next_token import NextToken
-from homeroom.training.optimizers import OptimizerSettings
+from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
@@ -32,7 +30,7 @@ PROMPTS = (
 )
 
 
-class Config(Frozen):
+class Config(TrainingSettings):
     """How many demonstrations are learned from, and how."""
 
     examples: PositiveInt = Field(12_000, description="demonstrations, spread over the kinds of question by `mix`")
@@ -41,12 +39,8 @@ class Config(Frozen):
     rows: PositiveInt = Field(4, description="packed rows per optimizer step")
     micro_rows: PositiveInt = 8
     learning_rate: PositiveFloat = 3e-3
-    weight_decay: NonNegativeFloat = 0.0
     warmup: Probability = 0.03
-    decay: Probability = 0.6
-    precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
     validate_every: PositiveInt = 40
-    seed: NonNegativeInt = 0
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -77,16 +71,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         steps = max(1, round(config.epochs * len(source.bins) / config.rows))
         check = next(iter(PackedConversations(held, length=length, rows=24, micro_rows=24)))[0]
         samples = Samples(draft, tokenizer, PROMPTS, chat=True)
-        settings = LoopSettings.model_validate(
-            {
-                "steps": steps,
-                "warmup": config.warmup,
-                "decay": config.decay,
-                "precision": config.precision,
-                "seed": config.seed,
-                "optimizer": OptimizerSettings(learning_rate=config.learning_rate, weight_decay=config.weight_decay),
-            }
-        )
         losses: list[float] = []
         with progress("sft", steps) as bar:
 
@@ -106,7 +90,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 model,
                 NextToken(),
                 source,
-                settings,
+                config.loop_settings(steps),
                 hooks=[(1, each_step), (config.validate_every, validate), (config.validate_every, samples.write)],
                 checkpoint=draft.path / "scratch-run.safetensors",
                 on_start=samples.restart,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -22,6 +22,11 @@ from homeroom.training.optimizers import Optimizer, OptimizerSettings
 from homeroom.training.resume import load_run, save_run
 from homeroom.training.schedules import warmup_stable_decay
 
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    Field(description="auto: bfloat16 where this machine multiplies it clearly faster; weights stay float32"),
+]
+
 
 class LoopSettings(Frozen):
     """How long and how a run trains. `warmup` and `decay` are shares of the steps."""
@@ -30,13 +35,10 @@ class LoopSettings(Frozen):
     warmup: Probability = 0.05
     decay: Probability = 0.3
     floor: Probability = Field(0.0, description="the learning rate's share that is left at the end")
-    clip: PositiveFloat = 1.0
+    gradient_clip: PositiveFloat = 1.0
     optimizer: OptimizerSettings = OptimizerSettings()
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where this machine multiplies it clearly faster; weights stay float32"
-    )
+    precision: Precision = "auto"
     checkpoint_seconds: NonNegativeFloat = 20.0
-    log_every: PositiveInt = 1
     seed: NonNegativeInt = 0
 
 
@@ -106,7 +108,7 @@ def train(
         multiplier = warmup_stable_decay(state.step, settings.steps, warmup=warmup, decay=decay, floor=settings.floor)
         with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
             state.metrics = gradient(model, objective, micro_batches)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"step {state.step}: the gradient is not finite; try a lower learning rate")
         optimizer.step(multiplier)
@@ -130,7 +132,7 @@ def train(
     return state
 
 
-def resolve_precision(precision: str, model: nn.Module) -> torch.dtype:
+def resolve_precision(precision: Precision, model: nn.Module) -> torch.dtype:
     """The number format of matrix products. "auto" measures this machine."""
     if precision == "auto":
         return measure_peak(next(model.parameters()).device.type).fastest

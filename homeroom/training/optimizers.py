@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from homeroom.models.feed_forward import FusedLinear
 from homeroom.settings import Frozen, Probability
 
+OptimizerKind = Literal["muon", "adamw"]
+
 
 class OptimizerSettings(Frozen):
     """Learning rates are those of AdamW's root-mean-square update; Muon's is scaled to match (Liu et al. 2025)."""
 
-    kind: Literal["muon", "adamw"] = "muon"
+    kind: OptimizerKind = "muon"
     learning_rate: PositiveFloat = Field(2e-3, description="of the matrices, and of everything under adamw")
     embedding_rate: PositiveFloat | None = Field(None, description="of embeddings, head and vectors; default: as above")
     weight_decay: NonNegativeFloat = 0.0

@@ -272,10 +272,10 @@ def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsy
 
 
 def test_the_loop_settings_are_the_recipes(workspace):
-    config = PRETRAIN.model_copy(update={"weight_decay": 0.3, "embedding_rate": 0.5, "clip": 0.7, "seed": 4})
-    read = pretrain.loop_settings(config, 12)
+    config = PRETRAIN.model_copy(update={"weight_decay": 0.3, "embedding_rate": 0.5, "gradient_clip": 0.7, "seed": 4})
+    read = config.loop_settings(12)
     assert isinstance(read, LoopSettings)
-    assert (read.steps, read.clip, read.seed, read.decay) == (12, 0.7, 4, config.decay)
+    assert (read.steps, read.gradient_clip, read.seed, read.decay) == (12, 0.7, 4, config.decay)
     optimizer = read.optimizer
     assert (optimizer.learning_rate, optimizer.embedding_rate, optimizer.weight_decay) == (1e-2, 0.5, 0.3)
 

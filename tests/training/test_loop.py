@@ -121,7 +121,7 @@ def test_the_gradient_is_clipped_to_its_norm(nano, token_batch, steps):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "Optimizer", Spied)
         adamw = OptimizerSettings(kind="adamw")
-        state = train(nano, NextToken(), steps([token_batch]), settings(steps=1, clip=0.01, optimizer=adamw))
+        state = train(nano, NextToken(), steps([token_batch]), settings(steps=1, gradient_clip=0.01, optimizer=adamw))
     moments = [value for name, value in made[0].tensors() if name.endswith("exp_avg")]
     total = sum(float((value / (1 - adamw.beta1)).square().sum()) for value in moments) ** 0.5
     assert state.metrics["gradient_norm"] > 0.1  # as it was before
