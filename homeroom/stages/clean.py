@@ -5,6 +5,7 @@ The split is made here, before anything is trained. How is the business of `home
 
 from homeroom.data.cleaning import Cleaning, clean
 from homeroom.progress import say
+from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
@@ -16,8 +17,7 @@ class Config(Cleaning):
 
 def run(config: Config, workspace: Workspace) -> Artifact:
     collected = workspace.latest("collect")
-    if done := workspace.find("clean", config, [collected], VERSION):
-        say("clean", f"{done.id} is clean already")
+    if done := unchanged(workspace, "clean", config, [collected], VERSION):
         return done
     with workspace.publish("clean", config, inputs=[collected], version=VERSION) as out:
         funnel = clean(collected.path / "documents.parquet", out.path, config)

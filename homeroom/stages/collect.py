@@ -21,6 +21,7 @@ from homeroom.data.sources import read_folder, source_files
 from homeroom.data.starter import starter_documents, starter_versions
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
@@ -45,8 +46,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     if not config.starter and not config.folders:
         raise HomeroomError("[collect]: starter = false and no folders, so there is nothing to read. Name a folder.")
     settings = Identity(**dict(config), contents=_contents(config))
-    if done := workspace.find("collect", settings, version=VERSION):
-        say("collect", f"{done.id} holds this text already")
+    if done := unchanged(workspace, "collect", settings, version=VERSION):
         return done
     with workspace.publish("collect", settings, version=VERSION) as out:
         documents: Counter[str] = Counter()

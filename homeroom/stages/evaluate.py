@@ -23,6 +23,7 @@ from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model, load_reward_model
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json
+from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
 from homeroom.tasks.idioms import meaning_of
@@ -68,8 +69,7 @@ class Config(Frozen):
 def run(config: Config, workspace: Workspace) -> Artifact:
     cleaned, judge = workspace.latest("clean"), workspace.latest("judge")
     models = [workspace.latest(stage) for stage in config.stages]
-    if done := workspace.find("evaluate", config, [cleaned, judge, *models], VERSION):
-        say("evaluate", f"unchanged, skipped: {done.id}")
+    if done := unchanged(workspace, "evaluate", config, [cleaned, judge, *models], VERSION):
         return done
     with workspace.publish("evaluate", config, [cleaned, judge, *models], VERSION) as draft:
         suite = _suite(config, cleaned, judge, draft.id, draft.path / QUESTIONS)

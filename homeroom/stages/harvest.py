@@ -15,6 +15,7 @@ from homeroom.data.preferences import harvest, save_pairs
 from homeroom.progress import say
 from homeroom.settings import Frozen
 from homeroom.stages.evaluate import evaluation_questions
+from homeroom.stages.lookup import unchanged
 from homeroom.tasks.split import share
 from homeroom.workspace import Artifact, JudgedAnswer, Workspace
 
@@ -38,8 +39,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     evaluation = workspace.latest("evaluate")
     votes = workspace.feedback.votes()
     settings = Identity(**config.model_dump(), votes=_digest(votes))
-    if done := workspace.find("harvest", settings, [evaluation], VERSION):
-        say("harvest", f"{done.id} holds these votes already")
+    if done := unchanged(workspace, "harvest", settings, [evaluation], VERSION):
         return done
     with workspace.publish("harvest", settings, inputs=[evaluation], version=VERSION) as out:
         reaped = harvest(

@@ -78,7 +78,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     harvest = workspace.latest("harvest")
     if done := made_before(workspace, "improve", config, harvest, VERSION):
         enact(done, workspace)
-        say("improve", f"these votes were learned from already: {done.id}. Gather more, then harvest again.")
         return done
     before_model, evaluation = champion(workspace), workspace.artifacts.get(harvest.inputs[0])
     pairs = load_pairs(harvest.path / "pairs.jsonl")

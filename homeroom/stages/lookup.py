@@ -3,6 +3,9 @@
 It reads; what is made of it is each stage's business.
 """
 
+from collections.abc import Sequence
+
+from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.workspace import Artifact, Workspace
 
@@ -15,8 +18,16 @@ def champion(workspace: Workspace) -> Artifact:
     return workspace.artifacts.get(name)
 
 
+def unchanged(
+    workspace: Workspace, stage: str, settings: Frozen, inputs: Sequence[Artifact] = (), version: int = 1
+) -> Artifact | None:
+    """What this stage made of the same settings and inputs before; says that the work is skipped."""
+    done = workspace.find(stage, settings, inputs, version)
+    return _skipped(stage, done) if done else None
+
+
 def made_before(workspace: Workspace, stage: str, settings: Frozen, first: Artifact, version: int) -> Artifact | None:
-    """What this stage made of the same settings and the same first input, whoever was champion then.
+    """As `unchanged`, but of the same first input alone, whoever was champion then.
 
     A stage that works on the champion may change who that is. By identity alone every rerun would be a new task.
     """
@@ -25,5 +36,10 @@ def made_before(workspace: Workspace, stage: str, settings: Frozen, first: Artif
         same = artifact.stage == stage and artifact.version == version and artifact.inputs[:1] == (first.id,)
         if same and artifact.settings == wanted:
             workspace.artifacts.record(artifact)
-            return artifact
+            return _skipped(stage, artifact)
     return None
+
+
+def _skipped(stage: str, done: Artifact) -> Artifact:
+    say(stage, f"unchanged, skipped: {done.id}")
+    return done

@@ -20,6 +20,7 @@ from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import SampleFile
+from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import sample
 from homeroom.tasks.questions import MIX, questions
 from homeroom.text.tokenizer import Tokenizer
@@ -58,8 +59,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     cleaned, tokenized = workspace.latest("clean"), workspace.latest("tokenize")
     sft, reward = workspace.latest("sft"), workspace.latest("reward")
     inputs = [cleaned, tokenized, sft, reward]
-    if done := workspace.find("ppo", config, inputs, VERSION):
-        say("ppo", f"unchanged, skipped: {done.id}")
+    if done := unchanged(workspace, "ppo", config, inputs, VERSION):
         return done
     refuse_unqualified(reward)
     tokenizer = Tokenizer.load(sft.path)

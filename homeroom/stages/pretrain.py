@@ -20,6 +20,7 @@ from homeroom.progress import progress, say
 from homeroom.settings import Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
+from homeroom.stages.lookup import unchanged
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.hardware import measure_peak
 from homeroom.training.loop import RunState, train
@@ -57,11 +58,10 @@ class Config(TrainingSettings):
 def run(config: Config, workspace: Workspace) -> Artifact:
     """Train from random weights, or go on where a killed run stood."""
     cleaned, tokenized = workspace.latest("clean"), workspace.latest("tokenize")
+    if done := unchanged(workspace, "pretrain", config, [cleaned, tokenized], VERSION):
+        return done
     tokenizer = Tokenizer.load(tokenized.path)
     shards = Shards(tokenized.path, "train")
-    if done := workspace.find("pretrain", config, [cleaned, tokenized], VERSION):
-        say("pretrain", f"unchanged, skipped: {done.id}")
-        return done
     with workspace.publish("pretrain", config, [cleaned, tokenized], VERSION) as draft:
         torch.manual_seed(config.seed)
         model = gpt.GPT(model_config(config, tokenizer.vocab_size))

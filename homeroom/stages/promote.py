@@ -32,7 +32,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     evaluation = workspace.latest("evaluate")
     if done := made_before(workspace, "promote", config, evaluation, VERSION):
         enact(done, workspace)
-        say("promote", f"unchanged, skipped: {done.id}")
         return done
     models = {artifact.stage: artifact for artifact in map(workspace.artifacts.get, evaluation.inputs[2:])}
     wanted = {config.first, *config.candidates}

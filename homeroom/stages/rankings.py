@@ -22,6 +22,7 @@ from homeroom.models.checkpoint import load_model
 from homeroom.models.heads import pad_rows
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json, Probability
+from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.questions import MIX, questions
 from homeroom.tasks.rankings import OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
@@ -49,8 +50,7 @@ class Config(Frozen):
 def run(config: Config, workspace: Workspace) -> Artifact:
     """Build and keep them; the model's own answers are sampled from the SFT model."""
     cleaned, sft = workspace.latest("clean"), workspace.latest("sft")
-    if done := workspace.find("rankings", config, [cleaned, sft], VERSION):
-        say("rankings", f"unchanged, skipped: {done.id}")
+    if done := unchanged(workspace, "rankings", config, [cleaned, sft], VERSION):
         return done
     with workspace.publish("rankings", config, [cleaned, sft], VERSION) as draft:
         model, tokenizer = load_model(sft.path), Tokenizer.load(sft.path)

@@ -14,6 +14,7 @@ from homeroom.progress import progress, say
 from homeroom.settings import Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import shown
+from homeroom.stages.lookup import unchanged
 from homeroom.stages.rankings import RankedRows, as_rows, collate, read_rankings
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
@@ -41,8 +42,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
 def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace) -> Artifact:
     """A reward model on the rankings set apart for this stage."""
     sft, rankings = workspace.latest("sft"), workspace.latest("rankings")
-    if done := workspace.find(stage, config, [sft, rankings], VERSION):
-        say(stage, f"unchanged, skipped: {done.id}")
+    if done := unchanged(workspace, stage, config, [sft, rankings], VERSION):
         return done
     with workspace.publish(stage, config, [sft, rankings], VERSION) as draft:
         tokenizer = Tokenizer.load(sft.path)

@@ -11,6 +11,7 @@ from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
+from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, questions
 from homeroom.text.chat_template import render
@@ -46,8 +47,7 @@ class Config(TrainingSettings):
 def run(config: Config, workspace: Workspace) -> Artifact:
     """Fine-tune the base model on the demonstrations of the documents set apart for it."""
     cleaned, base = workspace.latest("clean"), workspace.latest("pretrain")
-    if done := workspace.find("sft", config, [cleaned, base], VERSION):
-        say("sft", f"unchanged, skipped: {done.id}")
+    if done := unchanged(workspace, "sft", config, [cleaned, base], VERSION):
         return done
     tokenizer = Tokenizer.load(base.path)
     with workspace.publish("sft", config, [cleaned, base], VERSION) as draft:

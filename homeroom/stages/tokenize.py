@@ -11,6 +11,7 @@ from homeroom.data.documents import SPLITS, document_count
 from homeroom.data.encoding import encode_split, train_tokenizer
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json
+from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
@@ -25,8 +26,7 @@ class Config(Frozen):
 
 def run(config: Config, workspace: Workspace) -> Artifact:
     cleaned = workspace.latest("clean")
-    if done := workspace.find("tokenize", config, [cleaned], VERSION):
-        say("tokenize", f"{done.id} holds these shards already")
+    if done := unchanged(workspace, "tokenize", config, [cleaned], VERSION):
         return done
     documents = cleaned.path / "documents.parquet"
     rows = document_count(documents)

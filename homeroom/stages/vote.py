@@ -68,7 +68,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     """Ask and vote. Everything is in the database; votes.jsonl is a copy for people to read."""
     promoted = workspace.latest("promote")
     if done := made_before(workspace, "vote", config, promoted, VERSION):
-        say("vote", f"unchanged, skipped: {done.id}")
         return done
     model, cleaned = champion(workspace), workspace.latest("clean")
     documents = read_documents(cleaned.path / "documents.parquet", split="train")

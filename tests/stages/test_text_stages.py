@@ -75,9 +75,14 @@ def test_documents_are_shuffled_before_they_are_encoded(folder: Path, workspace:
     assert Tokenizer.load(tokenized.path).decode(first) in texts[1:]
 
 
-def test_an_unchanged_stage_is_skipped_and_a_changed_folder_is_read_again(folder: Path, workspace: Workspace) -> None:
+def test_an_unchanged_stage_is_skipped_and_a_changed_folder_is_read_again(
+    folder: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = [artifact.id for artifact in run_all(folder, workspace)]
+    assert "skipped" not in capsys.readouterr().err
     assert [artifact.id for artifact in run_all(folder, workspace)] == before
+    told = capsys.readouterr().err
+    assert all(f"unchanged, skipped: {name}" in told for name in before)
     (folder / "b.txt").write_text("A new text that nobody has read before now.", encoding="utf-8")
     after = [artifact.id for artifact in run_all(folder, workspace)]
     assert all(one != other for one, other in zip(before, after, strict=True))
