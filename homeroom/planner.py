@@ -15,9 +15,9 @@ BYTES_PER_NUMBER = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A decoder's shape, with the names that `models` gives its parts."""
+    """A decoder's shape, with the names that `models` gives its parts: `gpt.Config(**asdict(shape))` is that model."""
 
-    depth: int
+    layers: int
     width: int
     heads: int
     vocab_size: int
@@ -42,9 +42,9 @@ def parameters(shape: Shape) -> int:
     if shape.style == "gpt2":
         attention = 4 * D * D + 4 * D
         layer = attention + 2 * D * F + F + D + 4 * D
-        return embedding * (2 - shape.tied) + shape.max_length * D + shape.depth * layer + 2 * D
+        return embedding * (2 - shape.tied) + shape.max_length * D + shape.layers * layer + 2 * D
     layer = 2 * D * D + 2 * D * kv_width + 3 * D * F + 2 * D
-    return embedding * (2 - shape.tied) + shape.depth * layer + D
+    return embedding * (2 - shape.tied) + shape.layers * layer + D
 
 
 def flops_per_token(shape: Shape) -> float:
@@ -57,12 +57,12 @@ def flops_per_token(shape: Shape) -> float:
     lookups = 0 if shape.tied else V * D
     if shape.style == "gpt2":
         lookups += shape.max_length * D
-    return 6 * (parameters(shape) - lookups) + 12 * shape.depth * D * shape.max_length / 2
+    return 6 * (parameters(shape) - lookups) + 12 * shape.layers * D * shape.max_length / 2
 
 
 def training_memory(shape: Shape, tokens_at_once: int) -> int:
     """Bytes, roughly: weights, gradient and two moments, and the activations that the backward pass needs."""
-    per_token = shape.depth * (8 * shape.width + 3 * shape.hidden_width) + 4 * shape.width
+    per_token = shape.layers * (8 * shape.width + 3 * shape.hidden_width) + 4 * shape.width
     return BYTES_PER_NUMBER * (4 * parameters(shape) + tokens_at_once * per_token)
 
 
@@ -105,7 +105,7 @@ def dial(depth: int, given: Mapping[str, object]) -> list[Choice]:
     choose("max_length", _power_of_two(64 * whole("depth"), 128, 4096), "64 × depth, as a power of two")
     shape = shape_of({name: choice.value for name, choice in chosen.items()}, given)
     choose("tokens", 20 * parameters(shape), "20 × parameters (Hoffmann et al. 2022)")
-    per_token = 72 * shape.depth * shape.width**2 + 12 * shape.depth * shape.width * shape.max_length
+    per_token = 72 * shape.layers * shape.width**2 + 12 * shape.layers * shape.width * shape.max_length
     compute = per_token * whole("tokens")
     law = "from the compute (DeepSeek LLM 2024, section 3.1)"
     choose("batch_tokens", _power_of_two(0.2920 * compute**0.3271, shape.max_length, 2**22), law)
@@ -115,13 +115,13 @@ def dial(depth: int, given: Mapping[str, object]) -> list[Choice]:
 
 def shape_of(chosen: Mapping[str, float], given: Mapping[str, object]) -> Shape:
     """The shape that the dial's values and the recipe's own keys describe."""
-    style = given.get("style", "llama")
     kv_heads, hidden = given.get("kv_heads"), given.get("hidden")
     return Shape(
-        **{name: int(chosen[name]) for name in ("depth", "width", "heads", "vocab_size", "max_length")},
+        layers=int(chosen["depth"]),
+        **{name: int(chosen[name]) for name in ("width", "heads", "vocab_size", "max_length")},
         kv_heads=kv_heads if isinstance(kv_heads, int) else None,
         hidden=hidden if isinstance(hidden, int) else None,
-        style="gpt2" if style == "gpt2" else "llama",
+        style="gpt2" if given.get("style") == "gpt2" else "llama",
         tied=bool(given.get("tied", False)),
     )
 

@@ -1,5 +1,8 @@
 """The planner's arithmetic against the model it describes, and the dial's order of derivation."""
 
+from dataclasses import asdict
+from typing import Literal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,22 +22,24 @@ from homeroom.planner import Shape, dial, flops_per_token, parameters, shape_of,
 )
 @settings(max_examples=20, deadline=None)
 def test_counts_the_parameters_that_the_model_has(
-    style: str, layers: int, heads: int, kv_heads: int, tied: bool, hidden: int | None
+    style: Literal["gpt2", "llama"], layers: int, heads: int, kv_heads: int, tied: bool, hidden: int | None
 ) -> None:
     if style == "gpt2":
         kv_heads = heads
-    shared = {"style": style, "width": 32, "heads": heads, "kv_heads": kv_heads, "vocab_size": 300,
-              "max_length": 16, "tied": tied, "hidden": hidden}  # fmt: skip
-    model = gpt.GPT(gpt.Config.model_validate(shared | {"layers": layers}))
-    assert parameters(Shape(depth=layers, **shared)) == sum(p.numel() for p in model.parameters())  # type: ignore[arg-type]
+    shape = Shape(
+        style=style, layers=layers, width=32, heads=heads, kv_heads=kv_heads, vocab_size=300, max_length=16, tied=tied,
+        hidden=hidden,
+    )  # fmt: skip
+    model = gpt.GPT(gpt.Config(**asdict(shape)))
+    assert parameters(shape) == sum(p.numel() for p in model.parameters())
 
 
 def test_flops_count_every_multiplied_weight_six_times() -> None:
-    shape = Shape(depth=1, width=64, heads=1, vocab_size=1000, max_length=32)
+    shape = Shape(layers=1, width=64, heads=1, vocab_size=1000, max_length=32)
     matrices = 4 * 64 * 64 + 3 * 64 * shape.hidden_width + 1000 * 64
     norms = 3 * 64
     assert flops_per_token(shape) == 6 * (matrices + norms) + 6 * 64 * 32
-    tied = Shape(depth=1, width=64, heads=1, vocab_size=1000, max_length=32, tied=True)
+    tied = Shape(layers=1, width=64, heads=1, vocab_size=1000, max_length=32, tied=True)
     assert flops_per_token(tied) == flops_per_token(shape)
 
 

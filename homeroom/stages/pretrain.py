@@ -5,6 +5,7 @@ import json
 import math
 import statistics
 import time
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Literal
 
@@ -62,9 +63,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     tokenizer = Tokenizer.load(tokenized.path)
     shards = Shards(tokenized.path, "train")
+    shape = shape_of(config, tokenizer.vocab_size)
     with workspace.publish("pretrain", config, [cleaned, tokenized], VERSION) as draft:
         torch.manual_seed(config.seed)
-        model = gpt.GPT(model_config(config, tokenizer.vocab_size))
+        model = gpt.GPT(gpt.Config(**asdict(shape)))
         source = PackedTokens(
             shards,
             length=config.max_length,
@@ -101,7 +103,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         checkpoints.save(model, tokenizer, draft.path)
         precision = state.precision
         rate = state.tokens / state.seconds
-        flops = planner.flops_per_token(shape(config, tokenizer.vocab_size))
+        flops = planner.flops_per_token(shape)
         draft.metrics |= {
             "parameters": sum(p.numel() for p in model.parameters()),
             "tokens": state.tokens,
@@ -120,32 +122,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def model_config(config: Config, vocab_size: int) -> gpt.Config:
-    return gpt.Config(
-        style=config.style,
-        vocab_size=vocab_size,
-        max_length=config.max_length,
-        layers=config.depth,
-        width=config.width,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        hidden=config.hidden,
-        tied=config.tied,
-    )
-
-
-def shape(config: Config, vocab_size: int) -> planner.Shape:
-    return planner.Shape(
-        depth=config.depth,
-        width=config.width,
-        heads=config.heads,
-        vocab_size=vocab_size,
-        max_length=config.max_length,
-        kv_heads=config.kv_heads,
-        hidden=config.hidden,
-        style=config.style,
-        tied=config.tied,
-    )
+def shape_of(config: Config, vocab_size: int) -> planner.Shape:
+    keys = config.model_dump()
+    return planner.shape_of({**keys, "vocab_size": vocab_size}, keys)
 
 
 def _planned_steps(config: Config, model: gpt.GPT, draft: Draft) -> int:
