@@ -1,12 +1,8 @@
 """pretrain: the base model learns to predict the next token of the cleaned text."""
 
-import copy
 import json
 import math
-import statistics
-import time
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -27,6 +23,7 @@ from homeroom.training.hardware import measure_peak
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.settings import TrainingSettings
+from homeroom.training.throughput import tokens_per_second
 from homeroom.workspace import Artifact, Draft, Workspace
 
 VERSION = 1
@@ -55,6 +52,14 @@ class Config(TrainingSettings):
     validate_every: PositiveInt = Field(40, description="steps between validations and samples")
     validation_documents: PositiveInt = 120
 
+    @property
+    def rows(self) -> int:
+        return max(1, self.batch_tokens // self.max_length)
+
+    @property
+    def micro_rows(self) -> int:
+        return max(1, self.micro_tokens // self.max_length)
+
 
 def run(config: Config, workspace: Workspace) -> Artifact:
     """Train from random weights, or go on where a killed run stood."""
@@ -70,8 +75,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         source = PackedTokens(
             shards,
             length=config.max_length,
-            rows=max(1, config.batch_tokens // config.max_length),
-            micro_rows=max(1, config.micro_tokens // config.max_length),
+            rows=config.rows,
+            micro_rows=config.micro_rows,
             seed=config.seed,
         )
         peak = measure_peak()
@@ -134,7 +139,13 @@ def _planned_steps(config: Config, model: gpt.GPT, draft: Draft) -> int:
         return int(json.loads(plan.read_text())["steps"])
     tokens = config.tokens
     if config.minutes is not None:
-        rate = _measured_rate(config, model)
+        rate = tokens_per_second(
+            model,
+            config.loop_settings(10_000),
+            length=config.max_length,
+            rows=config.rows,
+            micro_rows=config.micro_rows,
+        )
         tokens = min(tokens, planner.tokens_for(config.minutes * 60, rate, config.batch_tokens))
         if tokens < config.tokens:
             say(
@@ -145,30 +156,3 @@ def _planned_steps(config: Config, model: gpt.GPT, draft: Draft) -> int:
     aside.write_text(json.dumps({"steps": steps}))
     aside.replace(plan)
     return steps
-
-
-def _measured_rate(config: Config, model: gpt.GPT, seconds: float = 3.0) -> float:
-    """Tokens per second of the training step on a copy of the model."""
-    probe = copy.deepcopy(model)
-    rows = max(1, config.micro_tokens // config.max_length)
-    tokens = torch.zeros(100_000, dtype=torch.long)
-
-    class Zeros:
-        def __len__(self) -> int:
-            return len(tokens)
-
-        def read(self, start: int, count: int):  # type: ignore[no-untyped-def]
-            return tokens[start : start + count].numpy()
-
-    source = PackedTokens(Zeros(), length=config.max_length, rows=rows, micro_rows=rows)
-    began = time.perf_counter()
-    clock: list[float] = []
-
-    def watch(state: RunState) -> None:
-        clock.append(state.seconds)
-        if time.perf_counter() - began > seconds and len(clock) > 5:
-            state.stopped = "measured"
-
-    train(probe, NextToken(), source, config.loop_settings(10_000), hooks=[(1, watch)])
-    # The median of the steps: the first ones warm up, and others may be using the machine for a moment.
-    return rows * config.max_length / statistics.median(after - before for before, after in pairwise(clock))
