@@ -17,7 +17,7 @@ from homeroom.inference.engine import Engine
 from homeroom.models.checkpoint import load_model, load_reward_model, save_tensors
 from homeroom.models.heads import ActorCritic
 from homeroom.progress import progress, say
-from homeroom.settings import HomeroomError, Probability
+from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import SampleFile
 from homeroom.stages.lookup import unchanged
@@ -76,61 +76,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             seed=config.seed,
             mix=_pretraining_mix(config, tokenized, actor),
         )
-        # Checked often, because only the end of an iteration can be gone on from.
-        settings = config.loop_settings(
-            config.rollouts.iterations * config.rollouts.epochs * config.rollouts.minibatches
-        ).model_copy(update={"checkpoint_seconds": 10.0})
-        diary = _Diary(draft, tokenizer, settings.steps // config.rollouts.iterations)
-        kept = draft.path / "scratch-kept.safetensors"
-        with progress("ppo", settings.steps) as bar:
-
-            def each_iteration(iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
-                diary.write(iteration, figures, episodes)
-                if rollouts.stopped is None:
-                    save_tensors(dict(actor.policy.named_parameters()), kept)  # a tied matrix once
-                bar.update(
-                    iteration * diary.steps,
-                    reward=f"{figures['reward']:.2f}",
-                    kl=f"{figures['kl']:.1f}",
-                    length=f"{figures['length']:.0f}",
-                )
-
-            def each_step(state: RunState) -> None:
-                draft.log(
-                    state.step,
-                    **{name: state.metrics[name] for name in ("entropy", "policy_loss", "value_loss", "step_kl")},
-                    clip_fraction=state.metrics["clipped"],
-                )
-                bar.update(state.step)
-
-            rollouts.on_iteration = each_iteration
-            state = train(
-                actor,
-                PPO(config.clip, config.value_clip, config.value_weight, config.mix_weight),
-                rollouts,
-                settings,
-                hooks=[(1, each_step)],
-                checkpoint=draft.path / "scratch-run.safetensors",
-                on_start=diary.restart,
-            )
-            if rollouts.stopped is None:
-                rollouts.measure(rollouts.sample())  # the policy as it ends, on questions of its own
-        if rollouts.stopped is not None:
-            say("ppo", rollouts.stopped)
-            actor.policy.load_state_dict(load_file(kept), strict=False)
-        figures = diary.iterations(config.rollouts.kl_stop)
+        diary = _Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
+        state = _train(config, rollouts, diary)
         checkpoints.save(actor.policy, tokenizer, draft.path)
-        draft.metrics |= {
-            "iterations": rollouts.iteration,
-            "episodes": rollouts.iteration * config.rollouts.episodes,
-            "episodes_per_second": state.step / diary.steps * config.rollouts.episodes / state.seconds,
-            "steps": state.step,
-            "kl": figures[-1]["kl"],
-            "reward_first": figures[0]["reward"],
-            "reward_last": figures[-1]["reward"],
-            "stopped_early": rollouts.stopped,
-            "samples": diary.file.read(),
-        }
+        draft.metrics |= _metrics(config, rollouts, state, diary)
     made = draft.artifact.metrics
     say(
         "ppo",
@@ -138,6 +87,63 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         f"→ {draft.artifact.path}",
     )
     return draft.artifact
+
+
+def _train(config: Config, rollouts: Rollouts, diary: "_Diary") -> RunState:
+    """To the end, or to where the KL stops it: then the policy gets the last good weights back."""
+    # Checked often, because only the end of an iteration can be gone on from.
+    settings = config.loop_settings(config.rollouts.iterations * diary.steps)
+    settings = settings.model_copy(update={"checkpoint_seconds": 10.0})
+    folder, policy = diary.draft.path, rollouts.actor.policy
+    kept = folder / "scratch-kept.safetensors"
+    with progress("ppo", settings.steps) as bar:
+
+        def each_iteration(iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
+            diary.write(iteration, figures, episodes)
+            if rollouts.stopped is None:
+                save_tensors(dict(policy.named_parameters()), kept)  # a tied matrix once
+            bar.update(
+                iteration * diary.steps,
+                reward=f"{figures['reward']:.2f}",
+                kl=f"{figures['kl']:.1f}",
+                length=f"{figures['length']:.0f}",
+            )
+
+        def each_step(state: RunState) -> None:
+            diary.log(state)
+            bar.update(state.step)
+
+        rollouts.on_iteration = each_iteration
+        state = train(
+            rollouts.actor,
+            PPO(config.clip, config.value_clip, config.value_weight, config.mix_weight),
+            rollouts,
+            settings,
+            hooks=[(1, each_step)],
+            checkpoint=folder / "scratch-run.safetensors",
+            on_start=diary.restart,
+        )
+        if rollouts.stopped is None:
+            rollouts.measure(rollouts.sample())  # the policy as it ends, on questions of its own
+    if rollouts.stopped is not None:
+        say("ppo", rollouts.stopped)
+        policy.load_state_dict(load_file(kept), strict=False)
+    return state
+
+
+def _metrics(config: Config, rollouts: Rollouts, state: RunState, diary: "_Diary") -> dict[str, Json]:
+    figures = diary.iterations(config.rollouts.kl_stop)
+    return {
+        "iterations": rollouts.iteration,
+        "episodes": rollouts.iteration * config.rollouts.episodes,
+        "episodes_per_second": state.step / diary.steps * config.rollouts.episodes / state.seconds,
+        "steps": state.step,
+        "kl": figures[-1]["kl"],
+        "reward_first": figures[0]["reward"],
+        "reward_last": figures[-1]["reward"],
+        "stopped_early": rollouts.stopped,
+        "samples": diary.file.read(),
+    }
 
 
 def refuse_unqualified(reward: Artifact) -> None:
@@ -176,7 +182,7 @@ def _pretraining_mix(config: Config, tokenized: Artifact, actor: ActorCritic) ->
 
 
 class _Diary:
-    """What each iteration showed: figures into the curves, a few episodes as samples."""
+    """What each iteration of so many steps showed: figures into the curves, a few episodes as samples."""
 
     def __init__(self, draft: Draft, tokenizer: Tokenizer, steps: int) -> None:
         self.draft, self.tokenizer, self.steps = draft, tokenizer, steps
@@ -185,6 +191,14 @@ class _Diary:
     def restart(self, step: int) -> None:
         self.draft.truncate_log(step)
         self.file.forget_after(step)
+
+    def log(self, state: RunState) -> None:
+        """A step's figures."""
+        self.draft.log(
+            state.step,
+            **{name: state.metrics[name] for name in ("entropy", "policy_loss", "value_loss", "step_kl")},
+            clip_fraction=state.metrics["clipped"],
+        )
 
     def write(self, iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
         # One past the step that these weights come from: a resume from that step makes this iteration again.

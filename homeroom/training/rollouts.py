@@ -45,6 +45,10 @@ class RolloutSettings(Frozen):
     reward_bound: PositiveFloat = 5.0
     mix_rows: Annotated[int, Field(ge=0)] = Field(0, description="pretraining rows added to each minibatch (PPO-ptx)")
 
+    @property
+    def steps_per_iteration(self) -> int:
+        return self.epochs * self.minibatches
+
     @model_validator(mode="after")
     def _no_empty_step(self) -> Self:
         if self.minibatches > self.episodes:
