@@ -163,6 +163,13 @@ def _prompts(config: Config, cleaned: Artifact, actor: ActorCritic, tokenizer: T
     pool = questions(read_documents(cleaned.path / "documents.parquet", split="train"), "ppo")
     fitting = answerable(pool, actor.policy, tokenizer, config.rollouts.max_tokens)
     chosen = sample(fitting, config.questions, "ppo", config.mix)
+    if not chosen:
+        raise HomeroomError(
+            f"no question of the training documents of {cleaned.id} that serve ppo leaves room for an answer of "
+            f"{config.rollouts.max_tokens} tokens in a context of {actor.config.max_length}, so there is nothing to "
+            "sample answers to. Collect more idioms, functions or dialogues (rows with messages), lower "
+            "[ppo.rollouts].max_tokens, or give weight to more kinds in [ppo].mix."
+        )
     return [prompt_ids(question.prompt, tokenizer) for question in chosen]
 
 

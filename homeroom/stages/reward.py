@@ -11,11 +11,11 @@ from homeroom.evaluation.qualification import ScoredAnswer, qualify
 from homeroom.models.checkpoint import load_model
 from homeroom.models.heads import RewardModel
 from homeroom.progress import progress, say
-from homeroom.settings import Json, Probability
+from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import shown
 from homeroom.stages.lookup import unchanged
-from homeroom.stages.rankings import RankedRows, as_rows, collate, read_rankings
+from homeroom.stages.rankings import Part, RankedRows, as_rows, collate, read_rankings
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.ranking import PairwiseRanking
@@ -44,6 +44,7 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
     sft, rankings = workspace.latest("sft"), workspace.latest("rankings")
     if done := unchanged(workspace, stage, config, [sft, rankings], VERSION):
         return done
+    _refuse_empty(rankings, stage)
     with workspace.publish(stage, config, [sft, rankings], VERSION) as draft:
         tokenizer = Tokenizer.load(sft.path)
         torch.manual_seed(config.seed)
@@ -82,6 +83,18 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
         }
     say(stage, f"{accuracy:.3f} of pairs of unseen questions in the right order → {draft.artifact.path}")
     return draft.artifact
+
+
+def _refuse_empty(rankings: Artifact, stage: Literal["reward", "judge"]) -> None:
+    """Raises before anything is trained when there is nothing to train on, or nothing to qualify with."""
+    parts: tuple[Part, ...] = (stage, "validation")
+    for part in parts:
+        if next(read_rankings(rankings.path, part), None) is None:
+            raise HomeroomError(
+                f"{rankings.id} holds no rankings for {part}, so there is no order of answers to learn and to be "
+                "qualified by. Collect more idioms, functions or dialogues (rows with messages), raise "
+                "[clean].validation, or lower [rankings].max_tokens: a question and its answer must fit the context."
+            )
 
 
 def score_rankings(model: RewardModel, folder: Path, tokenizer: Tokenizer) -> list[ScoredAnswer]:

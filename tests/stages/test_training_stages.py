@@ -265,6 +265,24 @@ def test_without_questions_there_is_nothing_to_demonstrate(tmp_path):
             sft.run(SFT, opened)
 
 
+@pytest.mark.parametrize(("stage", "config", "missing"), [
+    (reward, REWARD, "reward"), (judge, JUDGE, "judge"), (judge, JUDGE, "validation"),
+])  # fmt: skip
+def test_without_rankings_there_is_no_order_to_learn(stage, config, missing, workspace):
+    lines = (workspace.latest("rankings").path / "rankings.jsonl").read_text(encoding="utf-8").splitlines()
+    with workspace.publish("rankings", Made(by=missing)) as draft:
+        kept = [line for line in lines if json.loads(line)["part"] != missing]
+        (draft.path / "rankings.jsonl").write_text("\n".join(kept), encoding="utf-8")
+    with pytest.raises(HomeroomError, match=rf"holds no rankings for {missing}.*Collect more .*\[rankings\]"):
+        stage.run(config, workspace)
+
+
+def test_without_questions_there_is_nothing_to_sample_answers_to(workspace):
+    long = PPO.model_copy(update={"rollouts": ROLLOUTS.model_copy(update={"max_tokens": 127})})
+    with pytest.raises(HomeroomError, match=r"answer of 127 tokens in a context of 128.*\[ppo\.rollouts\]\.max_tokens"):
+        ppo.run(long, workspace)
+
+
 def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsys):
     made = pretrain.run(PRETRAIN.model_copy(update={"tokens": 10**9, "minutes": 1e-5}), workspace)
     assert made.metrics["steps"] < 20
