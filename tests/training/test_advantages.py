@@ -65,3 +65,12 @@ def test_the_kl_coefficient_steers_towards_its_target(kl, factor):
     control = AdaptiveKL(0.5, target=6.0)
     control.update(kl)
     assert control.coefficient == pytest.approx(0.5 * factor)
+
+
+def test_with_the_papers_gain_the_coefficient_moves_as_in_the_paper():
+    """By hand: 6.6 / 6 − 1 = 0.1, so β·(1 + 0.1·0.1); then 60 / 6 − 1 is clipped to 0.2, so another factor 1.02."""
+    control = AdaptiveKL(0.2, target=6.0, gain=0.1)
+    control.update(6.6)
+    assert control.coefficient == pytest.approx(0.202)
+    control.update(60.0)
+    assert control.coefficient == pytest.approx(0.20604)
