@@ -59,6 +59,13 @@ def test_what_a_killed_run_had_asked_is_found_again(workspace, voted):
     shutil.rmtree(workspace.path / "set-aside")
 
 
+def test_another_number_of_answers_asks_anew_in_the_same_round(workspace, voted):
+    again = vote.run(CONFIG.model_copy(update={"answers_per_question": 3}), workspace)
+    assert again.id != voted.id
+    assert again.metrics["answers"] == 36
+    assert workspace.feedback.counts()["votes"] == 24 + 36
+
+
 def test_another_round_asks_anew(workspace, voted):
     vote.run(CONFIG.model_copy(update={"round": 2}), workspace)
     assert workspace.feedback.counts()["votes"] == 48
