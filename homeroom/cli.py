@@ -18,7 +18,8 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from homeroom import __version__
-from homeroom.settings import HomeroomError
+from homeroom.progress import say
+from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import CIRCLE
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ def run(
         read.save(opened.path)
         _print_derived(read)
         for stage in stages:
-            _run_stage(stage, read, opened)
+            try:
+                _run_stage(stage, read, opened)
+            except NothingToLearn as reason:
+                say(stage, f"nothing was learned: {reason}")
         _print_figures(opened)
 
 

@@ -18,6 +18,10 @@ class HomeroomError(Exception):
     """An error that its message explains completely; the command line prints only that, and exits 1."""
 
 
+class NothingToLearn(HomeroomError):
+    """A stage has too little to learn from. The stage alone ends with it; `homeroom run` tells it and goes on."""
+
+
 class Frozen(pydantic.BaseModel):
     """Settings that cannot change once made: an unknown key is an error, and nothing is guessed from text.
 

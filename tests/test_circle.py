@@ -204,6 +204,23 @@ def test_the_report_of_a_whole_circle_can_be_written(circle, tmp_path):
     assert (tmp_path / "report.html").stat().st_size > 30_000
 
 
+def test_a_circle_with_too_few_votes_ends_with_a_notice_and_can_be_reported(circle, tmp_path):
+    workspace = tmp_path / "workspace"
+    shutil.copytree(circle[0], workspace)
+    with Workspace.open(workspace) as opened:
+        opened.artifacts.set_aside(opened.latest("improve").id)
+    few = ("-w", workspace, "--set", "improve.minimum_pairs=1000000")
+    result = homeroom("run", circle[0].parent / "tiny.toml", "--from", "improve", *few)
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "nothing was learned: harvest-" in result.stderr
+    assert "Vote on more answers" in result.stderr
+    assert "circle_seconds" in result.stdout
+    assert homeroom("report", "-w", workspace, "--no-open").exit_code == 0
+    alone = homeroom("improve", *few)
+    assert alone.exit_code == 1
+    assert "too few to learn from" in alone.stderr
+
+
 def test_verify_finds_one_changed_byte(circle, tmp_path):
     workspace = tmp_path / "workspace"
     shutil.copytree(circle[0], workspace)

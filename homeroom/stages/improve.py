@@ -18,7 +18,7 @@ from homeroom.evaluation.suite import Measured, Suite
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
-from homeroom.settings import HomeroomError, Json, Probability
+from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.evaluate import measure, measured_by, suite_of
 from homeroom.stages.lookup import champion, made_before
@@ -83,7 +83,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     pairs = load_pairs(harvest.path / "pairs.jsonl")
     training = sum(pair.split == "train" for pair in pairs)
     if training < config.minimum_pairs:
-        raise HomeroomError(
+        raise NothingToLearn(
             f"{harvest.id} holds {training} training pairs, too few to learn from "
             f"([improve].minimum_pairs is {config.minimum_pairs}). Vote on more answers, then run `homeroom harvest`."
         )

@@ -5,7 +5,7 @@ import pytest
 from homeroom.data.documents import read_documents
 from homeroom.evaluation.gate import Bar
 from homeroom.models.checkpoint import load_model
-from homeroom.settings import HomeroomError
+from homeroom.settings import NothingToLearn
 from homeroom.stages import evaluate, harvest, improve, promote
 from homeroom.tasks.questions import questions
 
@@ -93,5 +93,5 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(workspace, monkeypa
 
 
 def test_too_few_pairs_teach_nothing(workspace):
-    with pytest.raises(HomeroomError, match=r"minimum_pairs.*Vote on more answers"):
+    with pytest.raises(NothingToLearn, match=r"minimum_pairs.*Vote on more answers"):
         improve.run(CONFIG.model_copy(update={"minimum_pairs": 1000}), workspace)
