@@ -20,7 +20,7 @@ from homeroom.planner import Shape, dial, flops_per_token, parameters, shape_of,
     tied=st.booleans(),
     hidden=st.sampled_from([None, 48]),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_counts_the_parameters_that_the_model_has(
     style: Literal["gpt2", "llama"], layers: int, heads: int, kv_heads: int, tied: bool, hidden: int | None
 ) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.data.batches import Conversation, Groups, PackedConversations, PackedTokens, RankingBatch, Shuffle, shift
@@ -80,7 +80,6 @@ def test_a_restored_source_goes_on_where_it_stood(name, done):
     assert [plain(step) for step in islice(iter(sources()[name]), done + 9)] == before + after
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 5))
 def test_every_item_comes_once_an_epoch_and_every_step_is_full(count, per_step, seed):
     shuffle = Shuffle(count, per_step, seed)

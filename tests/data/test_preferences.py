@@ -1,7 +1,7 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.data.preferences import Pair, harvest, load_pairs, near_duplicates, plain, save_pairs
@@ -106,7 +106,6 @@ def test_evaluation_questions_never_train():
     assert reaped.excluded == 2
 
 
-@settings(deadline=None)
 @given(
     asked=st.lists(st.text(alphabet="abcdefgh ?", min_size=1, max_size=30), min_size=1, max_size=25),
     evaluation=st.lists(st.text(alphabet="abcdefgh ?", min_size=1, max_size=30), max_size=5),

@@ -31,7 +31,7 @@ def judge(model):
     return RewardModel(copy.deepcopy(model)).eval()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(order=st.permutations(ASKED), count=st.integers(1, 4), slots=st.integers(1, 5))
 def test_an_answer_depends_on_its_question_and_the_seed_alone(model, tokenizer, order, count, slots):
     alone = {q.id: generate_answers(model, tokenizer, [q], SAMPLING, 3)[0] for q in ASKED}

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.evaluation.comparison import mean_interval, proportion_interval, win_rate
@@ -12,7 +12,6 @@ def test_a_tie_counts_half():
     assert win_rate([1.0, 0.0, 2.0, 3.0], [0.0, 1.0, 2.0, 1.0], seed=0).mean == 2.5 / 4
 
 
-@settings(deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=60),
     seed=st.integers(0, 9),
@@ -25,7 +24,6 @@ def test_win_rate_of_b_over_a_mirrors_that_of_a_over_b(pairs, seed):
     assert 0 <= forth.low <= forth.mean <= forth.high <= 1
 
 
-@settings(deadline=None)
 @given(values=scores, shift=st.integers(-3, 3))
 def test_an_interval_moves_with_its_values(values, shift):
     plain, moved = mean_interval(values, 1), mean_interval([v + shift for v in values], 1)

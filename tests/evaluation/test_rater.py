@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.evaluation.rater import RULE, grade, purity, reason, variety, votes
@@ -62,7 +62,6 @@ def test_variety_counts_characters_of_chinese_and_words_of_english():
     assert variety("") == variety("word") == 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=40), st.booleans()), min_size=1, max_size=5), st.sampled_from(["zh", "en"]))
 def test_some_answer_is_never_worse_than_another_with_a_better_thumb(answers, language):
     grades = [grade(text, language, ended) for text, ended in answers]

@@ -30,7 +30,7 @@ def alone(new_engine, requests):
     return {request.id: engine.generate([request])[0] for request in requests}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(requests=some_requests(), slots=st.integers(1, 4), data=st.data())
 def test_batched_is_alone_in_any_order(new_engine, requests, slots, data):
     expected = alone(new_engine, requests)
@@ -44,7 +44,7 @@ def test_batched_is_alone_in_any_order(new_engine, requests, slots, data):
     assert engine.idle
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(requests=some_requests(), slots=st.integers(1, 3), data=st.data())
 def test_coming_late_and_leaving_early_disturbs_nobody(new_engine, requests, slots, data):
     expected = alone(new_engine, requests)

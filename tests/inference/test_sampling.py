@@ -48,7 +48,7 @@ SAMPLINGS = st.builds(
 LOGITS = st.lists(st.floats(-6, 6, width=32), min_size=6, max_size=6, unique=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(logits=LOGITS, sampling=SAMPLINGS, seen=st.lists(st.integers(0, 5), max_size=8))
 def test_tokens_are_picked_as_often_as_the_reference_says(logits, sampling, seen):
     expected = reference_probabilities(logits, sampling, seen)
@@ -60,7 +60,7 @@ def test_tokens_are_picked_as_often_as_the_reference_says(logits, sampling, seen
     assert probabilities(logits, sampling, seen) == pytest.approx(expected, abs=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.lists(st.tuples(LOGITS, SAMPLINGS, st.floats(0, 1, exclude_max=True)), min_size=1, max_size=6))
 def test_rows_do_not_know_of_each_other(rows):
     logits_NV = torch.tensor([logits for logits, _, _ in rows])

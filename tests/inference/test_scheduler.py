@@ -95,7 +95,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.scheduler.submit(Request(str(number), [1]))
 
 
-SchedulerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+SchedulerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestScheduler = SchedulerMachine.TestCase
 
 

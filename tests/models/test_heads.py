@@ -12,7 +12,7 @@ def test_rows_are_padded_on_the_right():
     assert last_B.tolist() == [0, 2]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     rows=st.lists(st.lists(st.integers(0, 49), min_size=1, max_size=12), min_size=1, max_size=6),
     batch_rows=st.integers(1, 7),

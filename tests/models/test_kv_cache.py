@@ -22,7 +22,7 @@ def test_token_by_token_is_the_whole_row_at_once(model, tokens_BT):
     torch.testing.assert_close(torch.cat(steps, dim=1), whole, atol=1e-4, rtol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(pieces=st.lists(st.integers(1, 6), min_size=1, max_size=4), slots=st.permutations(range(4)))
 @torch.no_grad()
 def test_any_pieces_into_any_slots_are_the_whole_row(new_model, pieces, slots):

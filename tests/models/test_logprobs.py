@@ -21,7 +21,7 @@ def gradients(value, *leaves):
     return torch.autograd.grad(value, leaves, retain_graph=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tokens=st.integers(1, 9), chunk=st.integers(1, 10), seed=st.integers(0, 9))
 def test_cross_entropy_is_torchs_whatever_the_chunk(tokens, chunk, seed):
     hidden_ND, head_VD, target_N, _ = parts(tokens, seed=seed)
@@ -35,7 +35,7 @@ def test_cross_entropy_is_torchs_whatever_the_chunk(tokens, chunk, seed):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tokens=st.integers(1, 9), chunk=st.integers(1, 10), seed=st.integers(0, 9))
 def test_token_log_probs_are_torchs_whatever_the_chunk(tokens, chunk, seed):
     hidden_ND, head_VD, target_N, weight_N = parts(tokens, seed=seed)

@@ -114,7 +114,7 @@ def damaged_folder(new_model, tmp_path_factory):
     return folder, model, (folder / "model.safetensors").read_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(where=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_changed_byte_in_the_header_is_noticed_or_harmless(damaged_folder, where, byte):
     folder, model, whole = damaged_folder

@@ -17,7 +17,7 @@ def test_mask_and_positions_of_two_documents_in_a_row():
 
 
 @pytest.mark.parametrize("shape", [{}, {"kv_heads": 2}, {"style": "gpt2"}])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     rows=st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4), min_size=1, max_size=3), seed=st.integers(0, 9)
 )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.training.advantages import AdaptiveKL, estimate_advantages, whiten
@@ -20,7 +20,6 @@ def test_a_small_matrix_by_hand():
     torch.testing.assert_close(returns, torch.tensor([[0.0, 0.4735, 0.63, 1.0], [2.25, 3.0, 0.0, 0.0]]))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1))
 def test_it_is_the_discounted_sum_of_errors(seed, discount, trace):
     generator = torch.Generator().manual_seed(seed)

@@ -1,7 +1,7 @@
 import doctest
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.training import schedules
@@ -21,7 +21,6 @@ def test_without_warmup_and_decay_it_is_flat():
     assert {warmup_stable_decay(step, 7, warmup=0, decay=0) for step in range(7)} == {1.0}
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60), st.floats(0, 1))
 def test_it_never_stands_still_at_zero_never_exceeds_one_and_rises_before_it_falls(total, warmup, decay, floor):
     rates = [warmup_stable_decay(step, total, warmup=warmup, decay=decay, floor=floor) for step in range(total)]

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.settings import Frozen
@@ -44,7 +44,6 @@ def test_what_was_published_is_found_the_same_after_opening_again(folder: Path) 
         assert workspace.verify() == []
 
 
-@settings(deadline=None)
 @given(
     one=st.tuples(st.sampled_from(["clean", "sft"]), st.integers(0, 2), st.text(max_size=2), st.integers(1, 2)),
     other=st.tuples(st.sampled_from(["clean", "sft"]), st.integers(0, 2), st.text(max_size=2), st.integers(1, 2)),

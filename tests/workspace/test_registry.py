@@ -66,7 +66,7 @@ def with_models(new_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
         return folder, models(workspace, 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(steps=st.lists(st.tuples(st.sampled_from(["promote", "refuse", "rollback"]), st.integers(0, 2)), max_size=12))
 def test_the_champion_is_the_top_of_a_stack(with_models: tuple[Path, list[str]], steps: list[tuple[str, int]]) -> None:
     template, names = with_models
