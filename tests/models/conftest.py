@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from homeroom.models.gpt import GPT, Config
+from homeroom.models.gpt import GPT
 
 SHAPES = {
     "llama": {},
@@ -15,26 +15,10 @@ SHAPES = {
 }
 
 
-def random_model(**changes: object) -> GPT:
-    """Every weight far from what a fresh model has, norms and biases too, so that one left out or swapped shows."""
-    shape = {"vocab_size": 50, "max_length": 24, "layers": 2, "width": 32, "heads": 4}
-    model = GPT(Config.model_validate(shape | changes)).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(mean=float(name.endswith("norm.weight")), std=0.3, generator=generator)
-    return model
-
-
-@pytest.fixture(scope="session")
-def new_model() -> Callable[..., GPT]:
-    return random_model
-
-
 @pytest.fixture(params=SHAPES)
-def model(request: pytest.FixtureRequest) -> GPT:
+def model(request: pytest.FixtureRequest, new_model: Callable[..., GPT]) -> GPT:
     """One of each shape that a family can have."""
-    return random_model(**SHAPES[request.param])
+    return new_model(**SHAPES[request.param])
 
 
 @pytest.fixture

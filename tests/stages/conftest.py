@@ -4,6 +4,7 @@ tell the two apart. Both are trained for seconds, so that what follows works on 
 import copy
 import random
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def idiom(number: int, split: str) -> Document:
     return Document("made-up", "idiom", f"{word}：比喻{about}。", fields, "zh", split)
 
 
+def publish_clean(workspace: Workspace, documents: Iterable[Document]) -> Artifact:
+    with (
+        workspace.publish("clean", Made(by="clean")) as draft,
+        DocumentWriter(draft.path / "documents.parquet") as file,
+    ):
+        for document in documents:
+            file.write(document)
+    return draft.artifact
+
+
 def publish(workspace: Workspace, stage: str, inputs: list[Artifact], model=None, tokenizer=None) -> Artifact:
     with workspace.publish(stage, Made(by=stage), inputs) as draft:
         if model is not None:
@@ -60,19 +71,25 @@ def settings(steps: int, rate: float) -> LoopSettings:
     return LoopSettings(steps=steps, precision="float32", optimizer=optimizer)
 
 
+@pytest.fixture(scope="session", name="idiom")
+def _idiom() -> Callable[[int, str], Document]:
+    return idiom
+
+
+@pytest.fixture(scope="session", name="publish_clean")
+def _publish_clean() -> Callable[[Workspace, Iterable[Document]], Artifact]:
+    """What the clean stage makes, of these documents."""
+    return publish_clean
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
-    """The workspace that each test gets a copy of."""
+    """The workspace that each test gets a copy of; a file of tests may have its own."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("template")
     with Workspace.open(folder) as workspace:
-        with (
-            workspace.publish("clean", Made(by="clean")) as draft,
-            DocumentWriter(draft.path / "documents.parquet") as file,
-        ):
-            for number in range(260):
-                file.write(idiom(number, "heldout" if number % 4 == 0 else "train"))
-        clean = draft.artifact
+        made = (idiom(number, "heldout" if number % 4 == 0 else "train") for number in range(260))
+        clean = publish_clean(workspace, made)
         train_documents = list(read_documents(clean.path / "documents.parquet", split="train"))
         tokenizer = Tokenizer.train([document.text for document in train_documents] + [GOOD, BAD] * 9, 500)
         asked = random.Random(0).sample(questions(train_documents), 300)

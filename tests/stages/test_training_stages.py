@@ -1,15 +1,14 @@
 """From documents to a policy through the real stages, in miniature: resume, refusals, and who sees which questions."""
 
 import json
-import random
 import shutil
 from pathlib import Path
 
 import pytest
 
-from homeroom.data.documents import Document, DocumentWriter, dialogue, read_documents
+from homeroom.data.documents import Document, dialogue, read_documents
 from homeroom.models.checkpoint import load_model, load_reward_model
-from homeroom.settings import Frozen, HomeroomError
+from homeroom.settings import HomeroomError
 from homeroom.stages import checkpoints, judge, ppo, pretrain, rankings, reward, sft, tokenize
 from homeroom.stages.rankings import read_rankings
 from homeroom.tasks.questions import purpose_of
@@ -17,7 +16,6 @@ from homeroom.training.loop import LoopSettings
 from homeroom.training.rollouts import RolloutSettings
 from homeroom.workspace import Workspace, read_log
 
-CHARACTERS = "东西南北风云山水日月星火花鸟鱼虫草木金石天地人心"
 PRETRAIN = pretrain.Config(
     depth=1, width=32, heads=2, max_length=128, tokens=3000, batch_tokens=512, micro_tokens=256, learning_rate=1e-2,
     precision="float32", validate_every=3, validation_documents=4,
@@ -32,21 +30,9 @@ ROLLOUTS = RolloutSettings(iterations=3, episodes=6, max_tokens=8, micro_rows=3)
 PPO = ppo.Config(rollouts=ROLLOUTS, questions=30, learning_rate=1e-3)
 
 
-class Made(Frozen):
-    by: str = "test"
-
-
-def documents() -> list[Document]:
-    made = []
-    for number in range(280):
-        rng = random.Random(number)
-        word, about = "".join(rng.sample(CHARACTERS, 4)), "".join(rng.sample(CHARACTERS, 6))
-        fields = {
-            "word": word, "pinyin": "dōng xī nán běi", "abbreviation": "dxnb", "explanation": f"比喻{about}。",
-            "derivation": f"《{about[:3]}》", "example": "",
-        }  # fmt: skip
-        split = "validation" if number % 9 == 0 else "train"
-        made.append(Document("made-up", "idiom", f"{word}：比喻{about}。", fields, "zh", split))
+@pytest.fixture(scope="module")
+def documents(idiom) -> list[Document]:
+    made = [idiom(number, "validation" if number % 9 == 0 else "train") for number in range(280)]
     for number in range(20):
         said = dialogue("made-up", [
             {"role": "user", "content": f"Do you like the number {number}?"},
@@ -57,27 +43,15 @@ def documents() -> list[Document]:
 
 
 @pytest.fixture(scope="module")
-def raised(tmp_path_factory) -> Path:
+def template(tmp_path_factory, documents, publish_clean) -> Path:
     """A workspace with everything up to the reward model."""
     folder = tmp_path_factory.mktemp("raised")
     with Workspace.open(folder) as opened:
-        with (
-            opened.publish("clean", Made()) as draft,
-            DocumentWriter(draft.path / "documents.parquet") as file,
-        ):
-            for document in documents():
-                file.write(document)
+        publish_clean(opened, documents)
         tokenize.run(tokenize.Config(vocab_size=400), opened)
         for stage, config in ((pretrain, PRETRAIN), (sft, SFT), (rankings, RANKINGS), (reward, REWARD)):
             stage.run(config, opened)
     return folder
-
-
-@pytest.fixture
-def workspace(raised, tmp_path):
-    shutil.copytree(raised, tmp_path / "workspace")
-    with Workspace.open(tmp_path / "workspace") as opened:
-        yield opened
 
 
 def weights(artifact) -> bytes:
@@ -251,14 +225,9 @@ def test_above_kl_stop_the_run_ends_and_the_last_good_weights_are_kept(tied, wor
     assert [sample["step"] for sample in made.metrics["samples"]][-1] == 3  # what went wrong can be read
 
 
-def test_without_questions_there_is_nothing_to_demonstrate(tmp_path):
+def test_without_questions_there_is_nothing_to_demonstrate(tmp_path, documents, publish_clean):
     with Workspace.open(tmp_path) as opened:
-        with (
-            opened.publish("clean", Made()) as draft,
-            DocumentWriter(draft.path / "documents.parquet") as file,
-        ):
-            for document in documents():
-                file.write(Document("folder:x", "text", document.text, {}, "zh", document.split))
+        publish_clean(opened, (Document("folder:x", "text", one.text, {}, "zh", one.split) for one in documents))
         tokenize.run(tokenize.Config(vocab_size=400), opened)
         pretrain.run(PRETRAIN.model_copy(update={"tokens": 512}), opened)
         with pytest.raises(HomeroomError, match=r"no question can be made of .*Collect idioms, functions or dialogues"):
@@ -270,7 +239,7 @@ def test_without_questions_there_is_nothing_to_demonstrate(tmp_path):
 ])  # fmt: skip
 def test_without_rankings_there_is_no_order_to_learn(stage, config, missing, workspace):
     lines = (workspace.latest("rankings").path / "rankings.jsonl").read_text(encoding="utf-8").splitlines()
-    with workspace.publish("rankings", Made(by=missing)) as draft:
+    with workspace.publish("rankings", RANKINGS.model_copy(update={"seed": 9})) as draft:
         kept = [line for line in lines if json.loads(line)["part"] != missing]
         (draft.path / "rankings.jsonl").write_text("\n".join(kept), encoding="utf-8")
     with pytest.raises(HomeroomError, match=rf"holds no rankings for {missing}.*Collect more .*\[rankings\]"):
