@@ -12,7 +12,7 @@ from homeroom import planner
 from homeroom.data.batches import PackedTokens
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
-from homeroom.models import gpt
+from homeroom.models import gpt, induction
 from homeroom.progress import progress, say
 from homeroom.settings import Probability
 from homeroom.stages import checkpoints
@@ -40,6 +40,7 @@ class Config(TrainingSettings):
     kv_heads: PositiveInt | None = None
     hidden: PositiveInt | None = None
     tied: bool = False
+    induction: bool = Field(True, description="begin with a head that copies, where the shape has room for one")
     max_length: PositiveInt = 256
     tokens: PositiveInt = Field(2_000_000, description="how many are read; more than there are means several epochs")
     minutes: PositiveFloat | None = Field(
@@ -72,6 +73,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("pretrain", config, [cleaned, tokenized], VERSION) as draft:
         torch.manual_seed(config.seed)
         model = gpt.GPT(gpt.Config(**asdict(shape)))
+        if config.induction and induction.has_room(model.config):
+            induction.wire(model)
         source = PackedTokens(
             shards,
             length=config.max_length,
