@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from homeroom.models.padding import pad_rows
+
 Item = TypeVar("Item")
 State = dict[str, Any]
 
@@ -182,15 +184,9 @@ class Conversation:
 
 def shift(rows: Sequence[Conversation], length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """(tokens_BT, next_token_BT, learn_BT) of conversations, one a row, padded on the right with nothing to learn."""
-    length = length or max(len(row.token_ids) for row in rows) - 1
-    tokens_BT = torch.zeros(len(rows), length, dtype=torch.long)
-    next_token_BT = torch.zeros_like(tokens_BT)
-    learn_BT = torch.zeros_like(tokens_BT, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        ids = torch.tensor(row.token_ids)
-        size = len(ids) - 1
-        tokens_BT[index, :size], next_token_BT[index, :size] = ids[:-1], ids[1:]
-        learn_BT[index, :size] = torch.tensor(row.learn)[1:]
+    tokens_BT = pad_rows([row.token_ids[:-1] for row in rows], length=length)
+    next_token_BT = pad_rows([row.token_ids[1:] for row in rows], length=length)
+    learn_BT = pad_rows([row.learn[1:] for row in rows], length=length).bool()
     return tokens_BT, next_token_BT, learn_BT
 
 

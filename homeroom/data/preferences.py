@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -32,21 +32,30 @@ class Vote(Protocol):
     def better_answer(self) -> str | None: ...
     @property
     def finish_reason(self) -> str | None: ...
+    @property
+    def token_ids(self) -> Sequence[int] | None: ...
+
+
+@dataclass(frozen=True)
+class Said:
+    """One side of a pair. What a person wrote has no token ids; two ways to sample one text are one answer."""
+
+    text: str
+    ended: bool
+    token_ids: list[int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """`chosen` is the better answer to `messages`; one that did not end has no end token to learn."""
+    """`chosen` is the better answer to `messages`."""
 
     messages: tuple[dict[str, str], ...]
-    chosen: str
-    chosen_ended: bool
-    rejected: str
-    rejected_ended: bool
+    chosen: Said
+    rejected: Said
     split: Split
 
     def inverted(self) -> "Pair":
-        return Pair(self.messages, self.rejected, self.rejected_ended, self.chosen, self.chosen_ended, self.split)
+        return Pair(self.messages, self.rejected, self.chosen, self.split)
 
 
 @dataclass(frozen=True)
@@ -96,15 +105,15 @@ def harvest(
 
 def _pairs(judged: Sequence[Vote], split: Split) -> tuple[list[Pair], int]:
     messages = tuple({"role": m["role"], "content": m["content"]} for m in judged[0].history)
-    totals: Counter[tuple[str, bool]] = Counter()
-    better: list[tuple[str, tuple[str, bool]]] = []
+    totals: Counter[Said] = Counter()
+    better: list[tuple[str, Said]] = []
     for vote in judged:
-        answer = (vote.answer, _ended(vote))
+        answer = _said(vote)
         totals[answer] += vote.value
         if vote.better_answer and vote.value < 0 and vote.better_answer.strip() != vote.answer.strip():
             better.append((vote.better_answer, answer))
     # Corrections first: a person wrote them, so they survive the cap on pairs per question.
-    found = [((text, True), answer) for text, answer in better]
+    found = [(Said(text, True), answer) for text, answer in better]
     ups = [answer for answer, total in totals.items() if total > 0]
     downs = [answer for answer, total in totals.items() if total < 0]
     # The first of each first: with a cap, every answer gets into a pair before one gets into two.
@@ -113,13 +122,14 @@ def _pairs(judged: Sequence[Vote], split: Split) -> tuple[list[Pair], int]:
         key=lambda pair: abs(ups.index(pair[0]) - downs.index(pair[1])),
     )
     in_pairs = {answer for pair in found for answer in pair}
-    used = sum((vote.answer, _ended(vote)) in in_pairs for vote in judged)
-    return [Pair(messages, *chosen, *rejected, split) for chosen, rejected in found], used
+    used = sum(_said(vote) in in_pairs for vote in judged)
+    return [Pair(messages, chosen, rejected, split) for chosen, rejected in found], used
 
 
-def _ended(vote: Vote) -> bool:
-    """Neither cut off by the limit of tokens nor stopped by the reader."""
-    return vote.finish_reason not in ("length", "cancelled")
+def _said(vote: Vote) -> Said:
+    """The answer that was judged; it ended unless the limit of tokens cut it off or the reader stopped it."""
+    ended = vote.finish_reason not in ("length", "cancelled")
+    return Said(vote.answer, ended, None if vote.token_ids is None else list(vote.token_ids))
 
 
 def plain(question: str) -> str:
@@ -165,4 +175,4 @@ def save_pairs(pairs: Iterable[Pair], path: Path) -> None:
 def load_pairs(path: Path) -> list[Pair]:
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    return [Pair(**{**row, "messages": tuple(row["messages"])}) for row in rows]
+    return [Pair(tuple(row["messages"]), Said(**row["chosen"]), Said(**row["rejected"]), row["split"]) for row in rows]

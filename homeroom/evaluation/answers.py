@@ -12,7 +12,7 @@ from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
 from homeroom.tasks.base import Question
-from homeroom.text.chat_template import render
+from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
 
 
@@ -24,11 +24,6 @@ class Answer:
     text: str
     token_ids: tuple[int, ...]
     ended: bool
-
-
-def prompt_ids(prompt: str, tokenizer: Tokenizer) -> list[int]:
-    """A question as the first message of a conversation, up to where the assistant begins."""
-    return render([{"role": "user", "content": prompt}], tokenizer, for_generation=True).token_ids
 
 
 def answerable(

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from sacrebleu.metrics import CHRF
 
-from homeroom.evaluation.answers import Answer, prompt_ids
+from homeroom.evaluation.answers import Answer
 from homeroom.models.heads import RewardModel
 from homeroom.settings import Frozen
 from homeroom.tasks.base import Question
 from homeroom.tasks.manners import in_language, is_rude, repeats
+from homeroom.text.chat_template import prompt_ids, with_answer
 from homeroom.text.tokenizer import Tokenizer
 
 
@@ -59,16 +60,12 @@ def judge_answers(
 def judge_scores(
     questions: Sequence[Question], answers: Sequence[Answer], judge: RewardModel, tokenizer: Tokenizer
 ) -> list[float]:
-    """Scores of whole conversations. As in the rankings it learned from, an answer that did not end has no end token.
+    """Scores of whole conversations, in the tokens that the rankings it learned from have: as they were sampled.
 
-    The judge encodes answers itself: models with other tokenizers are judged too, and none by how it cut its words.
+    What a model with another tokenizer said is encoded, so that it can be judged too.
     """
     rows = [
-        [
-            *prompt_ids(question.prompt, tokenizer),
-            *tokenizer.encode(answer.text),
-            *([tokenizer.end_id] if answer.ended else []),
-        ]
+        with_answer(prompt_ids(question.prompt, tokenizer), answer, tokenizer).token_ids
         for question, answer in zip(questions, answers, strict=True)
     ]
     # A model with longer tokens may say more than the judge can read.

@@ -17,6 +17,7 @@ from torch import Tensor
 from homeroom.models.gpt import GPT
 from homeroom.models.kv_cache import CacheView
 from homeroom.models.logprobs import token_log_probs
+from homeroom.models.padding import pad_rows
 from homeroom.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8192
@@ -59,7 +60,7 @@ def score_texts(
         for window in _windows(index, [tokenizer.document_id, *token_ids], model.config.max_length)
     ]
     for batch in batches(windows, lambda window: len(window.token_ids), batch_tokens):
-        tokens_BT = padded([window.token_ids for window in batch], tokenizer.pad_id)
+        tokens_BT = pad_rows([window.token_ids for window in batch], tokenizer.pad_id)
         scored_BT = torch.zeros(tokens_BT.shape, dtype=torch.bool)
         for row, window in enumerate(batch):
             scored_BT[row, window.first - 1 : len(window.token_ids) - 1] = True
@@ -165,7 +166,7 @@ def _score_choices(
 
     def read(rows: list[list[int]], starts_S: Tensor) -> Tensor:
         """Hidden states of `rows`, each from its own start; padding lands where no query that counts looks."""
-        tokens_ST = padded(rows, 0)
+        tokens_ST = pad_rows(rows)
         positions_ST = (starts_S[:, None] + torch.arange(tokens_ST.shape[1])).clamp(max=longest - 1)
         extent = int(positions_ST.max()) + 1
         return model.hidden(tokens_ST, cache=CacheView(cache, slots_S, positions_ST, extent, first_slots=slots))
@@ -215,12 +216,6 @@ def batches(items: Sequence[Item], length: Callable[[Item], int], budget: int) -
         batch.append(item)
     if batch:
         yield batch
-
-
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
-    """(B, T), filled up on the right: causal attention never sees what comes behind."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows])
 
 
 def _windows(text: int, token_ids: list[int], context: int) -> Iterator[_Window]:

@@ -15,8 +15,8 @@ from homeroom.inference.request import Completion, Event, FinishReason, Request
 from homeroom.inference.sampling import penalize, sample, uniforms
 from homeroom.inference.scheduler import Running, Scheduler
 from homeroom.models.gpt import GPT
-from homeroom.models.heads import pad_rows
 from homeroom.models.kv_cache import CacheView
+from homeroom.models.padding import pad_rows
 
 
 class Engine:
@@ -121,7 +121,8 @@ class Engine:
             Running(request, uniforms(request.sampling.seed, self._most_tokens(request)).tolist())
             for request in requests
         ]
-        tokens_BT, last_B = pad_rows([request.prompt_ids for request in requests])
+        tokens_BT = pad_rows([request.prompt_ids for request in requests])
+        last_B = torch.tensor([len(request.prompt_ids) - 1 for request in requests])
         rows, length = tokens_BT.shape
         slots_B = torch.arange(first, first + rows, device=self._device)
         positions_BT = torch.arange(length, device=self._device).expand(rows, length)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from homeroom.models.gpt import GPT, Outputs
+from homeroom.models.padding import pad_rows
 
 
 class RewardModel(nn.Module):
@@ -41,8 +42,8 @@ class RewardModel(nn.Module):
         device = self.score_head.weight.device
         for start in range(0, len(order), batch_rows):
             chosen = order[start : start + batch_rows]
-            tokens_BT, last_B = pad_rows([rows[index] for index in chosen])
-            values_BT = self(tokens_BT.to(device)).values_BT
+            values_BT = self(pad_rows([rows[index] for index in chosen]).to(device)).values_BT
+            last_B = torch.tensor([len(rows[index]) - 1 for index in chosen])
             scores[chosen] = values_BT[torch.arange(len(chosen)), last_B].float().cpu()
         return scores
 
@@ -64,12 +65,3 @@ class ActorCritic(nn.Module):
     def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
         hidden_BTD = self.policy.hidden(tokens_BT, document_BT)
         return Outputs(hidden_BTD, self.policy.head.weight, self.value_head(hidden_BTD.detach())[..., 0].float())
-
-
-def pad_rows(rows: list[list[int]], pad: int = 0) -> tuple[Tensor, Tensor]:
-    """Rows of token ids as (tokens_BT, last_B): padded on the right, which causal attention never sees."""
-    last_B = torch.tensor([len(row) - 1 for row in rows])
-    tokens_BT = torch.full((len(rows), int(last_B.max()) + 1), pad, dtype=torch.long)
-    for index, row in enumerate(rows):
-        tokens_BT[index, : len(row)] = torch.tensor(row)
-    return tokens_BT, last_B

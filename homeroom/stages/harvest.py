@@ -19,7 +19,7 @@ from homeroom.stages.lookup import unchanged
 from homeroom.tasks.split import share
 from homeroom.workspace import Artifact, JudgedAnswer, Workspace
 
-VERSION = 1
+VERSION = 2
 
 
 class Config(Frozen):

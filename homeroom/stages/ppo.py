@@ -12,7 +12,7 @@ from torch import Tensor
 from homeroom.data.batches import PackedTokens
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
-from homeroom.evaluation.answers import answerable, prompt_ids
+from homeroom.evaluation.answers import answerable
 from homeroom.inference.engine import Engine
 from homeroom.models.checkpoint import load_model, load_reward_model, save_tensors
 from homeroom.models.heads import ActorCritic
@@ -23,6 +23,7 @@ from homeroom.stages.following import SampleFile
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import sample
 from homeroom.tasks.questions import MIX, questions
+from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import Precision, RunState, train
 from homeroom.training.objectives.policy import PPO

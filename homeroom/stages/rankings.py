@@ -16,20 +16,21 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from homeroom.data.batches import RankingBatch
 from homeroom.data.documents import read_documents
-from homeroom.evaluation.answers import answerable, generate_answers, prompt_ids
+from homeroom.evaluation.answers import answerable, generate_answers
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model
-from homeroom.models.heads import pad_rows
+from homeroom.models.padding import pad_rows
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json, Probability
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.questions import MIX, questions
 from homeroom.tasks.rankings import OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
+from homeroom.text.chat_template import prompt_ids, with_answer
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 Part = Literal["reward", "judge", "validation"]
 
 
@@ -74,7 +75,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 answers = generate_answers(
                     model, tokenizer, asked, sampling, config.seed, on_answer=lambda _: bar.advance()
                 )
-                own = {a.question_id: OwnAnswer(a.text, a.ended) for a in answers}
+                own = {a.question_id: OwnAnswer(a.text, a.ended, list(a.token_ids)) for a in answers}
                 others, rng = OtherAnswers(pool), random.Random(f"{config.seed} {part}")
                 rankings[part] = [
                     build_ranking(question, others, own.get(question.id), rng, config.answers) for question in chosen
@@ -123,22 +124,20 @@ class RankedRows:
 
 
 def as_rows(ranking: Ranking, tokenizer: Tokenizer, length: int) -> RankedRows:
-    """Each answer after the question; an end token follows those that end. Cut to the context from the right."""
+    """Each answer after the question, cut to the context from the right."""
     prompt = prompt_ids(ranking.question.prompt, tokenizer)
-    rows = [
-        [*prompt, *tokenizer.encode(answer.text), *([tokenizer.end_id] if answer.ended else [])][:length]
-        for answer in ranking.answers
-    ]
+    rows = [with_answer(prompt, answer, tokenizer).token_ids[:length] for answer in ranking.answers]
     return RankedRows(rows, [answer.tier for answer in ranking.answers])
 
 
 def collate(rankings: Iterable[RankedRows]) -> RankingBatch:
     """All answers of some questions as one batch."""
     chosen = list(rankings)
-    tokens_BT, last_B = pad_rows([row for ranking in chosen for row in ranking.rows])
+    rows = [row for ranking in chosen for row in ranking.rows]
+    last_B = torch.tensor([len(row) - 1 for row in rows])
     question_B = torch.tensor([number for number, ranking in enumerate(chosen) for _ in ranking.rows])
     tier_B = torch.tensor([tier for ranking in chosen for tier in ranking.tiers])
-    return RankingBatch(tokens_BT, last_B, question_B, tier_B)
+    return RankingBatch(pad_rows(rows), last_B, question_B, tier_B)
 
 
 def _example(ranking: Ranking) -> dict[str, object]:

@@ -37,16 +37,22 @@ _ENDS = "。！？.!?…”\"'’）)：:，,；;、 "
 
 @dataclass(frozen=True)
 class OwnAnswer:
+    """What the model said, in the sampler's token ids too."""
+
     text: str
     ended: bool
+    token_ids: list[int]
 
 
 @dataclass(frozen=True)
 class RankedAnswer:
+    """`token_ids` are there for the model's own answer alone."""
+
     text: str
     tier: int
     kind: str
     ended: bool
+    token_ids: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,15 @@ def build_ranking(
     chosen = [RankedAnswer(question.reference, TIERS["right"], "right", True)]
     texts = {question.reference}
 
-    def add(kind: str, text: str | None, ended: bool, tier: int | None = None) -> None:
+    def add(kind: str, text: str | None, ended: bool) -> None:
         if text and text not in texts and len(chosen) < answers:
             texts.add(text)
-            chosen.append(RankedAnswer(text, TIERS[kind] if tier is None else tier, kind, ended))
+            chosen.append(RankedAnswer(text, TIERS[kind], kind, ended))
 
-    if own_answer is not None:
-        add("own", own_answer.text.strip(), own_answer.ended, _tier_of_own(question, own_answer))
+    if own_answer is not None and (said := own_answer.text.strip()) and said not in texts:
+        texts.add(said)
+        tier = _tier_of_own(question, own_answer)
+        chosen.append(RankedAnswer(said, tier, "own", own_answer.ended, own_answer.token_ids))
     kinds = [kind for kind in TIERS if kind not in ("right", "own")]
     rng.shuffle(kinds)
     for kind in kinds:

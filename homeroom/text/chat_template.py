@@ -4,12 +4,13 @@ Layout: `<|document|>` `<|system|>`S`<|end|>` `<|user|>`Q`<|end|>` `<|assistant|
 message optional. Only an assistant's tokens and the `<|end|>` that closes them are learned from.
 The Jinja template says the same to other programs. `render` is what Homeroom itself uses, because it encodes
 every message on its own: a user who types `<|end|>` gets plain text; a template made into one string obeys it.
+`with_answer` is the same with an answer as it was sampled.
 Packing, cutting to a context and generation are left to others.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from homeroom.text.tokenizer import Tokenizer
@@ -30,6 +31,17 @@ JINJA = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
+
+
+class Answer(Protocol):
+    """What was said; `token_ids` are the sampler's own, with the end token if it came, or None if a person wrote it."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def token_ids(self) -> Sequence[int] | None: ...
 
 
 @dataclass(frozen=True)
@@ -59,3 +71,32 @@ def render(messages: Sequence[Mapping[str, str]], tokenizer: "Tokenizer", *, for
         token_ids.append(tokenizer.assistant_id)
         learn.append(False)
     return Rendered(token_ids, learn)
+
+
+def prompt_ids(question: str, tokenizer: "Tokenizer") -> list[int]:
+    """A question as the first message of a conversation, up to where the assistant begins."""
+    return render([{"role": "user", "content": question}], tokenizer, for_generation=True).token_ids
+
+
+def with_answer(prompt_ids: Sequence[int], answer: Answer, tokenizer: "Tokenizer") -> Rendered:
+    """A prompt and an answer to it, which alone is learned; one that was cut off has no end token.
+
+    A model's answer stays as it was sampled. Encoded again it would mostly be other tokens, which the model never said,
+    and its broken bytes would be lost.
+    """
+    sampled = answer.token_ids
+    if sampled is not None and _says(sampled, answer, tokenizer):
+        said = list(sampled)
+    else:
+        said = [*tokenizer.encode(answer.text), *([tokenizer.end_id] if answer.ended else [])]
+    return Rendered([*prompt_ids, *said], [False] * len(prompt_ids) + [True] * len(said))
+
+
+def _says(sampled: Sequence[int], answer: Answer, tokenizer: "Tokenizer") -> bool:
+    """Whether the ids are the answer that was shown: not if another tokenizer's model said them, or a stop string cut
+    the text short of them."""
+    return (
+        max(sampled, default=0) < tokenizer.vocab_size
+        and (tokenizer.end_id in sampled) == answer.ended
+        and tokenizer.decode(sampled).strip() == answer.text.strip()
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from homeroom.data.batches import Conversation, Groups, PreferenceBatch, shift
 from homeroom.models.gpt import GPT
-from homeroom.text.chat_template import render
+from homeroom.text.chat_template import Answer, render, with_answer
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.objectives.preference import answer_log_probs
 
@@ -25,13 +25,9 @@ class Pair(Protocol):
     @property
     def messages(self) -> Sequence[Mapping[str, str]]: ...
     @property
-    def chosen(self) -> str: ...
+    def chosen(self) -> Answer: ...
     @property
-    def chosen_ended(self) -> bool: ...
-    @property
-    def rejected(self) -> str: ...
-    @property
-    def rejected_ended(self) -> bool: ...
+    def rejected(self) -> Answer: ...
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,7 @@ class Rows:
 def rows_of(pairs: Sequence[Pair], tokenizer: Tokenizer, reference: GPT, *, micro_pairs: int = 16) -> list[Rows]:
     """The pairs that fit the reference's context, both of their answers with something to learn."""
     answers = [
-        (
-            answer(pair.messages, pair.chosen, pair.chosen_ended, tokenizer),
-            answer(pair.messages, pair.rejected, pair.rejected_ended, tokenizer),
-        )
+        (conversation(pair.messages, pair.chosen, tokenizer), conversation(pair.messages, pair.rejected, tokenizer))
         for pair in pairs
     ]
     limit = reference.config.max_length + 1  # the last token is only predicted, never read
@@ -63,11 +56,10 @@ def rows_of(pairs: Sequence[Pair], tokenizer: Tokenizer, reference: GPT, *, micr
     ]
 
 
-def answer(messages: Sequence[Mapping[str, str]], text: str, ended: bool, tokenizer: Tokenizer) -> Conversation:
-    """An answer to messages. Only it is learned, not what the assistant said before; cut off, it has no end token."""
-    before = render(messages, tokenizer, for_generation=True).token_ids
-    said = [*tokenizer.encode(text), *([tokenizer.end_id] if ended else [])]
-    return Conversation([*before, *said], [False] * len(before) + [True] * len(said))
+def conversation(messages: Sequence[Mapping[str, str]], answer: Answer, tokenizer: Tokenizer) -> Conversation:
+    """An answer to messages. Only it is learned, not what the assistant said before."""
+    whole = with_answer(render(messages, tokenizer, for_generation=True).token_ids, answer, tokenizer)
+    return Conversation(whole.token_ids, whole.learn)
 
 
 @torch.no_grad()

@@ -11,7 +11,10 @@ from homeroom.workspace import tables
 
 @dataclass(frozen=True)
 class JudgedAnswer:
-    """What one user thinks of one answer. Who wrote a better answer and did not vote holds this one to be worse: -1."""
+    """What one user thinks of one answer. Who wrote a better answer and did not vote holds this one to be worse: -1.
+
+    `token_ids` are the sampler's own, with the end token if it came; None for an answer that came without them.
+    """
 
     question: str
     history: list[dict[str, str]]  # role and content, up to and including the question
@@ -22,6 +25,7 @@ class JudgedAnswer:
     model_id: str | None
     user: str
     finish_reason: str | None
+    token_ids: list[int] | None
     sampling: dict[str, Json] | None
     at: str
 
@@ -54,6 +58,7 @@ def judged_answers(connection: Connection) -> list[JudgedAnswer]:
                 model_id=answer.model_id,
                 user=user,
                 finish_reason=answer.finish_reason,
+                token_ids=answer.token_ids,
                 sampling=answer.sampling,
                 at=vote.at if vote else edit.at if edit else answer.at,
             )
@@ -67,7 +72,7 @@ def _conversations_of(connection: Connection, message_ids: set[str]) -> dict[str
         return {}
     columns = tables.messages.c
     wanted = [columns.id, columns.conversation_id, columns.parent_id, columns.role, columns.text]
-    wanted += [columns.model_id, columns.finish_reason, columns.sampling, columns.at]
+    wanted += [columns.model_id, columns.finish_reason, columns.sampling, columns.token_ids, columns.at]
     judged = select(tables.votes.c.message_id).union(select(tables.edits.c.message_id))
     conversations = select(columns.conversation_id).where(columns.id.in_(judged))
     rows = connection.execute(select(*wanted).where(columns.conversation_id.in_(conversations)))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.data.preferences import Pair, harvest, load_pairs, near_duplicates, plain, save_pairs
+from homeroom.data.preferences import Pair, Said, harvest, load_pairs, near_duplicates, plain, save_pairs
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Judged:
     value: int
     better_answer: str | None = None
     finish_reason: str | None = "stop"
+    token_ids: tuple[int, ...] | None = None
 
     @property
     def history(self):
@@ -37,7 +38,7 @@ def test_up_voted_stands_above_down_voted_and_a_better_answer_above_what_it_corr
         Judged("Who are you?", "No.", -1, better_answer="Homeroom."),
     ]
     reaped = reap(votes)
-    assert [(pair.chosen, pair.rejected) for pair in reaped.pairs] == [
+    assert [(pair.chosen.text, pair.rejected.text) for pair in reaped.pairs] == [
         ("Leaves in hot water.", "A a a a"),
         ("A drink.", "A a a a"),
         ("Homeroom.", "No."),
@@ -65,15 +66,15 @@ def test_a_follow_up_is_another_question_than_the_same_words_alone():
 
 def test_votes_on_one_answer_are_added_up():
     votes = [Judged("q1?", "a", 1), Judged("q1?", "b", -1), Judged("q1?", "b", 1), Judged("q1?", "c", -1)]
-    assert [(pair.chosen, pair.rejected) for pair in reap(votes).pairs] == [("a", "c")]
+    assert [(pair.chosen.text, pair.rejected.text) for pair in reap(votes).pairs] == [("a", "c")]
 
 
 def test_a_truncated_answer_is_marked():
     (pair,) = reap([Judged("q?", "whole", 1), Judged("q?", "cut o", -1, finish_reason="length")]).pairs
-    assert pair.chosen_ended
-    assert not pair.rejected_ended
+    assert pair.chosen.ended
+    assert not pair.rejected.ended
     turned = pair.inverted()
-    assert (turned.chosen, turned.chosen_ended, turned.split) == ("cut o", False, pair.split)
+    assert (turned.chosen, turned.split) == (Said("cut o", False), pair.split)
     assert turned.inverted() == pair
 
 
@@ -102,7 +103,7 @@ def test_evaluation_questions_never_train():
         Judged("守株待兔是什么意思？", "y", -1),
     ]
     reaped = reap(votes, evaluation=["画蛇添足是什么意思？"])
-    assert [pair.chosen for pair in reaped.pairs] == ["侥幸"]
+    assert [pair.chosen.text for pair in reaped.pairs] == ["侥幸"]
     assert reaped.excluded == 2
 
 
@@ -138,6 +139,18 @@ def test_which_questions_nearly_say_the_same(one, other, same):
 
 
 def test_pairs_survive_the_file(tmp_path):
-    pair = Pair(({"role": "user", "content": "问\n?"},), "是", True, "不", False, "heldout")
+    pair = Pair(({"role": "user", "content": "问\n?"},), Said("是", True), Said("不", False, [7, 8]), "heldout")
     save_pairs([pair, replace(pair, split="train")], tmp_path / "pairs.jsonl")
     assert load_pairs(tmp_path / "pairs.jsonl") == [pair, replace(pair, split="train")]
+    assert [one.rejected.token_ids for one in load_pairs(tmp_path / "pairs.jsonl")] == [[7, 8]] * 2
+
+
+def test_an_answer_keeps_the_tokens_that_were_sampled_and_a_correction_has_none():
+    votes = [Judged("q?", "bad", -1, better_answer="good", token_ids=(5, 6)), Judged("q?", "fine", 1, token_ids=(7,))]
+    pairs = reap(votes).pairs
+    assert [(pair.chosen.token_ids, pair.rejected.token_ids) for pair in pairs] == [(None, [5, 6]), ([7], [5, 6])]
+
+
+def test_one_text_sampled_in_two_ways_is_one_answer():
+    votes = [Judged("q?", "a", 1, token_ids=(5,)), Judged("q?", "a", -1, token_ids=(6, 7)), Judged("q?", "b", -1)]
+    assert reap(votes).pairs == []

@@ -6,11 +6,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from homeroom.evaluation.answers import answerable, generate_answers, prompt_ids
+from homeroom.evaluation.answers import Answer, answerable, generate_answers
 from homeroom.evaluation.judging import judge_answers, judge_scores
 from homeroom.inference.request import Sampling
 from homeroom.models.heads import RewardModel
 from homeroom.tasks.base import Question
+from homeroom.text.chat_template import prompt_ids
+from homeroom.text.tokenizer import Tokenizer
 
 ASKED = [
     Question(f"q{i}", prompt, reference, language, "idiom-meaning", f"d{i}")
@@ -66,15 +68,24 @@ def test_a_question_that_leaves_no_room_for_an_answer_is_left_out(model, tokeniz
     assert answerable([ASKED[0], long], model, tokenizer, 12) == [ASKED[0]]
 
 
-def test_the_judge_scores_the_whole_conversation_with_its_end(model, tokenizer, judge):
+def test_the_judge_scores_the_whole_conversation_as_it_was_sampled(model, tokenizer, judge):
     answers = generate_answers(model, tokenizer, ASKED, SAMPLING, 0)
     scores = judge_scores(ASKED, answers, judge, tokenizer)
     for question, answer, score in zip(ASKED, answers, scores, strict=True):
-        row = prompt_ids(question.prompt, tokenizer) + tokenizer.encode(answer.text)
-        row += [tokenizer.end_id] if answer.ended else []
+        row = prompt_ids(question.prompt, tokenizer) + list(answer.token_ids)
         with torch.no_grad():
             values = judge(torch.tensor([row[:48]])).values_BT
         assert score == pytest.approx(float(values[0, -1]), abs=1e-4)
+    assert any(tokenizer.encode(answer.text) != list(answer.token_ids) for answer in answers if not answer.ended)
+
+
+def test_the_judge_reads_what_a_model_with_another_tokenizer_said(tokenizer, judge):
+    other = Tokenizer.train(["It serializes obj."] * 3, 300)
+    said = [Answer("q3", "It serializes obj.", (*ids, other.end_id), True)
+            for ids in (other.encode("It serializes obj."), tokenizer.encode("It serializes obj."))]  # fmt: skip
+    assert said[0].token_ids != said[1].token_ids
+    first, second = (judge_scores([ASKED[3]], [answer], judge, tokenizer)[0] for answer in said)
+    assert first == second
 
 
 def test_grades_stand_beside_the_answer_they_belong_to(model, tokenizer, judge):

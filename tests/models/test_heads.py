@@ -3,13 +3,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeroom.models.heads import ActorCritic, RewardModel, pad_rows
+from homeroom.models.heads import ActorCritic, RewardModel
+from homeroom.models.padding import pad_rows
 
 
 def test_rows_are_padded_on_the_right():
-    tokens_BT, last_B = pad_rows([[5], [6, 7, 8]], pad=2)
-    assert tokens_BT.tolist() == [[5, 2, 2], [6, 7, 8]]
-    assert last_B.tolist() == [0, 2]
+    assert pad_rows([[5], [6, 7, 8]], pad=2).tolist() == [[5, 2, 2], [6, 7, 8]]
+    assert pad_rows([[5], []], length=2).tolist() == [[5, 0], [0, 0]]
 
 
 @settings(max_examples=20)

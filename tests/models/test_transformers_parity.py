@@ -9,7 +9,8 @@ import transformers
 from torch import nn
 
 from homeroom.models.checkpoint import load_model, load_reward_model, save_model
-from homeroom.models.heads import RewardModel, pad_rows
+from homeroom.models.heads import RewardModel
+from homeroom.models.padding import pad_rows
 
 SMALL_GPT2 = {"vocab_size": 50, "n_positions": 24, "n_embd": 32, "n_layer": 2, "n_head": 4}
 SMALL_LLAMA = {
@@ -112,7 +113,7 @@ def test_a_reward_model_is_a_sequence_classifier(model, tmp_path):
     loaded, report = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values()), report
     assert type(loaded).__name__.endswith("ForSequenceClassification")
-    tokens_BT, _ = pad_rows(rows)
+    tokens_BT = pad_rows(rows)
     torch.testing.assert_close(loaded(tokens_BT).logits[:, 0], judge.score(rows), atol=1e-4, rtol=1e-4)
 
 
@@ -124,5 +125,5 @@ def test_a_sequence_classifier_is_a_reward_model(kind, tmp_path):
     reference = randomise(getattr(transformers, f"{kind}ForSequenceClassification")(config))
     reference.save_pretrained(tmp_path)
     rows = [[7, 8, 9], [4, 5, 6, 7, 8, 9, 10], [3]]
-    expected = reference(pad_rows(rows)[0]).logits[:, 0]
+    expected = reference(pad_rows(rows)).logits[:, 0]
     torch.testing.assert_close(load_reward_model(tmp_path).score(rows), expected, atol=1e-4, rtol=1e-4)

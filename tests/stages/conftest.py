@@ -12,6 +12,7 @@ import torch
 
 from homeroom.data.batches import Conversation, Groups, PackedConversations
 from homeroom.data.documents import Document, DocumentWriter, read_documents
+from homeroom.data.preferences import Said
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
 from homeroom.settings import Frozen
@@ -23,7 +24,7 @@ from homeroom.training.loop import LoopSettings, train
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.ranking import PairwiseRanking
 from homeroom.training.optimizers import OptimizerSettings
-from homeroom.training.pairs import answer
+from homeroom.training.pairs import conversation
 from homeroom.workspace import Artifact, Workspace
 
 GOOD, BAD = "It is good.", "It is bad."
@@ -95,8 +96,8 @@ def template(tmp_path_factory) -> Path:
         asked = random.Random(0).sample(questions(train_documents), 300)
         said = [
             (
-                answer([{"role": "user", "content": question.prompt}], GOOD, True, tokenizer),
-                answer([{"role": "user", "content": question.prompt}], BAD, True, tokenizer),
+                conversation([{"role": "user", "content": question.prompt}], Said(GOOD, True), tokenizer),
+                conversation([{"role": "user", "content": question.prompt}], Said(BAD, True), tokenizer),
             )
             for question in asked
         ]

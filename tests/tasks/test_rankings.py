@@ -96,13 +96,15 @@ def test_a_ranking_is_the_same_for_the_same_seed(pool: list[Question], others: O
 def test_the_models_own_answer_stands_with_its_fault(others: OtherAnswers, text: str, ended: bool, tier: str) -> None:
     question = Question("q", "画蛇添足是什么意思？", "画蛇添足的意思是：做多余的事。", "zh", "idiom-meaning", "d")
     for seed in range(10):
-        answers = ask(others, question, OwnAnswer(text, ended), 4, seed).answers
-        assert [(own.text, own.ended, own.tier) for own in answers if own.kind == "own"] == [(text, ended, TIERS[tier])]
+        answers = ask(others, question, OwnAnswer(text, ended, [1, 2]), 4, seed).answers
+        (own,) = (answer for answer in answers if answer.kind == "own")
+        assert (own.text, own.ended, own.tier, own.token_ids) == (text, ended, TIERS[tier], [1, 2])
+        assert all(answer.token_ids is None for answer in answers if answer is not own)
 
 
 def test_an_own_answer_that_is_right_or_empty_is_not_ranked_below(pool: list[Question], others: OtherAnswers) -> None:
     for text in (pool[0].reference, " "):
-        assert "own" not in [answer.kind for answer in ask(others, pool[0], OwnAnswer(text, True)).answers]
+        assert "own" not in [answer.kind for answer in ask(others, pool[0], OwnAnswer(text, True, [1, 2])).answers]
 
 
 def test_another_answer_to_the_same_question_is_not_wrong() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from homeroom.text.chat_template import render
+from homeroom.text.chat_template import prompt_ids, render, with_answer
 from homeroom.text.tokenizer import Tokenizer
 
 TALK = [
@@ -20,6 +21,13 @@ CONTENT = st.lists(st.text() | st.sampled_from(["画蛇添足", " Python3", "\n"
 TURNS = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": CONTENT}), max_size=5
 )
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str
+    ended: bool
+    token_ids: list[int] | None = None
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +99,30 @@ def test_what_is_no_conversation_is_refused(tokenizer: Tokenizer) -> None:
 def test_transformers_decodes_without_special_tokens(tokenizer: Tokenizer, public: Any) -> None:
     ids = render([SYSTEM, *TALK], tokenizer).token_ids
     assert public.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids)
+
+
+@given(data=st.binary(), ended=st.booleans())
+def test_an_answer_stays_as_it_was_sampled(tokenizer: Tokenizer, data: bytes, ended: bool) -> None:
+    """Byte by byte: tokens that the tokenizer would not choose, and characters that are broken."""
+    sampled = [tokenizer.encode_bytes(bytes([byte]))[0] for byte in data] + [tokenizer.end_id] * ended
+    asked = prompt_ids("How?", tokenizer)
+    shown = Said(tokenizer.decode(sampled).strip(), ended, sampled)
+    whole = with_answer(asked, shown, tokenizer)
+    assert whole.token_ids == asked + sampled
+    assert whole.learn == [False] * len(asked) + [True] * len(sampled)
+
+
+@given(text=st.text())
+def test_a_written_answer_is_the_template_with_it(tokenizer: Tokenizer, text: str) -> None:
+    talk = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": text}]
+    asked = prompt_ids("How?", tokenizer)
+    assert with_answer(asked, Said(text, True), tokenizer) == render(talk, tokenizer)
+    assert with_answer(asked, Said(text, False), tokenizer).token_ids == render(talk, tokenizer).token_ids[:-1]
+
+
+def test_ids_that_are_not_the_answer_shown_are_not_learned(tokenizer: Tokenizer) -> None:
+    """What another tokenizer's model said, and what a stop string took off the text."""
+    asked, written = prompt_ids("How?", tokenizer), tokenizer.encode("画蛇添足")
+    for sampled in ([*range(40, 50), tokenizer.end_id], [10**6, tokenizer.end_id], [*written, *tokenizer.encode("画")]):
+        whole = with_answer(asked, Said("画蛇添足", True, sampled), tokenizer)
+        assert whole.token_ids == [*asked, *written, tokenizer.end_id]

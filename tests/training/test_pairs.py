@@ -3,18 +3,18 @@ import copy
 import pytest
 import torch
 
-from homeroom.data.preferences import Pair
+from homeroom.data.preferences import Pair, Said
 from homeroom.models.gpt import GPT, Config
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, train
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerSettings
-from homeroom.training.pairs import answer, collate, log_probs_of, preference_accuracy, preference_pairs, rows_of
+from homeroom.training.pairs import collate, conversation, log_probs_of, preference_accuracy, preference_pairs, rows_of
 
 
 def pair(prompt, chosen="good", rejected="bad", ended=(True, True)):
-    return Pair(({"role": "user", "content": prompt},), chosen, ended[0], rejected, ended[1], "train")
+    return Pair(({"role": "user", "content": prompt},), Said(chosen, ended[0]), Said(rejected, ended[1]), "train")
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,11 @@ def model(tokenizer) -> GPT:
 
 def test_a_row_is_the_chat_template_with_the_last_answer_to_learn(tokenizer):
     before = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-    row = answer(before, "good", True, tokenizer)
+    row = conversation(before, Said("good", True), tokenizer)
     assert list(row.token_ids) == render([*before, {"role": "assistant", "content": "good"}], tokenizer).token_ids
     learned = [token for token, learn in zip(row.token_ids, row.learn, strict=True) if learn]
     assert learned == [*tokenizer.encode("good"), tokenizer.end_id]
-    cut = answer(before, "good", False, tokenizer)
+    cut = conversation(before, Said("good", False), tokenizer)
     assert list(cut.token_ids) == list(row.token_ids)[:-1]
 
 
@@ -80,3 +80,17 @@ def test_training_prefers_what_was_chosen_on_questions_it_did_not_see(model, tok
 def test_a_pair_too_long_for_the_context_or_with_nothing_said_is_left_out(model, tokenizer):
     pairs = [pair("how"), pair("how " * 60), pair("are", rejected="", ended=(True, False))]
     assert len(rows_of(pairs, tokenizer, model)) == 1
+
+
+def test_an_answer_is_learned_in_the_tokens_that_were_sampled(model, tokenizer):
+    """Letter by letter, as the tokenizer would never write it; a person's correction as it would."""
+    sampled = [*(id for letter in "bad" for id in tokenizer.encode(letter)), tokenizer.end_id]
+    assert sampled[:-1] != tokenizer.encode("bad")
+    corrected = Pair(({"role": "user", "content": "how"},), Said("good", True), Said("bad", True, sampled), "train")
+    (row,) = rows_of([corrected], tokenizer, model)
+    chosen, rejected = (
+        [token for token, learn in zip(one.token_ids, one.learn, strict=True) if learn]
+        for one in (row.chosen, row.rejected)
+    )
+    assert rejected == sampled
+    assert chosen == [*tokenizer.encode("good"), tokenizer.end_id]

@@ -95,6 +95,15 @@ def test_a_judged_answer_knows_its_question_and_history(feedback: Feedback) -> N
     assert two.sampling == {"seed": 1}
 
 
+def test_a_judged_answer_has_the_tokens_that_were_sampled(feedback: Feedback) -> None:
+    _, unknown = ask(feedback)
+    conversation = feedback.open_conversation()
+    sampled = feedback.add_message(conversation.id, "assistant", "hello", token_ids=[7, 8, 5])
+    for message_id in (unknown, sampled.id):
+        feedback.vote(message_id, 1)
+    assert [judged.token_ids for judged in feedback.votes()] == [None, [7, 8, 5]]
+
+
 def test_a_better_answer_alone_judges_the_answer_worse(feedback: Feedback) -> None:
     _, answer = ask(feedback)
     feedback.edit(answer, "比喻做了多余的事。")
