@@ -82,7 +82,7 @@ class PreferenceBatch:
 
 @dataclass(frozen=True)
 class Experience:
-    """Sampled answers with what the sampler knew of each token; rows of the pretraining mix are learned in `mix_BT`."""
+    """Sampled answers with what the sampler knew of each token."""
 
     tokens_BT: Tensor
     next_token_BT: Tensor
@@ -91,7 +91,6 @@ class Experience:
     values_BT: Tensor
     advantages_BT: Tensor
     returns_BT: Tensor
-    mix_BT: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor | None]:
         return {"tokens_BT": self.tokens_BT}
@@ -265,3 +264,25 @@ class Groups(Source[Item]):
 
     def load_state_dict(self, state: State) -> None:
         self.shuffle.load_state_dict(state)
+
+
+class WithText:
+    """Another Source's steps, each with a micro-batch of running text at its end."""
+
+    def __init__(self, source: Source[Any], text: PackedTokens) -> None:
+        self.source, self.text = source, text
+
+    @property
+    def resumable(self) -> bool:
+        return getattr(self.source, "resumable", True)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for step, text in zip(self.source, self.text, strict=False):
+            yield [*step, *text]
+
+    def state_dict(self) -> State:
+        return {"source": self.source.state_dict(), "text": self.text.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self.source.load_state_dict(state["source"])
+        self.text.load_state_dict(state["text"])

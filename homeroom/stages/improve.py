@@ -13,6 +13,7 @@ from typing import cast
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, load_pairs
+from homeroom.data.shards import Shards
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.models.checkpoint import load_model
@@ -21,14 +22,14 @@ from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.evaluate import measure, measured_by, suite_of
-from homeroom.stages.lookup import champion, made_before
+from homeroom.stages.lookup import ancestor, champion, made_before
 from homeroom.stages.promote import decision, enact, say_decisions
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.pairs import Rows, preference_accuracy, preference_pairs, rows_of
-from homeroom.training.settings import TrainingSettings
+from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
 VERSION = 1
@@ -47,6 +48,7 @@ class Config(TrainingSettings):
     learning_rate: PositiveFloat = 1e-4
     warmup: Probability = 0.1
     decay: Probability = 0.5
+    text: TextSettings = TextSettings()
     minimum_pairs: PositiveInt = Field(30, description="fewer training pairs teach nothing that could be measured")
     inverted: bool = Field(False, description="a control: learn from the votes turned upside down")
     control: bool = Field(True, description="also train the inverted control and put it before the gate")
@@ -90,9 +92,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("improve", config, [harvest, before_model, evaluation], VERSION) as draft:
         suite = suite_of(evaluation, workspace)
         before = measured_by(evaluation, before_model, suite)
+        text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
         if config.control and not config.inverted:
-            control = _control(config, before_model, pairs, suite, before, draft)
-        learned = _learn(config, before_model, pairs, draft, inverted=config.inverted)
+            control = _control(config, before_model, pairs, text, suite, before, draft)
+        learned = _learn(config, before_model, pairs, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, Tokenizer.load(before_model.path), draft.path)
         after = _measured(suite, draft.path, draft.id, draft.path / EVALUATION)
         verdict = gate(after, before, config.gate)
@@ -128,7 +131,13 @@ def run(config: Config, workspace: Workspace) -> Artifact:
 
 
 def _control(
-    config: Config, champion: Artifact, pairs: Sequence[Pair], suite: Suite, before: Measured, draft: Draft
+    config: Config,
+    champion: Artifact,
+    pairs: Sequence[Pair],
+    text: Shards | None,
+    suite: Suite,
+    before: Measured,
+    draft: Draft,
 ) -> dict[str, Json]:
     """The same votes inverted. What they made is not kept: nothing but its verdict is of use."""
     kept = draft.path / "scratch-control.json"
@@ -136,7 +145,7 @@ def _control(
         return cast(dict[str, Json], json.loads(kept.read_text(encoding="utf-8")))
     folder = draft.path / "scratch-control"
     folder.mkdir(exist_ok=True)
-    learned = _learn(config, champion, pairs, draft, inverted=True)
+    learned = _learn(config, champion, pairs, text, draft, inverted=True)
     checkpoints.save(learned.model, Tokenizer.load(champion.path), folder)
     # The gate asks for answers and text only.
     after = _measured(replace(suite, cloze={}), folder, f"{draft.id}-inverted", folder / EVALUATION)
@@ -152,7 +161,9 @@ def _control(
     return figures
 
 
-def _learn(config: Config, champion: Artifact, pairs: Sequence[Pair], draft: Draft, *, inverted: bool) -> Learned:
+def _learn(
+    config: Config, champion: Artifact, pairs: Sequence[Pair], text: Shards | None, draft: Draft, *, inverted: bool
+) -> Learned:
     """DPO from the champion's weights, or on from where a killed run stood."""
     name = "inverted" if inverted else "votes"
     followed = inverted == config.inverted  # the control beside the real run leaves no curves
@@ -163,7 +174,12 @@ def _learn(config: Config, champion: Artifact, pairs: Sequence[Pair], draft: Dra
         for side in ("train", "heldout")
     }
     rows = sides["train"]
-    source = preference_pairs(rows, per_step=config.pairs_per_step, micro_pairs=config.micro_pairs, seed=config.seed)
+    source, objective = config.text.beside(
+        preference_pairs(rows, per_step=config.pairs_per_step, micro_pairs=config.micro_pairs, seed=config.seed),
+        DPO(config.beta, config.imitation),
+        text,
+        config.seed,
+    )
     steps = max(1, round(config.epochs * len(rows) / config.pairs_per_step))
     with progress(f"improve ({name})", steps) as bar:
 
@@ -175,7 +191,7 @@ def _learn(config: Config, champion: Artifact, pairs: Sequence[Pair], draft: Dra
 
         state = train(
             model,
-            DPO(config.beta, config.imitation),
+            objective,
             source,
             config.loop_settings(steps),
             hooks=[(1, each_step)],

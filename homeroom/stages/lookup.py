@@ -43,3 +43,14 @@ def made_before(workspace: Workspace, stage: str, settings: Frozen, first: Artif
 def _skipped(stage: str, done: Artifact) -> Artifact:
     say(stage, f"unchanged, skipped: {done.id}")
     return done
+
+
+def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
+    """The artifact of `stage` that this one was made from, at however many removes. Raises HomeroomError."""
+    waiting = list(artifact.inputs)
+    for name in waiting:
+        found = workspace.artifacts.get(name)
+        if found.stage == stage:
+            return found
+        waiting += [further for further in found.inputs if further not in waiting]
+    raise HomeroomError(f"{artifact.id} was not made from any artifact of {stage}")

@@ -9,7 +9,6 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from safetensors.torch import load_file
 from torch import Tensor
 
-from homeroom.data.batches import PackedTokens
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.evaluation.answers import answerable
@@ -29,7 +28,7 @@ from homeroom.training.loop import Precision, RunState, train
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings
-from homeroom.training.settings import TrainingSettings
+from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace, read_log
 
 VERSION = 1
@@ -51,7 +50,7 @@ class Config(TrainingSettings):
     clip: PositiveFloat = Field(0.2, description="how far a token's probability ratio may move in one iteration")
     value_clip: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
-    mix_weight: NonNegativeFloat = Field(0.0, description="γ of PPO-ptx; needs rollouts.mix_rows")
+    text: TextSettings = TextSettings()
     precision: Precision = "float32"
 
 
@@ -75,10 +74,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             _scorer(reward),
             config.rollouts,
             seed=config.seed,
-            mix=_pretraining_mix(config, tokenized, actor),
         )
         diary = _Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
-        state = _train(config, rollouts, diary)
+        state = _train(config, rollouts, Shards(tokenized.path, "train"), diary)
         checkpoints.save(actor.policy, tokenizer, draft.path)
         draft.metrics |= _metrics(config, rollouts, state, diary)
     made = draft.artifact.metrics
@@ -90,7 +88,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def _train(config: Config, rollouts: Rollouts, diary: "_Diary") -> RunState:
+def _train(config: Config, rollouts: Rollouts, text: Shards, diary: "_Diary") -> RunState:
     """To the end, or to where the KL stops it: then the policy gets the last good weights back."""
     # Checked often, because only the end of an iteration can be gone on from.
     settings = config.loop_settings(config.rollouts.iterations * diary.steps)
@@ -115,10 +113,13 @@ def _train(config: Config, rollouts: Rollouts, diary: "_Diary") -> RunState:
             bar.update(state.step)
 
         rollouts.on_iteration = each_iteration
+        source, objective = config.text.beside(
+            rollouts, PPO(config.clip, config.value_clip, config.value_weight), text, config.seed
+        )
         state = train(
             rollouts.actor,
-            PPO(config.clip, config.value_clip, config.value_weight, config.mix_weight),
-            rollouts,
+            objective,
+            source,
             settings,
             hooks=[(1, each_step)],
             checkpoint=folder / "scratch-run.safetensors",
@@ -179,14 +180,6 @@ def _scorer(reward: Artifact) -> Callable[[list[list[int]]], Tensor]:
     model = load_reward_model(reward.path)
     mean, deviation = (cast(float, reward.metrics[name]) for name in ("score_mean", "score_deviation"))
     return lambda rows: (model.score(rows) - mean) / deviation
-
-
-def _pretraining_mix(config: Config, tokenized: Artifact, actor: ActorCritic) -> PackedTokens | None:
-    rows = config.rollouts.mix_rows
-    if not rows or not config.mix_weight:
-        return None
-    length = min(128, actor.config.max_length)
-    return PackedTokens(Shards(tokenized.path, "train"), length=length, rows=rows, micro_rows=rows, seed=config.seed)
 
 
 class _Diary:

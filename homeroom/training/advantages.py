@@ -33,6 +33,19 @@ def whiten(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return torch.where(mask_BT, (values_BT - chosen.mean()) / (chosen.std(correction=0) + 1e-8), 0.0)
 
 
+def others_mean(scores_B: Tensor, group: int) -> Tensor:
+    """The mean score of the other answers to each answer's question (B,): `group` answers to one stand together.
+
+    Reward models are trained on comparisons within a question, so what they add to all answers of a question means
+    nothing; without it the policy gradient keeps its expectation and loses variance (Kool et al. 2019, eq. 8).
+    A lone answer has no others: 0.
+    """
+    if group == 1:
+        return torch.zeros_like(scores_B)
+    scores_QG = scores_B.view(-1, group)
+    return ((scores_QG.sum(dim=1, keepdim=True) - scores_QG) / (group - 1)).flatten()
+
+
 class AdaptiveKL:
     """A KL coefficient that steers towards a target: e = clip(KL / target − 1, ±0.2), β ← β·(1 + gain·e).
 

@@ -7,20 +7,20 @@ Shapes: B episodes, T time.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Self
+from typing import Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from homeroom.data.batches import Conversation, Experience, PackedTokens, Shuffle, State, shift
+from homeroom.data.batches import Conversation, Experience, Shuffle, State, shift
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.models.gpt import GPT, Outputs
 from homeroom.models.heads import ActorCritic
 from homeroom.models.logprobs import token_log_probs
 from homeroom.settings import Frozen, HomeroomError, Probability
-from homeroom.training.advantages import AdaptiveKL, estimate_advantages, whiten
+from homeroom.training.advantages import AdaptiveKL, estimate_advantages, others_mean, whiten
 
 
 class MissingLogProbability(HomeroomError):
@@ -43,7 +43,9 @@ class RolloutSettings(Frozen):
     kl_stop: PositiveFloat = Field(25.0, description="above it the run stops and the last good weights are kept")
     unended_penalty: NonNegativeFloat = Field(2.0, description="reward lost by an answer that does not end by itself")
     reward_bound: PositiveFloat = 5.0
-    mix_rows: Annotated[int, Field(ge=0)] = Field(0, description="pretraining rows added to each minibatch (PPO-ptx)")
+    answers_per_question: PositiveInt = Field(
+        4, description="answers to one question in an iteration; each score is taken relative to the others' mean"
+    )
 
     @property
     def steps_per_iteration(self) -> int:
@@ -53,6 +55,10 @@ class RolloutSettings(Frozen):
     def _no_empty_step(self) -> Self:
         if self.minibatches > self.episodes:
             raise ValueError(f"minibatches is {self.minibatches}, but an iteration has {self.episodes} episodes")
+        if self.episodes % self.answers_per_question:
+            raise ValueError(
+                f"{self.episodes} episodes do not divide into questions with {self.answers_per_question} answers each"
+            )
         return self
 
 
@@ -63,6 +69,7 @@ class Episode:
     prompt_ids: list[int]
     completion: Completion
     score: float
+    baseline: float = 0.0  # what was to be expected of an answer to this question
 
     @property
     def row(self) -> Conversation:
@@ -85,14 +92,15 @@ class Rollouts:
     score: Callable[[list[list[int]]], Tensor]
     settings: RolloutSettings
     seed: int = 0
-    mix: PackedTokens | None = None
     on_iteration: Callable[[int, dict[str, float], list[Episode]], None] | None = None
     stopped: str | None = None
     iteration: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.kl = AdaptiveKL(self.settings.kl_coefficient, self.settings.kl_target)
-        self.shuffle = Shuffle(len(self.prompts), self.settings.episodes, self.seed)
+        self.shuffle = Shuffle(
+            len(self.prompts), self.settings.episodes // self.settings.answers_per_question, self.seed
+        )
         self.resumable = True
 
     def __iter__(self) -> Iterator[list[Experience]]:
@@ -110,7 +118,7 @@ class Rollouts:
 
     def sample(self) -> list[Episode]:
         """One iteration's episodes from the policy as it stands."""
-        chosen = next(self.shuffle)
+        chosen = [number for number in next(self.shuffle) for _ in range(self.settings.answers_per_question)]
         requests = [
             Request(
                 str(index),
@@ -127,14 +135,15 @@ class Rollouts:
                     f"{len(completion.logprobs)} log-probabilities"
                 )
         rows = [[*request.prompt_ids, *done.token_ids] for request, done in zip(requests, completions, strict=True)]
-        scores = self.score(rows).clamp(-self.settings.reward_bound, self.settings.reward_bound).tolist()
+        scores_B = self.score(rows).clamp(-self.settings.reward_bound, self.settings.reward_bound)
+        cut_B = torch.tensor([done.finish_reason != "stop" for done in completions])
+        scores_B = scores_B - self.settings.unended_penalty * cut_B
+        baselines_B = others_mean(scores_B, self.settings.answers_per_question)
         return [
-            Episode(
-                request.prompt_ids,
-                done,
-                score - self.settings.unended_penalty * (done.finish_reason != "stop"),
+            Episode(request.prompt_ids, done, score, baseline)
+            for request, done, score, baseline in zip(
+                requests, completions, scores_B.tolist(), baselines_B.tolist(), strict=True
             )
-            for request, done, score in zip(requests, completions, scores, strict=True)
         ]
 
     @torch.no_grad()
@@ -170,7 +179,7 @@ class Rollouts:
             for part in order.tensor_split(self.settings.minibatches):
                 part = part.sort().values  # short rows together again
                 steps.append([_select(experience, piece) for piece in part.split(self.settings.micro_rows)])
-        return [[*step, *self._mixed()] for step in steps]
+        return steps
 
     def _experience(self, episodes: list[Episode]) -> tuple[Experience, Tensor]:
         tokens_BT, next_token_BT, learn_BT = shift([episode.row for episode in episodes])
@@ -186,7 +195,9 @@ class Rollouts:
         gap_BT = log_probs_BT - reference_BT
         rewards_BT = -self.kl.coefficient * gap_BT
         last_B = tokens_BT.shape[1] - 1 - learn_BT.flip(1).int().argmax(dim=1)
-        rewards_BT[torch.arange(len(episodes)), last_B] += torch.tensor([episode.score for episode in episodes])
+        rewards_BT[torch.arange(len(episodes)), last_B] += torch.tensor(
+            [episode.score - episode.baseline for episode in episodes]
+        )
         advantages_BT, returns_BT = estimate_advantages(
             rewards_BT, values_BT, learn_BT, discount=self.settings.discount, trace=self.settings.trace
         )
@@ -195,39 +206,17 @@ class Rollouts:
         )
         return experience, gap_BT.sum(dim=1)
 
-    def _mixed(self) -> list[Experience]:
-        """A micro-batch of pretraining text: nothing of it is an answer, all of it is learned as language."""
-        if self.mix is None or not self.settings.mix_rows:
-            return []
-        batch = next(iter(self.mix))[0]
-        nothing = torch.zeros(batch.tokens_BT.shape)
-        return [
-            Experience(
-                tokens_BT=batch.tokens_BT,
-                next_token_BT=batch.next_token_BT,
-                learn_BT=torch.zeros_like(batch.learn_BT),
-                log_probs_BT=nothing,
-                values_BT=nothing,
-                advantages_BT=nothing,
-                returns_BT=nothing,
-                mix_BT=batch.learn_BT,
-            )
-        ]
-
     def state_dict(self) -> State:
         return {
             "iteration": self.iteration,
             "kl_coefficient": self.kl.coefficient,
             "prompts": self.shuffle.state_dict(),
-            "mix": self.mix.state_dict() if self.mix is not None else None,
         }
 
     def load_state_dict(self, state: State) -> None:
         self.iteration = int(state["iteration"])
         self.kl.coefficient = float(state["kl_coefficient"])
         self.shuffle.load_state_dict(state["prompts"])
-        if self.mix is not None and state["mix"] is not None:
-            self.mix.load_state_dict(state["mix"])
 
 
 def _log_probs(outputs: Outputs, next_token_BT: Tensor, learn_BT: Tensor) -> Tensor:

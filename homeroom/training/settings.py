@@ -1,9 +1,14 @@
-"""The keys that every training stage has in common. A stage's Config inherits them and sets its own defaults."""
+"""The keys that training stages have in common. A stage's Config inherits or holds them and sets its own defaults."""
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from typing import Any
 
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from homeroom.data.batches import PackedTokens, Source, TokenRow, WithText
 from homeroom.settings import Frozen, Probability
 from homeroom.training.loop import LoopSettings, Precision
+from homeroom.training.objectives.base import Objective
+from homeroom.training.objectives.mixture import TextBeside
 from homeroom.training.optimizers import OptimizerKind, OptimizerSettings
 
 
@@ -38,3 +43,20 @@ class TrainingSettings(Frozen):
                 weight_decay=self.weight_decay,
             ),
         )
+
+
+class TextSettings(Frozen):
+    """Running text learned beside the rest, so that the model forgets less of the language (PPO-ptx)."""
+
+    rows: NonNegativeInt = Field(0, description="rows of text in every optimizer step; 0: none")
+    length: PositiveInt = Field(128, description="tokens per row")
+    weight: NonNegativeFloat = Field(0.1, description="γ: what a token of text counts against a token or pair learned")
+
+    def beside(
+        self, source: Source[Any], objective: Objective[Any], tokens: TokenRow | None, seed: int
+    ) -> tuple[Source[Any], Objective[Any]]:
+        """The same training with text in every step; as it was when there are no rows."""
+        if not self.rows or tokens is None:
+            return source, objective
+        text = PackedTokens(tokens, length=self.length, rows=self.rows, micro_rows=self.rows, seed=seed)
+        return WithText(source, text), TextBeside(objective, self.weight)

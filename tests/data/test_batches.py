@@ -10,7 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.data.batches import Conversation, Groups, PackedConversations, PackedTokens, RankingBatch, Shuffle, shift
+from homeroom.data.batches import (
+    Conversation,
+    Groups,
+    PackedConversations,
+    PackedTokens,
+    RankingBatch,
+    Shuffle,
+    WithText,
+    shift,
+)
 from homeroom.models.gpt import GPT, Config
 from homeroom.training.objectives.next_token import NextToken
 
@@ -42,6 +51,10 @@ def sources():
         "shuffle": Stream(Shuffle(11, 4, seed=3)),
         "tokens": PackedTokens(Row(100), length=8, rows=5, micro_rows=2, seed=3),
         "conversations": PackedConversations(CONVERSATIONS, length=16, rows=4, micro_rows=3, seed=3),
+        "with text": WithText(
+            PackedConversations(CONVERSATIONS, length=16, rows=4, micro_rows=3, seed=3),
+            PackedTokens(Row(60), length=8, rows=2, micro_rows=2, seed=5),
+        ),
         "groups": Groups([str(n) for n in range(11)], "".join, per_step=4, micro=2, seed=3),
     }
 
@@ -121,6 +134,19 @@ def test_windows_of_tokens_each_with_what_follows():
             assert batch.document_BT is None
             starts.update(batch.tokens_BT[:, 0].tolist())
     assert starts == Counter(range(0, 96, 8))
+
+
+def test_text_stands_at_the_end_of_every_step_and_only_what_it_stands_beside_says_when_to_save():
+    beside, text = sources()["conversations"], PackedTokens(Row(60), length=8, rows=2, micro_rows=2, seed=5)
+    alone = [plain(step) for step in islice(sources()["conversations"], 5)]
+    texts = [plain(step) for step in islice(PackedTokens(Row(60), length=8, rows=2, micro_rows=2, seed=5), 5)]
+    mixed = WithText(beside, text)
+    steps = list(islice(mixed, 5))
+    assert [plain(step[:-1]) for step in steps] == alone
+    assert [plain(step[-1:]) for step in steps] == texts
+    assert mixed.resumable
+    beside.resumable = False
+    assert not mixed.resumable
 
 
 def test_shift_on_a_small_matrix():

@@ -30,7 +30,7 @@ RANKINGS = rankings.Config(
 )
 REWARD = reward.Config(questions_per_step=4, micro_questions=2, precision="float32", minimum_accuracy=0)
 JUDGE = judge.Config(questions_per_step=4, precision="float32", minimum_accuracy=0, seed=1)
-ROLLOUTS = RolloutSettings(iterations=3, episodes=6, max_tokens=8, micro_rows=3)
+ROLLOUTS = RolloutSettings(iterations=3, episodes=6, answers_per_question=2, max_tokens=8, micro_rows=3)
 PPO = ppo.Config(rollouts=ROLLOUTS, questions=30, learning_rate=1e-3)
 
 
@@ -220,7 +220,7 @@ def test_above_kl_stop_the_run_ends_and_the_last_good_weights_are_kept(tied, wor
         pretrain.run(PRETRAIN.model_copy(update={"tied": True, "learning_rate": 3e-3}), workspace)
         for stage, config in ((sft, SFT), (rankings, RANKINGS), (reward, REWARD)):
             stage.run(config, workspace)
-    far = ROLLOUTS.model_copy(update={"kl_stop": 0.05, "iterations": 6})
+    far = ROLLOUTS.model_copy(update={"kl_stop": 0.05, "iterations": 6, "answers_per_question": 1})
     made = ppo.run(PPO.model_copy(update={"rollouts": far, "learning_rate": 0.03}), workspace)
     assert made.metrics["stopped_early"].startswith("KL to the reference reached")
     assert "(limit 0.05) at iteration 1; the weights from before it are kept" in made.metrics["stopped_early"]

@@ -95,7 +95,6 @@ def experience() -> Experience:
         values_BT=0.3 * noise[1],
         advantages_BT=noise[2],
         returns_BT=noise[3],
-        mix_BT=~learn_BT,
     )
 
 

@@ -30,6 +30,7 @@ from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.optimizers import OptimizerSettings
 from homeroom.training.rollouts import Rollouts, RolloutSettings
+from homeroom.training.settings import TextSettings
 
 STEPS = {"pretrain": 30, "ppo": 16}
 KILLS = 6
@@ -78,13 +79,14 @@ def ppo(checkpoint: Path | None, report: Report) -> nn.Module:
         model(),
         [[2, 3, n] for n in range(4, 17)],
         judge.score,
-        RolloutSettings(iterations=4, episodes=8, max_tokens=8, epochs=2, micro_rows=3, kl_target=0.01, mix_rows=2),
+        RolloutSettings(iterations=4, episodes=8, max_tokens=8, epochs=2, micro_rows=3, kl_target=0.01),
         seed=5,
-        mix=PackedTokens(Row(), length=16, rows=2, micro_rows=2, seed=4),
     )
     adamw = OptimizerSettings(kind="adamw", learning_rate=1e-3)
     settings = LoopSettings(steps=STEPS["ppo"], precision="float32", checkpoint_seconds=0, optimizer=adamw)
-    run(actor, PPO(mix_weight=0.1), rollouts, settings, checkpoint, report)
+    text = TextSettings(rows=2, length=16)
+    source, objective = text.beside(rollouts, PPO(), Row(), seed=4)
+    run(actor, objective, source, settings, checkpoint, report)
     return actor
 
 

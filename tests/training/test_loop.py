@@ -27,7 +27,7 @@ def test_micro_batches_give_the_gradient_of_one_large_batch(name, pieces, nano, 
         "next token": ("token_batch", NextToken(chunk_tokens=7), lambda: nano),
         "ranking": ("ranking_batch", PairwiseRanking(), lambda: RewardModel(nano)),
         "DPO": ("preference_batch", DPO(imitation=0.3), lambda: nano),
-        "PPO": ("experience", PPO(mix_weight=0.5), lambda: ActorCritic(nano)),
+        "PPO": ("experience", PPO(), lambda: ActorCritic(nano)),
     }[name]
     batch, model = request.getfixturevalue(batch), model()
     whole = gradient(model, objective, [batch])

@@ -1,13 +1,13 @@
 """Every objective against a plain definition, written token by token or pair by pair; gradients too."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from homeroom.models.heads import ActorCritic, RewardModel
+from homeroom.training.objectives.mixture import TextBeside
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.objectives.preference import DPO
@@ -81,18 +81,15 @@ def test_dpo_is_its_definition(nano, preference_batch, imitation):
     assert float(loss.metrics["margin"]) == pytest.approx(margins, rel=1e-4)
 
 
-@pytest.mark.parametrize("mix_weight", [0.0, 0.5])
-def test_ppo_token_by_token(nano, experience, mix_weight):
+def test_ppo_token_by_token(nano, experience):
     model, batch = ActorCritic(nano), experience
     torch.nn.init.normal_(model.value_head.weight, std=0.5)
     logp, values = log_probs(nano, batch), model(batch.tokens_BT).values_BT
-    policy, value, mix, clips = torch.zeros(()), torch.zeros(()), torch.zeros(()), {"ratio": 0, "value": 0}
+    policy, value, clips = torch.zeros(()), torch.zeros(()), {"ratio": 0, "value": 0}
     kl, entropy = 0.0, 0.0
     table = nano.logits(nano.hidden(batch.tokens_BT)).log_softmax(-1).detach()
     for row in range(16):
         for t in range(batch.tokens_BT.shape[1]):
-            if batch.mix_BT[row, t]:
-                mix = mix - logp[row, t]
             if not batch.learn_BT[row, t]:
                 continue
             ratio = torch.exp(logp[row, t] - batch.log_probs_BT[row, t])
@@ -109,8 +106,8 @@ def test_ppo_token_by_token(nano, experience, mix_weight):
             clips["value"] += abs((values[row, t] - old).item()) > 0.2
     tokens = int(batch.learn_BT.sum())
     assert all(0 < count < tokens for count in clips.values()), clips  # both sides of both clips
-    loss = PPO(mix_weight=mix_weight).loss(model(**batch.inputs()), batch)
-    assert_same(model, loss, policy + 0.1 * value + mix_weight * mix)
+    loss = PPO().loss(model(**batch.inputs()), batch)
+    assert_same(model, loss, policy + 0.1 * value)
     assert int(loss.weight) == tokens
     assert int(loss.metrics["clipped"]) == clips["ratio"]
     assert float(loss.metrics["value_loss"]) == pytest.approx(value.item(), rel=1e-4)
@@ -119,18 +116,15 @@ def test_ppo_token_by_token(nano, experience, mix_weight):
     assert float(loss.metrics["entropy"]) == pytest.approx(entropy, rel=1e-4)
 
 
-def test_rows_of_pretraining_text_alone_learn_language_and_nothing_else(nano, experience):
-    """As the micro-batch that `Rollouts` adds to a step: no answer in it."""
-    nothing = torch.zeros_like(experience.values_BT)
-    batch = replace(experience, learn_BT=nothing.bool(), mix_BT=nothing == 0)
-    model = ActorCritic(nano)
-    loss = PPO(mix_weight=0.5).loss(model(**batch.inputs()), batch)
-    total = -0.5 * log_probs(nano, batch).sum()
-    torch.testing.assert_close(loss.total, total, rtol=1e-5, atol=1e-5)
-    loss.total.backward()
-    ours = [parameter.grad.clone() for parameter in nano.parameters()]
-    torch.testing.assert_close(tuple(ours), torch.autograd.grad(total, list(nano.parameters())), rtol=1e-4, atol=1e-5)
-    assert int(loss.weight) == 0
+def test_text_beside_adds_its_cross_entropy_and_no_weight(nano, preference_batch, token_batch):
+    objective = TextBeside(DPO(), gamma=0.5)
+    pairs, text = objective.loss(nano(**preference_batch.inputs()), preference_batch), None
+    assert_same(nano, pairs, DPO().loss(nano(**preference_batch.inputs()), preference_batch).total)
+    assert int(objective.weight(preference_batch)) == 8
+    text = objective.loss(nano(**token_batch.inputs()), token_batch)
+    assert_same(nano, text, -0.5 * (log_probs(nano, token_batch) * token_batch.learn_BT).sum())
+    assert int(text.weight) == int(objective.weight(token_batch)) == 0
+    assert text.metrics == {}
 
 
 def test_ppo_needs_a_value_head(nano, experience):

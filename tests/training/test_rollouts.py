@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from homeroom.data.batches import PackedTokens
 from homeroom.inference.engine import Engine
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import ActorCritic
@@ -18,15 +17,9 @@ from homeroom.training.rollouts import MissingLogProbability, Rollouts, RolloutS
 
 END = 1
 PROMPTS = [[2, 3, n] if n % 2 else [2, n] for n in range(4, 17)]
-SETTINGS = RolloutSettings(iterations=3, episodes=8, max_tokens=6, epochs=2, minibatches=2, micro_rows=3)
-
-
-class Row:
-    def __len__(self):
-        return 500
-
-    def read(self, start, count):
-        return (torch.arange(start, start + count) % 29).numpy()
+SETTINGS = RolloutSettings(
+    iterations=3, episodes=8, max_tokens=6, epochs=2, minibatches=2, micro_rows=3, answers_per_question=1
+)
 
 
 def length(rows):
@@ -40,7 +33,7 @@ def make(nano):
     with torch.no_grad():
         reference.head.weight += 0.02 * torch.randn_like(reference.head.weight)
 
-    def make(settings=SETTINGS, *, engine=Engine, score=length, mix=False, **given) -> Rollouts:
+    def make(settings=SETTINGS, *, engine=Engine, score=length, **given) -> Rollouts:
         actor = ActorCritic(nano)
         torch.nn.init.constant_(actor.value_head.bias, 0.25)
         return Rollouts(
@@ -51,7 +44,6 @@ def make(nano):
             score,
             settings,
             seed=9,
-            mix=PackedTokens(Row(), length=10, rows=2, micro_rows=2, seed=1) if mix else None,
             **given,
         )
 
@@ -167,7 +159,7 @@ def same(one, other):
 
 
 def test_between_iterations_its_position_can_be_saved_and_restored(make):
-    first = make(mix=True, settings=SETTINGS.model_copy(update={"mix_rows": 2}))
+    first = make()
     iterator = iter(first)
     resumable = []
     for _ in range(4):
@@ -175,7 +167,7 @@ def test_between_iterations_its_position_can_be_saved_and_restored(make):
         resumable.append(first.resumable)
     assert resumable == [False, False, False, True]
     assert first.iteration == 1
-    second = make(mix=True, settings=SETTINGS.model_copy(update={"mix_rows": 2}))
+    second = make()
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     for step, other in zip(list(iterator), list(second), strict=True):
         for batch, twin in zip(step, other, strict=True):
@@ -193,16 +185,29 @@ def test_iterations_draw_other_questions_and_other_answers(make):
     assert first != second
 
 
-def test_pretraining_rows_are_added_to_every_step(make):
-    settings = SETTINGS.model_copy(update={"mix_rows": 2})
-    for step in make(settings, mix=True):
-        *answers, mix = step
-        assert all(batch.mix_BT is None and batch.learn_BT.any() for batch in answers)
-        assert mix.mix_BT.all()
-        assert not mix.learn_BT.any()
-        assert torch.equal(mix.next_token_BT, (mix.tokens_BT + 1) % 29)
-
-
 def test_more_minibatches_than_episodes_are_refused():
     with pytest.raises(ValueError, match="minibatches is 9, but an iteration has 8 episodes"):
         RolloutSettings(episodes=8, minibatches=9)
+
+
+def test_each_score_is_taken_relative_to_the_other_answers_to_its_question(make):
+    rollouts = make(SETTINGS.model_copy(update={"answers_per_question": 4, "kl_coefficient": 0.0}))
+    episodes = rollouts.sample()
+    assert [episode.prompt_ids for episode in episodes[:4]] == [episodes[0].prompt_ids] * 4
+    assert episodes[4].prompt_ids != episodes[0].prompt_ids
+    assert len({tuple(episode.completion.token_ids) for episode in episodes}) > 2  # answers of their own
+    for index, episode in enumerate(episodes):
+        others = [other.score for n, other in enumerate(episodes) if n // 4 == index // 4 and n != index]
+        assert episode.baseline == pytest.approx(sum(others) / 3)
+    experience, figures = rollouts.measure(episodes)
+    assert figures["reward"] == pytest.approx(sum(episode.score for episode in episodes) / 8)
+    episodes.sort(key=lambda episode: len(episode.row.token_ids))
+    # Without discount and with the values of a constant head, the return of the last token is its reward.
+    for row, episode in enumerate(episodes):
+        last = int(experience.learn_BT[row].nonzero()[-1])
+        assert float(experience.returns_BT[row, last]) == pytest.approx(episode.score - episode.baseline, abs=1e-5)
+
+
+def test_episodes_have_to_divide_into_questions():
+    with pytest.raises(ValueError, match="10 episodes do not divide into questions with 4 answers each"):
+        RolloutSettings(episodes=10, answers_per_question=4)

@@ -1,6 +1,6 @@
-"""Proximal policy optimisation on sampled answers, with clipped value loss and an optional pretraining mix.
+"""Proximal policy optimisation on sampled answers, with clipped value loss.
 
-Shapes: B rows, T time, N answer tokens, M tokens of the pretraining mix.
+Shapes: B rows, T time, N answer tokens.
 """
 
 import torch
@@ -8,22 +8,17 @@ from torch import Tensor
 
 from homeroom.data.batches import Experience
 from homeroom.models.gpt import Outputs
-from homeroom.models.logprobs import cross_entropy_sum, token_log_probs
+from homeroom.models.logprobs import token_log_probs
 from homeroom.training.objectives.base import Loss
 
 
 class PPO:
-    """Clipped surrogate (Schulman et al. 2017, eq. 7) plus value loss clipped likewise, summed over answer tokens.
-
-    `mix_weight` is γ of PPO-ptx (Ouyang et al. 2022, eq. 2), counted per token: each token of the pretraining mix adds
-    γ times its cross-entropy.
-    """
+    """Clipped surrogate (Schulman et al. 2017, eq. 7) plus value loss clipped likewise, summed over answer tokens."""
 
     additive = True
 
-    def __init__(self, clip: float = 0.2, value_clip: float = 0.2, value_weight: float = 0.1, mix_weight: float = 0.0):
-        self.clip, self.value_clip = clip, value_clip
-        self.value_weight, self.mix_weight = value_weight, mix_weight
+    def __init__(self, clip: float = 0.2, value_clip: float = 0.2, value_weight: float = 0.1) -> None:
+        self.clip, self.value_clip, self.value_weight = clip, value_clip, value_weight
 
     def weight(self, batch: Experience) -> Tensor:
         return batch.learn_BT.sum()
@@ -47,11 +42,6 @@ class PPO:
         value = 0.5 * torch.maximum((values_N - returns_N) ** 2, (near_N - returns_N) ** 2).sum()
 
         total = policy + self.value_weight * value
-        if self.mix_weight and batch.mix_BT is not None:
-            mix_MD = outputs.hidden_BTD[batch.mix_BT]
-            total = total + self.mix_weight * cross_entropy_sum(
-                mix_MD, outputs.head_VD, batch.next_token_BT[batch.mix_BT]
-            )
         with torch.no_grad():
             metrics = {
                 "loss": total.detach(),
