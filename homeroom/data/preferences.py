@@ -5,8 +5,6 @@ Where the votes come from and what learns from the pairs is left to others.
 """
 
 import json
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+
+from homeroom.tasks.wording import plain
 
 NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
 Split = Literal["train", "heldout"]
@@ -120,11 +120,6 @@ def _pairs(judged: Sequence[Vote], split: Split) -> tuple[list[Pair], int]:
 def _ended(vote: Vote) -> bool:
     """Neither cut off by the limit of tokens nor stopped by the reader."""
     return vote.finish_reason not in ("length", "cancelled")
-
-
-def plain(question: str) -> str:
-    """Without what does not tell questions apart: width, case, punctuation and spaces."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", question).casefold())
 
 
 def near_duplicates(questions: Sequence[str]) -> list[int]:
