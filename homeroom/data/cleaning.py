@@ -25,6 +25,7 @@ from homeroom.data.quality import RULES, Rules, broken_rule, content_key, family
 from homeroom.progress import progress
 from homeroom.settings import Frozen, HomeroomError, Json, Probability
 from homeroom.tasks.split import share
+from homeroom.tasks.wording import simplified
 
 EXACT, NEAR = "exact duplicate", "near duplicate"
 _EXAMPLES, _EXAMPLE_CHARACTERS = 3, 120
@@ -97,7 +98,7 @@ def clean(source: Path, folder: Path, settings: Cleaning) -> Funnel:
     inspected = folder / "scratch-inspected.parquet"
     rows = _inspect(source, inspected, settings)
     with progress("looking for duplicates"):
-        frame = daft.read_parquet(str(inspected)).where("rule = ''").select("row", "key", "family")
+        frame = daft.read_parquet(str(inspected)).where("rule = ''").select("row", "key", "script_free", "family")
         found = find_duplicates(frame, rows, near=settings.near_duplicate, related=settings.same_split)
     funnel = _write(inspected, folder, found, rows, settings)
     inspected.unlink()
@@ -110,7 +111,7 @@ def clean(source: Path, folder: Path, settings: Cleaning) -> Funnel:
 _INSPECTED = pa.schema(
     [
         (name, pa.large_string())
-        for name in ("id", "source", "kind", "text", "fields", "language", "rule", "key", "family")
+        for name in ("id", "source", "kind", "text", "fields", "language", "rule", "key", "script_free", "family")
     ]
     + [("row", pa.int64())]
 )
@@ -123,7 +124,7 @@ def _inspect(source: Path, target: Path, settings: Cleaning) -> int:
     # In this process: a pool of processes would cost each of them an import and a model.
     @daft.func.batch(
         return_dtype=DataType.struct(
-            {name: DataType.string() for name in ("text", "fields", "language", "rule", "key", "family")}
+            {name: DataType.string() for name in ("text", "fields", "language", "rule", "key", "script_free", "family")}
         ),
         unnest=True,
         use_process=False,
@@ -157,7 +158,15 @@ def _inspected(text: str, fields_json: str, kind: str, stated: str, rules: Rules
     key, family = ("", "") if rule else (content_key(repaired, fields, kind), family_key(fields, kind))
     # Families of two kinds, or of two sources' idioms, are different families.
     family = f"{kind}\0{family}" if family else ""
-    return {"text": repaired, "fields": fields_json, "language": found, "rule": rule, "key": key, "family": family}
+    return {
+        "text": repaired,
+        "fields": fields_json,
+        "language": found,
+        "rule": rule,
+        "key": key,
+        "script_free": simplified(key),
+        "family": family,
+    }
 
 
 def _write(inspected: Path, folder: Path, found: Duplicates, rows: int, settings: Cleaning) -> Funnel:

@@ -45,7 +45,9 @@ class _Union:
 
 
 def find_duplicates(frame: daft.DataFrame, rows: int, *, near: float, related: float) -> Duplicates:
-    """`frame` has the columns row, key (what is compared) and family (equal ones stay in one split; "" is none)."""
+    """`frame` has the columns row, key (what is compared), script_free and family (equal ones stay in one split; "" is
+    none). `script_free` is the key whatever it is written in: twins in two scripts are related, but no duplicates.
+    """
     families = _Union(rows)
     for group in _groups(frame, F.hash(col("key")), "row"):
         for row in group[1:]:
@@ -61,14 +63,18 @@ def find_duplicates(frame: daft.DataFrame, rows: int, *, near: float, related: f
     wanted = sorted({row for pair in pairs for row in pair})
     clusters = _Union(rows)
     if wanted:
-        found = distinct.where(col("row").is_in(wanted)).select("row", "key").to_pydict()
-        shingles = {row: _shingles(key) for row, key in zip(found["row"], found["key"], strict=True)}
+        found = distinct.where(col("row").is_in(wanted)).select("row", "key", "script_free").to_pydict()
+        keys = dict(zip(found["row"], found["key"], strict=True))
+        shingles = {row: _shingles(key) for row, key in zip(found["row"], found["script_free"], strict=True)}
+        twofold = {row for row, key in zip(found["row"], found["script_free"], strict=True) if keys[row] != key}
         for one, other in sorted(pairs):
             similarity = _jaccard(shingles[one], shingles[other])
-            if similarity >= near:
-                clusters.join(one, other)
             if similarity >= related:
                 families.join(one, other)
+            if similarity >= near and not twofold.isdisjoint((one, other)):
+                similarity = jaccard(keys[one], keys[other])
+            if similarity >= near:
+                clusters.join(one, other)
     similar = {row: first for row in wanted if (first := clusters.find(row)) != row}
     return Duplicates(exact, similar, np.array([families.find(row) for row in range(rows)], np.int64))
 
@@ -87,7 +93,7 @@ def _groups(frame: daft.DataFrame, key: daft.Expression, row: str) -> Iterator[l
 
 def _buckets(frame: daft.DataFrame) -> Iterable[list[int]]:
     # Daft's n-grams are of words between spaces: with a space after every character they are of characters.
-    spaced = F.regexp_replace(col("key"), r"(?s)(.)", "$1 ")
+    spaced = F.regexp_replace(col("script_free"), r"(?s)(.)", "$1 ")
     signed = frame.select(
         "row", F.minhash(spaced, num_hashes=HASHES, ngram_size=NGRAM, hash_function="xxhash").alias("signature")
     )

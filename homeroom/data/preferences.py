@@ -5,8 +5,6 @@ Where the votes come from and what learns from the pairs is left to others.
 """
 
 import json
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+
+from homeroom.tasks.wording import plain
 
 NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
 Split = Literal["train", "heldout"]
@@ -130,11 +130,6 @@ def _said(vote: Vote) -> Said:
     """The answer that was judged; it ended unless the limit of tokens cut it off or the reader stopped it."""
     ended = vote.finish_reason not in ("length", "cancelled")
     return Said(vote.answer, ended, None if vote.token_ids is None else list(vote.token_ids))
-
-
-def plain(question: str) -> str:
-    """Without what does not tell questions apart: width, case, punctuation and spaces."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", question).casefold())
 
 
 def near_duplicates(questions: Sequence[str]) -> list[int]:

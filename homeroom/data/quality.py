@@ -5,7 +5,6 @@ is a matter of its training, and a corpus without rudeness could not tell it apa
 """
 
 import re
-import unicodedata
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from homeroom.data.documents import HAN
 from homeroom.settings import Frozen, Json, Probability
+from homeroom.tasks.wording import plain, simplified, unscripted
 
 
 class Rules(Frozen):
@@ -157,9 +157,6 @@ def _ngrams(ids: NDArray[np.uint64], n: int) -> NDArray[np.uint64]:
     return hashes
 
 
-_PUNCTUATION = re.compile(r"[\W_]+")
-
-
 def content_key(text: str, fields: dict[str, Any], kind: str) -> str:
     """What makes two documents duplicates: their own words, without what the layout or a template adds."""
     match kind:
@@ -173,18 +170,17 @@ def content_key(text: str, fields: dict[str, Any], kind: str) -> str:
             parts = [text.partition("\n")[2] if text.startswith("# ") else text]
         case _:
             parts = [text]
-    key = _PUNCTUATION.sub("", unicodedata.normalize("NFKC", "".join(parts)).casefold())
-    return key or text
+    return unscripted("".join(parts)) or text
 
 
 def family_key(fields: dict[str, Any], kind: str) -> str:
     """What documents may share without being duplicates, but not across splits: the answer to a held-out question."""
     match kind:
         case "idiom":
-            return str(fields["explanation"])
+            return simplified(str(fields["explanation"]))
         case "dialogue":
             first = next((m["content"] for m in fields["messages"] if m["role"] == "user"), "")
-            return _PUNCTUATION.sub("", first.casefold())
+            return plain(first)
         case "function":
             return str(fields["doc"])
         case _:

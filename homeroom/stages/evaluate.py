@@ -29,6 +29,7 @@ from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
 from homeroom.tasks.idioms import meaning_of
 from homeroom.tasks.questions import KINDS, questions
 from homeroom.tasks.split import share
+from homeroom.tasks.wording import plain
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
@@ -188,9 +189,10 @@ def _unseen(heldout: Sequence[Document], train: Iterable[Document]) -> list[Ques
 
     Only what can ask the same is asked of the training side: all of it would take longer than the rest.
     """
-    meanings = {_meaning(document) for document in heldout if document.kind == "idiom"}
-    alike = (d for d in train if d.kind != "idiom" or _meaning(d) in meanings)
-    once = {question.prompt: question for question in reversed(questions(heldout))}
+    idioms = [document for document in heldout if document.kind == "idiom"]
+    meanings, words = set(map(_meaning, idioms)), {document.fields["word"] for document in idioms}
+    alike = (d for d in train if d.kind != "idiom" or _meaning(d) in meanings or d.fields["word"] in words)
+    once = {plain(question.prompt): question for question in reversed(questions(heldout))}
     return unseen(once.values(), questions(alike))
 
 

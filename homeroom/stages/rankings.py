@@ -62,7 +62,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "judge": questions(train_documents, "judge"),
             "validation": questions(read_documents(documents, split="validation")),
         }
-        pools["judge"] = unseen(pools["judge"], pools["reward"])
         pools["validation"] = unseen(pools["validation"], [*pools["reward"], *pools["judge"]])
         counts = (config.reward_questions, config.judge_questions, config.validation_questions)
         rankings: dict[str, list[Ranking]] = {}

@@ -11,13 +11,13 @@ from typing import Literal, Protocol
 
 from homeroom.settings import Json
 from homeroom.tasks.split import share
+from homeroom.tasks.wording import HAN, plain
 
 Language = Literal["zh", "en"]
 
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # Letters up to U+024F and U+1E00–U+1EFF are Latin: pinyin's tone marks are among them.
 _LATIN_WORD = re.compile("[A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff]+")
-_UNIT = re.compile(f"{_HAN.pattern}|[^\\W_]+?(?={_HAN.pattern}|\\W|_|$)")
+_UNIT = re.compile(f"{HAN.pattern}|[^\\W_]+?(?={HAN.pattern}|\\W|_|$)")
 
 
 class Document(Protocol):
@@ -55,7 +55,7 @@ def language_of(text: str) -> Language | None:
 
     An English sentence about a four-character idiom is English, a Chinese one with a word like Python is Chinese.
     """
-    han, latin = len(_HAN.findall(text)), len(_LATIN_WORD.findall(text))
+    han, latin = len(HAN.findall(text)), len(_LATIN_WORD.findall(text))
     if not han and not latin:
         return None
     return "zh" if han >= 2 * latin else "en"
@@ -91,5 +91,5 @@ def sample(
 
 def unseen(questions: Iterable[Question], seen: Iterable[Question]) -> list[Question]:
     """Without the questions whose words were asked among `seen`: different documents may ask the same."""
-    asked = {question.prompt for question in seen}
-    return [question for question in questions if question.prompt not in asked]
+    asked = {plain(question.prompt) for question in seen}
+    return [question for question in questions if plain(question.prompt) not in asked]

@@ -1,7 +1,8 @@
 """All questions that structured documents can be asked, and which of them serve what.
 
-Every document serves one purpose, so that what a reward model or a judge is trained on was never a demonstration, the
-two never share a question, and votes are cast on questions that nothing was trained on.
+Every question serves one purpose, so that what a reward model or a judge is trained on was never a demonstration, the
+two never share a question, and votes are cast on questions that nothing was trained on. What decides is the subject,
+not the document: two documents may ask the same.
 """
 
 from collections.abc import Iterable
@@ -10,8 +11,9 @@ from typing import Literal, get_args
 from homeroom.tasks.base import Document, Question
 from homeroom.tasks.dialogues import Dialogues
 from homeroom.tasks.functions import Functions
-from homeroom.tasks.idioms import Idioms
+from homeroom.tasks.idioms import Idioms, meaning_of
 from homeroom.tasks.split import share
+from homeroom.tasks.wording import plain
 
 KINDS = ("idiom", "function", "dialogue")
 # Weight of each kind of question in demonstrations, rankings, rollouts and votes. What a small model can learn from
@@ -36,9 +38,9 @@ Purpose = Literal["sft", "reward", "judge", "ppo", "vote"]
 _SHARES = {"sft": 0.6, "reward": 0.12, "judge": 0.12, "ppo": 0.08, "vote": 0.08}
 
 
-def purpose_of(document_id: str) -> Purpose:
-    """What a training document serves."""
-    point = share(document_id, "purpose")
+def purpose_of(subject: str) -> Purpose:
+    """What questions about this serve: an idiom's meaning, a function's name, or what is said in a dialogue."""
+    point = share(plain(subject), "purpose")
     for purpose in get_args(Purpose)[:-1]:
         point -= _SHARES[purpose]
         if point < 0:
@@ -47,6 +49,24 @@ def purpose_of(document_id: str) -> Purpose:
 
 
 def questions(documents: Iterable[Document], purpose: Purpose | None = None) -> list[Question]:
-    """Every question about these documents, in their order; with `purpose` those of the documents that serve it."""
-    chosen = [d for d in documents if d.kind in KINDS and (purpose is None or purpose_of(d.id) == purpose)]
-    return [question for task in (Idioms, Functions, Dialogues) for question in task(chosen).questions]
+    """Every question about these documents, in their order; with `purpose` those that serve it."""
+    chosen = [document for document in documents if document.kind in KINDS]
+    # An idiom with two meanings would be asked about for two purposes: the first of them alone is.
+    first = {_word(document): document.id for document in reversed(chosen) if document.kind == "idiom"}
+    chosen = [d for d in chosen if d.kind != "idiom" or first[_word(d)] == d.id]
+    if purpose is not None:
+        # The exchanges of one dialogue are subjects of their own.
+        chosen = [d for d in chosen if d.kind == "dialogue" or purpose_of(_subject(d)) == purpose]
+    asked = [question for task in (Idioms, Functions, Dialogues) for question in task(chosen).questions]
+    return [q for q in asked if purpose is None or q.kind != "dialogue" or purpose_of(q.prompt) == purpose]
+
+
+def _subject(document: Document) -> str:
+    if document.kind == "function":
+        return str(document.fields.get("name", ""))
+    word = _word(document)
+    return meaning_of(str(document.fields.get("explanation", "")), word) or word
+
+
+def _word(idiom: Document) -> str:
+    return str(idiom.fields.get("word", ""))

@@ -93,6 +93,21 @@ def test_splits_have_their_shares_and_families_do_not_straddle(tmp_path: Path) -
     assert shares["heldout"] == pytest.approx(0.1, abs=0.05)
 
 
+def test_twins_in_two_scripts_are_both_kept_in_one_split(tmp_path: Path) -> None:
+    simple = {"覺": "觉", "這": "这", "個": "个", "嗎": "吗", "讀": "读", "書": "书", "說": "说", "話": "话"}
+    asked = ["".join(random.Random(number).choices([*simple], k=30)) for number in range(100)]
+    documents = [
+        dialogue("x", [{"role": "user", "content": question}, {"role": "assistant", "content": chinese(number)}])
+        for number, traditional in enumerate(asked)
+        for question in (traditional, "".join(simple[character] for character in traditional))
+    ]
+    kept, _ = run(tmp_path, documents, Cleaning(validation=0.3, heldout=0.3))
+    assert len(kept) == 200
+    for one, twin in zip(kept[::2], kept[1::2], strict=True):
+        assert one.split == twin.split
+    assert {document.split for document in kept} == {"train", "validation", "heldout"}
+
+
 def test_a_document_keeps_its_split_when_others_are_added(tmp_path: Path) -> None:
     documents = [text(chinese(seed)) for seed in range(200)]
     settings = Cleaning(validation=0.3, heldout=0.3)

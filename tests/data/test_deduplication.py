@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom.data.deduplication import NGRAM, Duplicates, find_duplicates, jaccard
+from homeroom.tasks.wording import simplified
 
 HAN = [chr(code) for code in range(0x4E00, 0x5200)]
 LATIN = list("abcdefghijklmnopqrstuvwxyz")
 
 
 def find(keys: list[str], families: list[str] | None = None, **limits: float) -> Duplicates:
-    frame = daft.from_pydict({"row": list(range(len(keys))), "key": keys, "family": families or [""] * len(keys)})
+    columns = {"key": keys, "script_free": [*map(simplified, keys)], "family": families or [""] * len(keys)}
+    frame = daft.from_pydict({"row": list(range(len(keys))), **columns})
     return find_duplicates(frame, len(keys), **({"near": 0.8, "related": 0.5} | limits))
 
 
@@ -33,7 +35,7 @@ def test_jaccard_is_that_of_sets_of_runs_of_characters(one: str, other: str) -> 
 def test_exact_and_near_duplicates_in_both_scripts(alphabet: list[str]) -> None:
     keys = [text(seed, alphabet) for seed in range(50)]
     changed = keys[3][:100] + alphabet[0] + keys[3][101:]
-    half = keys[5][:140] + text(99, alphabet, 60)
+    half = keys[5][:160] + text(99, alphabet, 40)
     found = find([*keys, keys[7], changed, half])
     assert found.exact == {50: 7}
     assert found.near == {51: 3}
@@ -59,6 +61,16 @@ def test_families_stay_together_without_being_duplicates() -> None:
     found = find(keys, ["same", "", "same", ""])
     assert list(found.family) == [0, 1, 0, 3]
     assert found.exact == found.near == {}
+
+
+def test_twins_in_two_scripts_are_related_but_no_duplicates() -> None:
+    traditional = text(0, list("覺這個乾淨嗎畫讀書後來實現發電機說話認識風雲馬車樓臺國語學習"), 60)
+    twin = simplified(traditional)
+    copied = traditional[:50] + "山" + traditional[51:]
+    found = find([traditional, text(1, HAN), twin, copied])
+    assert list(found.family) == [0, 1, 0, 0]
+    assert found.exact == {}
+    assert found.near == {3: 0}
 
 
 def test_a_large_bucket_is_still_one_cluster() -> None:

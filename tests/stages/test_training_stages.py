@@ -13,7 +13,7 @@ from homeroom.models.checkpoint import load_model, load_reward_model
 from homeroom.settings import HomeroomError
 from homeroom.stages import checkpoints, judge, ppo, pretrain, rankings, reward, sft, tokenize
 from homeroom.stages.rankings import read_rankings
-from homeroom.tasks.questions import purpose_of
+from homeroom.tasks.questions import questions
 from homeroom.text.chat_template import prompt_ids, render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings
@@ -180,8 +180,11 @@ def test_no_two_stages_learn_from_one_document(workspace):
     """Demonstrations, rankings, the judge's rankings and rollouts, and what qualifies is of the validation split."""
     folder = workspace.latest("rankings").path
     of = {part: {r.question.document_id for r in read_rankings(folder, part)} for part in ("reward", "judge")}
-    assert {purpose_of(document) for document in of["reward"]} == {"reward"}
-    assert {purpose_of(document) for document in of["judge"]} == {"judge"}
+    train = list(read_documents(workspace.latest("clean").path / "documents.parquet", split="train"))
+    for part in ("reward", "judge"):
+        allowed = {question.id for question in questions(train, part)}
+        assert {ranking.question.id for ranking in read_rankings(folder, part)} <= allowed
+    assert not of["reward"] & of["judge"]
     cleaned = workspace.latest("clean").path / "documents.parquet"
     validation = {document.id for document in read_documents(cleaned, split="validation")}
     assert {r.question.document_id for r in read_rankings(folder, "validation")} <= validation
