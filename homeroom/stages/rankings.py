@@ -21,16 +21,16 @@ from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model
 from homeroom.models.padding import pad_rows
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, Json, Probability
+from homeroom.settings import Frozen, Json
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.questions import MIX, questions
-from homeroom.tasks.rankings import OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
+from homeroom.tasks.rankings import MOST_OWN, OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
 from homeroom.text.chat_template import prompt_ids, with_answer
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 Part = Literal["reward", "judge", "validation"]
 
 
@@ -41,7 +41,7 @@ class Config(Frozen):
     judge_questions: PositiveInt = 1200
     validation_questions: PositiveInt = Field(300, description="unseen by every model; they qualify reward and judge")
     answers: Annotated[int, Field(ge=4)] = Field(5, description="K, answers per question")
-    own_share: Probability = Field(0.6, description="share of questions that one of the model's own answers is among")
+    own_answers: Annotated[int, Field(ge=0, le=MOST_OWN)] = Field(2, description="of them sampled from the model")
     temperature: NonNegativeFloat = 1.0
     max_tokens: PositiveInt = 64
     mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
@@ -65,19 +65,20 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         pools["validation"] = unseen(pools["validation"], [*pools["reward"], *pools["judge"]])
         counts = (config.reward_questions, config.judge_questions, config.validation_questions)
         rankings: dict[str, list[Ranking]] = {}
-        with progress("rankings", round(sum(counts) * config.own_share)) as bar:
+        with progress("rankings", sum(counts) * config.own_answers) as bar:
             for (part, pool), count in zip(pools.items(), counts, strict=True):
                 pool = answerable(pool, model, tokenizer, config.max_tokens)
                 chosen = sample(pool, count, f"rankings {config.seed}", config.mix)
-                asked = chosen[: round(len(chosen) * config.own_share)]
+                own: dict[str, list[OwnAnswer]] = {question.id: [] for question in chosen}
                 sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
-                answers = generate_answers(
-                    model, tokenizer, asked, sampling, config.seed, on_answer=lambda _: bar.advance()
-                )
-                own = {a.question_id: OwnAnswer(a.text, a.ended, list(a.token_ids)) for a in answers}
+                for number in range(config.own_answers):
+                    for said in generate_answers(
+                        model, tokenizer, chosen, sampling, config.seed + number, on_answer=lambda _: bar.advance()
+                    ):
+                        own[said.question_id].append(OwnAnswer(said.text, said.ended, list(said.token_ids)))
                 others, rng = OtherAnswers(pool), random.Random(f"{config.seed} {part}")
                 rankings[part] = [
-                    build_ranking(question, others, own.get(question.id), rng, config.answers) for question in chosen
+                    build_ranking(question, others, own[question.id], rng, config.answers) for question in chosen
                 ]
         everything = [(part, ranking) for part, made in rankings.items() for ranking in made]
         with (draft.path / "rankings.jsonl").open("w", encoding="utf-8") as file:
@@ -140,7 +141,8 @@ def collate(rankings: Iterable[RankedRows]) -> RankingBatch:
 
 
 def _example(ranking: Ranking) -> dict[str, object]:
+    places = {tier: place for place, tier in enumerate(sorted({answer.tier for answer in ranking.answers}), start=1)}
     return {
         "question": ranking.question.prompt,
-        "answers": [{"text": a.text, "tier": a.tier, "kind": a.kind} for a in ranking.answers],
+        "answers": [{"text": a.text, "tier": places[a.tier], "kind": a.kind} for a in ranking.answers],
     }

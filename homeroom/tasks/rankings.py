@@ -7,24 +7,32 @@ rules and nothing else. The model's own answers come from the stage that samples
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from sacrebleu.metrics.chrf import CHRF
 
 from homeroom.tasks.base import Question
 from homeroom.tasks.manners import ends_by_itself, in_language, is_rude, repeats
 
 # Smaller is better; answers of one tier are not compared. An answer to another question and a truncated one fail in
-# ways that cannot be weighed against each other; a loop and a wrong language are of no use to anybody.
+# ways that cannot be weighed against each other; a loop and a wrong language are of no use to anybody. Own answers
+# take tiers from "own" to below "another question's", the one nearer to the right answer before the other.
 TIERS = {
     "right": 0,
     "own": 1,
-    "another question's": 2,
-    "truncated": 2,
-    "repetitive": 3,
-    "other language": 3,
-    "rude": 4,
+    "another question's": 11,
+    "truncated": 11,
+    "repetitive": 12,
+    "other language": 12,
+    "rude": 13,
 }
+MOST_OWN = TIERS["truncated"] - TIERS["own"]
+# chrF: own answers are as good as each other when they are this near. A pronunciation with one syllable more right
+# differs by more.
+_ALIKE = 0.03
 MINIMUM_ANSWERS = 4
+_CHRF = CHRF()
 _LONGEST_LOOP = 140  # characters: about what an answer of 64 tokens holds
 
 _RUDE = {
@@ -94,11 +102,11 @@ class OtherAnswers:
 def build_ranking(
     question: Question,
     others: OtherAnswers,
-    own_answer: OwnAnswer | None,
+    own: Sequence[OwnAnswer],
     rng: random.Random,
     answers: int = 5,
 ) -> Ranking:
-    """The right answer and `answers - 1` worse ones, of as many kinds as there are; the model's own always if given.
+    """The right answer and `answers - 1` worse ones, of as many kinds as there are; the model's own first of all.
 
     Fewer only where the others have too little to offer.
     """
@@ -112,10 +120,10 @@ def build_ranking(
             texts.add(text)
             chosen.append(RankedAnswer(text, TIERS[kind], kind, ended))
 
-    if own_answer is not None and (said := own_answer.text.strip()) and said not in texts:
-        texts.add(said)
-        tier = _tier_of_own(question, own_answer)
-        chosen.append(RankedAnswer(said, tier, "own", own_answer.ended, own_answer.token_ids))
+    said = {answer.text.strip(): answer for answer in own}
+    for text, tier in _tiers_of_own(question, [a for text, a in said.items() if text and text not in texts]).items():
+        texts.add(text)
+        chosen.append(RankedAnswer(text, tier, "own", said[text].ended, said[text].token_ids))
     kinds = [kind for kind in TIERS if kind not in ("right", "own")]
     rng.shuffle(kinds)
     for kind in kinds:
@@ -125,15 +133,27 @@ def build_ranking(
     return Ranking(question, tuple(sorted(chosen, key=lambda answer: answer.tier)))
 
 
-def _tier_of_own(question: Question, own: OwnAnswer) -> int:
-    """An own answer without manners is no better than a constructed one with the same fault."""
+def _tiers_of_own(question: Question, own: Sequence[OwnAnswer]) -> dict[str, int]:
+    """By how near each is to the right answer (chrF); without manners, no better than a constructed one is."""
+    tiers: dict[str, int] = {}
+    nearness = {answer.text.strip(): _CHRF.sentence_score(answer.text, [question.reference]).score for answer in own}
+    tier, before = TIERS["own"] - 1, float("inf")
+    for answer in sorted(own, key=lambda answer: -nearness[answer.text.strip()]):
+        text = answer.text.strip()
+        if before - nearness[text] > 100 * _ALIKE:
+            tier, before = tier + 1, nearness[text]
+        tiers[text] = _fault(question, answer) or tier
+    return tiers
+
+
+def _fault(question: Question, own: OwnAnswer) -> int | None:
     if is_rude(own.text):
         return TIERS["rude"]
     if repeats(own.text):
         return TIERS["repetitive"]
     if not in_language(own.text, question.language):
         return TIERS["other language"]
-    return TIERS["own"] if ends_by_itself(own.text, own.ended) else TIERS["truncated"]
+    return None if ends_by_itself(own.text, own.ended) else TIERS["truncated"]
 
 
 def _worse(kind: str, question: Question, others: OtherAnswers, rng: random.Random) -> tuple[str | None, bool]:

@@ -16,7 +16,7 @@ master, terminal = pty.openpty()
 os.dup2(terminal, 2)
 import homeroom.data.deduplication as deduplication
 import daft
-frame = daft.from_pydict({"row": [0, 1], "key": ["abcdefgh", "abcdefgh"], "family": ["", ""]})
+frame = daft.from_pydict({"row": [0, 1], "key": ["abcdefgh"] * 2, "script_free": ["abcdefgh"] * 2, "family": ["", ""]})
 print(deduplication.find_duplicates(frame, 2, near=0.8, related=0.5).exact, daft.get_or_create_runner().name)
 for thread in threading.enumerate():
     if thread is not threading.current_thread() and not thread.daemon:

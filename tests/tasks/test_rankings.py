@@ -34,7 +34,7 @@ def others(pool: list[Question]) -> OtherAnswers:
     return OtherAnswers(pool)
 
 
-def ask(others: OtherAnswers, question: Question, own: OwnAnswer | None = None, answers: int = 6, seed: int = 0) -> Any:
+def ask(others: OtherAnswers, question: Question, *own: OwnAnswer, answers: int = 6, seed: int = 0) -> Any:
     return build_ranking(question, others, own, random.Random(seed), answers)
 
 
@@ -70,7 +70,9 @@ def test_rankings_have_the_size_asked_for_and_all_kinds_come_up(pool: list[Quest
     for size in (4, 6, 8):
         sizes = Counter(len(ask(others, question, answers=size).answers) for question in pool)
         assert sizes[size] > 0.95 * len(pool)
-    found = [answer for seed, question in enumerate(pool) for answer in ask(others, question, None, 4, seed).answers]
+    found = [
+        answer for seed, question in enumerate(pool) for answer in ask(others, question, answers=4, seed=seed).answers
+    ]
     kinds = Counter(answer.kind for answer in found)
     assert set(kinds) == set(TIERS) - {"own"}
     assert min(kinds.values()) > 0.4 * len(pool)
@@ -96,10 +98,26 @@ def test_a_ranking_is_the_same_for_the_same_seed(pool: list[Question], others: O
 def test_the_models_own_answer_stands_with_its_fault(others: OtherAnswers, text: str, ended: bool, tier: str) -> None:
     question = Question("q", "画蛇添足是什么意思？", "画蛇添足的意思是：做多余的事。", "zh", "idiom-meaning", "d")
     for seed in range(10):
-        answers = ask(others, question, OwnAnswer(text, ended, [1, 2]), 4, seed).answers
+        answers = ask(others, question, OwnAnswer(text, ended, [1, 2]), answers=4, seed=seed).answers
         (own,) = (answer for answer in answers if answer.kind == "own")
         assert (own.text, own.ended, own.tier, own.token_ids) == (text, ended, TIERS[tier], [1, 2])
         assert all(answer.token_ids is None for answer in answers if answer is not own)
+
+
+def test_of_its_own_answers_the_nearer_to_the_right_one_stands_higher(others: OtherAnswers) -> None:
+    question = Question("q", "How do you say 画蛇添足?", "画蛇添足 is pronounced huà shé tiān zú.", "en", "k", "d")
+    far, near, like_near = (
+        "画蛇 is pronounced mǎ.",
+        "画蛇添足 is pronounced huà shé tiān zǔ.",
+        "画蛇添足 is pronounced huà shé tiān zu.",
+    )
+    rude_one = "画蛇添足 is pronounced huà shé tiān zú. You are an idiot."
+    own = [OwnAnswer(text, True, [n]) for n, text in enumerate((far, rude_one, near, like_near))]
+    answers = {answer.text: answer for answer in ask(others, question, *own, answers=7).answers}
+    assert answers[near].tier == answers[like_near].tier == TIERS["own"] < answers[far].tier == TIERS["own"] + 1
+    assert answers[rude_one].tier == TIERS["rude"]
+    assert [answers[text].token_ids for text in (far, near)] == [[0], [2]]
+    assert all(answers[far].tier < answer.tier for answer in answers.values() if answer.kind == "another question's")
 
 
 def test_an_own_answer_that_is_right_or_empty_is_not_ranked_below(pool: list[Question], others: OtherAnswers) -> None:
