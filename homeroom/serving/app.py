@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from homeroom.files import sha256
 from homeroom.progress import say
 from homeroom.serving import errors, feedback_api, openai_api
 from homeroom.serving.assistant import Assistant
@@ -26,7 +27,6 @@ from homeroom.serving.guard import Guard
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import Workspace
-from homeroom.workspace.files import sha256
 
 log = logging.getLogger(__name__)
 CHAMPION_SECONDS = 2.0

@@ -19,6 +19,7 @@ from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.likelihood import xz_bits_per_byte
 from homeroom.evaluation.suite import Measured, Suite
+from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model, load_reward_model
 from homeroom.progress import progress, say
@@ -157,9 +158,7 @@ def _suite(config: Config, cleaned: Artifact, judge: Artifact, name: str, kept: 
         asked = sample(_unseen(heldout, train), config.questions, f"evaluate {config.seed}")
         asked = answerable(asked, judging, tokenizer, config.max_tokens)
         rows = "".join(json.dumps(asdict(question), ensure_ascii=False) + "\n" for question in asked)
-        aside = kept.with_suffix(".part")
-        aside.write_text(rows, encoding="utf-8")
-        aside.replace(kept)
+        write_atomically(kept, rows)
     text = _up_to(config.text_megabytes, heldout)
     return Suite(
         name=name,

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from homeroom.data.preferences import Pair, load_pairs
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
+from homeroom.files import write_atomically
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
@@ -146,9 +147,7 @@ def _control(
         "refused": not verdict.accepted,
         "heldout_accuracy": learned.accuracy_heldout,
     }
-    aside = kept.with_suffix(".part")
-    aside.write_text(json.dumps(figures, ensure_ascii=False), encoding="utf-8")
-    aside.replace(kept)
+    write_atomically(kept, json.dumps(figures, ensure_ascii=False))
     return figures
 
 

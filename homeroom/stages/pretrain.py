@@ -12,6 +12,7 @@ from homeroom import planner
 from homeroom.data.batches import PackedTokens
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
+from homeroom.files import write_atomically
 from homeroom.models import gpt
 from homeroom.progress import progress, say
 from homeroom.settings import Probability
@@ -152,7 +153,5 @@ def _planned_steps(config: Config, model: gpt.GPT, draft: Draft) -> int:
                 "pretrain", f"{rate:,.0f} tokens/s here: {tokens:,} of {config.tokens:,} fit {config.minutes:g} minutes"
             )
     steps = max(1, math.ceil(tokens / config.batch_tokens))
-    aside = draft.path / "scratch-plan.part"
-    aside.write_text(json.dumps({"steps": steps}))
-    aside.replace(plan)
+    write_atomically(plan, json.dumps({"steps": steps}))
     return steps

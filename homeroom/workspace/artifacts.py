@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from sqlalchemy import func, insert, select, update
 
+from homeroom.files import sha256, sync, walk
 from homeroom.settings import Frozen, Json
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
 from homeroom.workspace.errors import MissingArtifact, WorkspaceError
-from homeroom.workspace.files import sha256, sync, walk
 
 MANIFEST = "manifest.json"
 SCRATCH = "scratch-"  # names of what a stage needs to resume and nobody needs afterwards

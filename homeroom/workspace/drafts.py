@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from homeroom.files import is_aside, sha256, sync, walk, write_atomically
 from homeroom.settings import Frozen, Json, as_json
 from homeroom.workspace import tables
 from homeroom.workspace.artifacts import (
@@ -37,7 +38,6 @@ from homeroom.workspace.errors import (
     free_space,
     is_disk_full,
 )
-from homeroom.workspace.files import is_aside, sha256, sync, walk, write_atomically
 from homeroom.workspace.runs import Runs
 
 LOG = "progress.jsonl"
@@ -72,7 +72,7 @@ class Draft:
         """Forget the points after this step: a stage that resumes there will make them again."""
         self.close()
         kept = [point for point in read_log(self.path) if (point["step"] or 0) <= after_step]
-        write_atomically(self.path / LOG, "".join(json.dumps(point) + "\n" for point in kept).encode())
+        write_atomically(self.path / LOG, "".join(json.dumps(point) + "\n" for point in kept))
 
     def close(self) -> None:
         if self._log is not None:
@@ -155,7 +155,7 @@ def _seal(folder: Path) -> dict[str, FileRecord]:
 
 def _move_into_place(folder: Path, artifact: Artifact, store: ArtifactStore) -> None:
     manifest = json.dumps(artifact.manifest(), ensure_ascii=False, indent=1, allow_nan=False)
-    write_atomically(folder / MANIFEST, manifest.encode())
+    write_atomically(folder / MANIFEST, manifest)
     if artifact.path.exists():  # without a manifest, or it would have been found
         store.set_aside(artifact.id)
     folder.rename(artifact.path)
@@ -201,7 +201,7 @@ class _Effort:
 
     def _write(self, began: float | None) -> None:
         kept = {"seconds": self._seconds, "peak_memory_bytes": self._peak, "began": began}
-        write_atomically(self._file, json.dumps(kept).encode())
+        write_atomically(self._file, json.dumps(kept))
 
 
 def _forget_peak_memory() -> None:
