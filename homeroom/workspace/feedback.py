@@ -81,12 +81,13 @@ class Feedback:
         *,
         id: str | None = None,
         parent_id: str | None = None,
+        first: bool = False,
         model_id: str | None = None,
         sampling: dict[str, Json] | None = None,
         token_ids: list[int] | None = None,
         finish_reason: str | None = None,
     ) -> Message:
-        """Without `parent_id` it follows the newest message of the conversation."""
+        """Without `parent_id` it follows the newest message of the conversation, or none where it is to be `first`."""
         if role not in ("system", "user", "assistant"):
             raise FeedbackError(f"a message's role is 'system', 'user' or 'assistant', not {role!r}")
         given = {"id": id, "conversation_id": conversation_id, "role": role, "text": _valid(text)}
@@ -102,7 +103,7 @@ class Feedback:
                 parent = _require(connection, tables.messages, parent_id, "message")
                 if parent.conversation_id != conversation_id:
                     raise FeedbackError(f"message {parent_id} is not in conversation {conversation_id}")
-            else:
+            elif not first:
                 parent_id = connection.execute(
                     select(tables.messages.c.id)
                     .where(tables.messages.c.conversation_id == conversation_id)

@@ -55,6 +55,25 @@ def test_a_streamed_answer_is_the_whole_answer_and_stored_when_it_ends(client: O
     assert workspace.feedback.message(last.id).text == ANSWER
 
 
+def test_where_nothing_was_answered_another_question_may_come_first(client: OpenAI, workspace: Workspace) -> None:
+    """As after a first answer that was stopped before its first word."""
+    conversation = workspace.feedback.open_conversation(user="api")
+    workspace.feedback.add_message(conversation.id, "user", "Never answered.")
+    more = {"homeroom": {"conversation_id": conversation.id}}
+    first = ask(client, HELLO, extra_body=more)
+    messages: Any = [
+        {"role": "user", "content": HELLO},
+        {"role": "assistant", "content": first.choices[0].message.content},
+        {"role": "user", "content": QUESTION},
+    ]
+    client.chat.completions.create(model="homeroom", messages=messages, extra_body=more)
+    stored = {message.id: message for message in workspace.feedback.conversation(conversation.id)}
+    assert len(stored) == 5
+    assert stored[stored[first.id].parent_id or ""].parent_id is None
+    with pytest.raises(BadRequestError, match="begins with another message"):
+        ask(client, "Something else", extra_body=more)
+
+
 def test_a_stream_is_server_sent_events_that_end_with_done(url: str) -> None:
     body = {"model": "homeroom", "stream": True, "messages": [{"role": "user", "content": HELLO}]}
     response = httpx.post(f"{url}/v1/chat/completions", json=body)
