@@ -75,6 +75,8 @@ RecipePath = Annotated[
     typer.Option("--recipe", "-r", help="default: the recipe last run in this workspace, else recipes/starter.toml"),
 ]
 WORKSPACE = Path("workspace")
+# A person who asks to learn from the votes means those cast so far, not those of the last harvest.
+BEFORE = {"improve": ("harvest",)}
 
 
 def _version(wanted: bool) -> None:
@@ -119,7 +121,8 @@ def _stage_command(stage: str, does: str) -> Callable[..., None]:
     def command(recipe: RecipePath = None, workspace: Place = WORKSPACE, set_: Sets = None) -> None:
         read = _recipe_of(recipe, workspace, set_ or ())
         with _open(workspace, create=True) as opened:
-            _run_stage(stage, read, opened)
+            for each in (*BEFORE.get(stage, ()), stage):
+                _run_stage(each, read, opened)
 
     example = f"Example: homeroom {stage} --workspace {WORKSPACE}. All its keys: homeroom explain {stage}"
     command.__doc__ = f"{does[0].upper()}{does[1:]}.\n\n{example}"
