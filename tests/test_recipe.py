@@ -154,6 +154,7 @@ def test_a_number_written_as_text_is_refused() -> None:
         ("ppo.optimizer=sgd", "[ppo]: optimizer = 'sgd': must be 'muon' or 'adamw'"),
         ("sft.precision=float16", "[sft]: precision = 'float16': must be 'auto', 'float32' or 'bfloat16'"),
         ("pretrain.style=bert", "[pretrain]: style = 'bert': must be 'llama' or 'gpt2'"),
+        ("pretrain.heads=5", "[pretrain]: width 192 does not divide into 5 heads"),
         ("pretrain.clip=1", "[pretrain]: unknown key 'clip'. Did you mean 'gradient_clip'?"),
     ],
 )

@@ -13,8 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from homeroom.settings import HomeroomError
+
 Item = TypeVar("Item")
 State = dict[str, Any]
+
+
+class TooLittle(HomeroomError):
+    """There is not enough to make one batch of."""
 
 
 class Source(Protocol[Item]):
@@ -103,7 +109,7 @@ class Shuffle:
 
     def __init__(self, count: int, per_step: int, seed: int) -> None:
         if count < 1:
-            raise ValueError("nothing to draw from: the source is empty")
+            raise TooLittle("nothing to draw from: the source is empty")
         self.count, self.per_step, self.seed = count, per_step, seed
         self.drawn = 0
 
@@ -141,14 +147,14 @@ class TokenRow(Protocol):
 class PackedTokens:
     """Pretraining: a long run of token ids, cut into windows of T + 1 which are read in shuffled order.
 
-    Raises ValueError when it does not fill one window.
+    Raises TooLittle when it does not fill one window.
     """
 
     def __init__(self, tokens: TokenRow, *, length: int, rows: int, micro_rows: int, seed: int = 0) -> None:
         self.tokens, self.length, self.micro_rows = tokens, length, micro_rows
         windows = (len(tokens) - 1) // length
         if windows < 1:
-            raise ValueError(f"{len(tokens)} tokens do not fill one row of {length}; add text or shorten the context")
+            raise TooLittle(f"{len(tokens)} tokens do not fill one row of {length}; add text or shorten the context")
         self.shuffle = Shuffle(windows, rows, seed)
 
     def __iter__(self) -> Iterator[list[TokenBatch]]:

@@ -3,10 +3,10 @@
 import json
 import math
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from homeroom import planner
 from homeroom.data.batches import PackedTokens
@@ -52,6 +52,15 @@ class Config(TrainingSettings):
     decay: Probability = 0.5
     validate_every: PositiveInt = Field(40, description="steps between validations and samples")
     validation_documents: PositiveInt = 120
+
+    @model_validator(mode="after")
+    def _is_a_shape(self) -> Self:
+        """Hours before the model would find out."""
+        try:
+            gpt.Config(**asdict(shape_of(self, vocab_size=1)))
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
 
     @property
     def rows(self) -> int:

@@ -10,7 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.data.batches import Conversation, Groups, PackedConversations, PackedTokens, RankingBatch, Shuffle, shift
+from homeroom.data.batches import (
+    Conversation,
+    Groups,
+    PackedConversations,
+    PackedTokens,
+    RankingBatch,
+    Shuffle,
+    TooLittle,
+    shift,
+)
 from homeroom.models.gpt import GPT, Config
 from homeroom.training.objectives.next_token import NextToken
 
@@ -103,9 +112,9 @@ def test_epochs_and_seeds_give_different_orders():
 
 
 def test_nothing_to_draw_from():
-    with pytest.raises(ValueError, match="the source is empty"):
+    with pytest.raises(TooLittle, match="the source is empty"):
         Shuffle(0, 4, 0)
-    with pytest.raises(ValueError, match=r"8 tokens do not fill one row of 8; add text or shorten the context"):
+    with pytest.raises(TooLittle, match=r"8 tokens do not fill one row of 8; add text or shorten the context"):
         PackedTokens(Row(8), length=8, rows=1, micro_rows=1)
 
 
