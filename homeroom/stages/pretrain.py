@@ -46,7 +46,7 @@ class Config(TrainingSettings):
     minutes: PositiveFloat | None = Field(
         None, description="a limit: on a machine too slow for `tokens`, as many as it reads in this time"
     )
-    batch_tokens: PositiveInt = Field(8192, description="tokens per optimizer step")
+    batch_tokens: PositiveInt = Field(8192, description="tokens per optimizer step, in whole rows")
     micro_tokens: PositiveInt = Field(4096, description="tokens per forward: bounds memory, changes no result")
     warmup: Probability = 0.02
     decay: Probability = 0.5
@@ -65,6 +65,11 @@ class Config(TrainingSettings):
     @property
     def rows(self) -> int:
         return max(1, self.batch_tokens // self.max_length)
+
+    @property
+    def step_tokens(self) -> int:
+        """`batch_tokens` in whole rows: what a step reads."""
+        return self.rows * self.max_length
 
     @property
     def micro_rows(self) -> int:
@@ -156,11 +161,11 @@ def _planned_steps(config: Config, model: gpt.GPT, draft: Draft) -> int:
             rows=config.rows,
             micro_rows=config.micro_rows,
         )
-        tokens = min(tokens, planner.tokens_for(config.minutes * 60, rate, config.batch_tokens))
+        tokens = min(tokens, planner.tokens_for(config.minutes * 60, rate, config.step_tokens))
         if tokens < config.tokens:
             say(
                 "pretrain", f"{rate:,.0f} tokens/s here: {tokens:,} of {config.tokens:,} fit {config.minutes:g} minutes"
             )
-    steps = max(1, math.ceil(tokens / config.batch_tokens))
+    steps = max(1, math.ceil(tokens / config.step_tokens))
     write_atomically(plan, json.dumps({"steps": steps}))
     return steps

@@ -240,6 +240,13 @@ def test_without_questions_there_is_nothing_to_sample_answers_to(workspace):
         ppo.run(long, workspace)
 
 
+@pytest.mark.parametrize("max_length", [96, 1024])
+def test_as_many_tokens_are_read_as_were_asked_for(max_length, workspace):
+    """Also where rows of the context's length do not fill batch_tokens, or are longer than it."""
+    config = PRETRAIN.model_copy(update={"max_length": max_length, "validate_every": 100})
+    assert 3000 <= pretrain.run(config, workspace).metrics["tokens"] < 3000 + config.step_tokens
+
+
 def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsys):
     made = pretrain.run(PRETRAIN.model_copy(update={"tokens": 10**9, "minutes": 1e-5}), workspace)
     assert made.metrics["steps"] < 20
