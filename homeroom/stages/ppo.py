@@ -22,7 +22,7 @@ from homeroom.stages import checkpoints
 from homeroom.stages.following import SampleFile
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import sample
-from homeroom.tasks.questions import MIX, questions
+from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import Precision, RunState, train
 from homeroom.training.objectives.policy import PPO
@@ -43,7 +43,7 @@ class Config(TrainingSettings):
 
     rollouts: RolloutSettings = RolloutSettings()
     questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
-    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    mix: Mix = MIX
     optimizer: OptimizerKind = "adamw"
     learning_rate: PositiveFloat = 1e-4
     decay: Probability = 0.3

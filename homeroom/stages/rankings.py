@@ -24,7 +24,7 @@ from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json, Probability
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
-from homeroom.tasks.questions import MIX, questions
+from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.tasks.rankings import OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
@@ -43,7 +43,7 @@ class Config(Frozen):
     own_share: Probability = Field(0.6, description="share of questions that one of the model's own answers is among")
     temperature: NonNegativeFloat = 1.0
     max_tokens: PositiveInt = 64
-    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    mix: Mix = MIX
     seed: NonNegativeInt = 0
 
 

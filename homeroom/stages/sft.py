@@ -1,7 +1,7 @@
 """sft: the base model learns to answer from demonstrations, packed so that none sees its neighbours."""
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, PackedConversations, TokenBatch
 from homeroom.data.documents import read_documents
@@ -13,7 +13,7 @@ from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample
-from homeroom.tasks.questions import MIX, questions
+from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
@@ -35,7 +35,7 @@ class Config(TrainingSettings):
     """How many demonstrations are learned from, and how."""
 
     examples: PositiveInt = Field(12_000, description="demonstrations, spread over the kinds of question by `mix`")
-    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    mix: Mix = MIX
     epochs: PositiveFloat = 1.0
     rows: PositiveInt = Field(4, description="packed rows per optimizer step")
     micro_rows: PositiveInt = 8
