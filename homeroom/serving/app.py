@@ -17,7 +17,6 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from homeroom.files import sha256
 from homeroom.progress import say
 from homeroom.serving import errors, feedback_api, openai_api
 from homeroom.serving.assistant import Assistant
@@ -102,10 +101,7 @@ def load_champion(workspace: Workspace, assistant: Assistant) -> None:
     if assistant.loaded_id == champion:
         return
     artifact = workspace.artifacts.get(champion)
-    for name, record in artifact.files.items():
-        path = artifact.path / name
-        if not path.is_file() or sha256(path) != record.sha256:
-            raise HomeroomError(f"{path} is not as it was published, so it is not served. See `homeroom verify`.")
+    artifact.check()
     assistant.load(artifact)
 
 

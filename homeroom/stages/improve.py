@@ -16,7 +16,6 @@ from homeroom.data.preferences import Pair, load_pairs
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
-from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
@@ -155,7 +154,7 @@ def _learn(config: Config, champion: Artifact, pairs: Sequence[Pair], draft: Dra
     """DPO from the champion's weights, or on from where a killed run stood."""
     name = "inverted" if inverted else "votes"
     followed = inverted == config.inverted  # the control beside the real run leaves no curves
-    model, tokenizer = load_model(champion.path), Tokenizer.load(champion.path)
+    model, tokenizer = checkpoints.load(champion), Tokenizer.load(champion.path)
     turned = [pair.inverted() if inverted else pair for pair in pairs]
     sides = {
         side: rows_of([pair for pair in turned if pair.split == side], tokenizer, model)

@@ -18,10 +18,10 @@ from homeroom.data.batches import RankingBatch
 from homeroom.data.documents import read_documents
 from homeroom.evaluation.answers import answerable, generate_answers, prompt_ids
 from homeroom.inference.request import Sampling
-from homeroom.models.checkpoint import load_model
 from homeroom.models.heads import pad_rows
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json, Probability
+from homeroom.stages import checkpoints
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.questions import MIX, Mix, questions
@@ -53,7 +53,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     if done := unchanged(workspace, "rankings", config, [cleaned, sft], VERSION):
         return done
     with workspace.publish("rankings", config, [cleaned, sft], VERSION) as draft:
-        model, tokenizer = load_model(sft.path), Tokenizer.load(sft.path)
+        model, tokenizer = checkpoints.load(sft), Tokenizer.load(sft.path)
         documents = cleaned.path / "documents.parquet"
         train_documents = list(read_documents(documents, split="train"))
         pools = {

@@ -5,7 +5,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, PackedConversations, TokenBatch
 from homeroom.data.documents import read_documents
-from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Probability
@@ -51,7 +50,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     tokenizer = Tokenizer.load(base.path)
     with workspace.publish("sft", config, [cleaned, base], VERSION) as draft:
-        model = load_model(base.path)
+        model = checkpoints.load(base)
         documents = cleaned.path / "documents.parquet"
         chosen = sample(questions(read_documents(documents, split="train"), "sft"), config.examples, "sft", config.mix)
         length = model.config.max_length

@@ -18,7 +18,7 @@ from homeroom.files import sha256, sync, walk
 from homeroom.settings import Frozen, Json
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
-from homeroom.workspace.errors import MissingArtifact, WorkspaceError
+from homeroom.workspace.errors import Damaged, MissingArtifact, WorkspaceError
 
 MANIFEST = "manifest.json"
 SCRATCH = "scratch-"  # names of what a stage needs to resume and nobody needs afterwards
@@ -45,6 +45,13 @@ class Artifact:
     created: str
     seconds: float
     peak_memory_bytes: int
+
+    def check(self) -> None:
+        """Raises Damaged unless its files are as they were published: for whoever is about to build upon them."""
+        for name, record in self.files.items():
+            path = self.path / name
+            if not path.is_file() or sha256(path) != record.sha256:
+                raise Damaged(f"{path} is not as it was published, so it is not used. See `homeroom verify`.")
 
     def manifest(self) -> dict[str, Any]:
         fields = asdict(self)

@@ -14,7 +14,7 @@ from homeroom.stages.rankings import read_rankings
 from homeroom.tasks.questions import purpose_of
 from homeroom.training.loop import LoopSettings
 from homeroom.training.rollouts import RolloutSettings
-from homeroom.workspace import Workspace, read_log
+from homeroom.workspace import Damaged, Workspace, read_log
 
 PRETRAIN = pretrain.Config(
     depth=1, width=32, heads=2, max_length=128, tokens=3000, batch_tokens=512, micro_tokens=256, learning_rate=1e-2,
@@ -238,6 +238,19 @@ def test_without_questions_there_is_nothing_to_sample_answers_to(workspace):
     long = PPO.model_copy(update={"rollouts": ROLLOUTS.model_copy(update={"max_tokens": 127})})
     with pytest.raises(HomeroomError, match=r"answer of 127 tokens in a context of 128.*\[ppo\.rollouts\]\.max_tokens"):
         ppo.run(long, workspace)
+
+
+@pytest.mark.parametrize(("stage", "config", "built_on"), [
+    (sft, SFT, "pretrain"), (rankings, RANKINGS, "sft"), (reward, REWARD, "sft"), (ppo, PPO, "sft"),
+    (ppo, PPO, "reward"),
+])  # fmt: skip
+def test_nothing_is_learned_from_a_changed_byte(stage, config, built_on, workspace):
+    path = workspace.latest(built_on).path / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Damaged, match=r"model\.safetensors is not as it was published.*homeroom verify"):
+        stage.run(config.model_copy(update={"seed": 99}), workspace)
 
 
 @pytest.mark.parametrize("max_length", [96, 1024])
