@@ -220,10 +220,23 @@ def test_a_body_that_hides_its_size_is_cut_off(url: str) -> None:
     assert "1,048,576 bytes" in response.json()["error"]["message"]
 
 
-def test_a_page_of_another_site_cannot_ask_without_the_browsers_check(url: str) -> None:
-    body = json.dumps({"model": "homeroom", "messages": [{"role": "user", "content": "x"}]})
-    response = httpx.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "text/plain"})
-    assert response.status_code == 400
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "text/plain"}, 400),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 400),
+        ({}, 400),
+        ({"Content-Type": "application/json", "Origin": "https://evil.example"}, 403),
+        ({"Content-Type": "application/json", "Origin": "null"}, 403),
+        ({"Content-Type": "application/json; charset=utf-8", "Origin": "{url}"}, 200),
+    ],
+)
+def test_a_page_of_another_site_cannot_ask(url: str, headers: dict[str, str], status: int) -> None:
+    body = json.dumps({"model": "homeroom", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]})
+    headers = {name: value.format(url=url) for name, value in headers.items()}
+    response = httpx.post(f"{url}/v1/chat/completions", content=body, headers=headers)
+    assert response.status_code == status
+    assert "error" in response.json() or status == 200
 
 
 def test_models(client: OpenAI, workspace: Workspace) -> None:
