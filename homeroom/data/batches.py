@@ -112,6 +112,7 @@ class Shuffle:
             raise TooLittle("nothing to draw from: the source is empty")
         self.count, self.per_step, self.seed = count, per_step, seed
         self.drawn = 0
+        self._kept: tuple[int, np.ndarray[tuple[int], np.dtype[np.int64]]] | None = None
 
     def __next__(self) -> list[int]:
         numbers: list[int] = []
@@ -123,7 +124,10 @@ class Shuffle:
         return numbers
 
     def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.default_rng((self.seed, epoch)).permutation(self.count)
+        # Kept while the epoch lasts: a permutation of millions takes longer than a step.
+        if self._kept is None or self._kept[0] != epoch:
+            self._kept = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.count)
+        return self._kept[1]
 
     @property
     def epoch(self) -> float:
