@@ -177,6 +177,11 @@ class ArtifactStore:
         sync(self.folder)
         return target
 
+    def set_aside_all(self, damages: Sequence[Damage]) -> dict[str, Path]:
+        """Move away whatever of these has a folder; where each is now."""
+        names = dict.fromkeys(damage.artifact_id for damage in damages if damage.artifact_id)
+        return {name: self.set_aside(name) for name in names if (self.folder / name).is_dir()}
+
     def verify(self) -> list[Damage]:
         """Hash every file of every artifact again, and name what is damaged or missing."""
         with self._database.read() as connection:

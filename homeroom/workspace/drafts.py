@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -131,6 +132,19 @@ def publish(
             draft.published = artifact
 
 
+def tidy(work: Path) -> list[str]:
+    """Remove what lies in the work folder and is not being made right now; the names of what that was."""
+    removed = []
+    for artifact_id in sorted({path.name.lstrip(".").partition(".")[0] for path in work.iterdir()}):
+        with contextlib.suppress(WorkspaceBusy), _only_one(work / f"{artifact_id}.lock", artifact_id):
+            if (work / artifact_id).is_dir():
+                shutil.rmtree(work / artifact_id)
+                removed.append(artifact_id)
+            for path in [work / f"{artifact_id}.effort.json", *work.glob(f".{artifact_id}.*")]:
+                path.unlink(missing_ok=True)
+    return removed
+
+
 def _clean_up(folder: Path) -> None:
     """Remove what an earlier attempt's last steps left, when the kill came there."""
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -227,6 +241,8 @@ def _only_one(path: Path, artifact_id: str) -> Iterator[None]:
         ) from error
     try:
         yield
+        # Only here, where the work is over: who opened the file before and locks it now finds the artifact published.
+        path.unlink(missing_ok=True)
     finally:
         lock.release()
 
