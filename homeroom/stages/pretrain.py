@@ -44,7 +44,8 @@ class Config(TrainingSettings):
     max_length: PositiveInt = 256
     tokens: PositiveInt = Field(2_000_000, description="how many are read; more than there are means several epochs")
     minutes: PositiveFloat | None = Field(
-        None, description="a limit: on a machine too slow for `tokens`, as many as it reads in this time"
+        None,
+        description="a limit: on a machine too slow for `tokens`, what it reads in this time, without validation",
     )
     batch_tokens: PositiveInt = Field(8192, description="tokens per optimizer step, in whole rows")
     micro_tokens: PositiveInt = Field(4096, description="tokens per forward: bounds memory, changes no result")
