@@ -75,6 +75,8 @@ RecipePath = Annotated[
     typer.Option("--recipe", "-r", help="default: the recipe last run in this workspace, else recipes/starter.toml"),
 ]
 WORKSPACE = Path("workspace")
+# A person who asks to learn from the votes means those cast so far, not those of the last harvest.
+BEFORE = {"improve": ("harvest",)}
 
 
 def _version(wanted: bool) -> None:
@@ -119,7 +121,8 @@ def _stage_command(stage: str, does: str) -> Callable[..., None]:
     def command(recipe: RecipePath = None, workspace: Place = WORKSPACE, set_: Sets = None) -> None:
         read = _recipe_of(recipe, workspace, set_ or ())
         with _open(workspace, create=True) as opened:
-            _run_stage(stage, read, opened)
+            for each in (*BEFORE.get(stage, ()), stage):
+                _run_stage(each, read, opened)
 
     example = f"Example: homeroom {stage} --workspace {WORKSPACE}. All its keys: homeroom explain {stage}"
     command.__doc__ = f"{does[0].upper()}{does[1:]}.\n\n{example}"
@@ -193,17 +196,36 @@ def report(
 
 
 @app.command(rich_help_panel="The workspace")
-def verify(workspace: Place = WORKSPACE) -> None:
-    """Hash every artifact again and name what is damaged."""
+def verify(
+    workspace: Place = WORKSPACE,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="move damaged artifacts away, so that their stages make them again")
+    ] = False,
+    tidy: Annotated[
+        bool, typer.Option("--tidy", help="remove unfinished work that no process is at; it would begin anew")
+    ] = False,
+) -> None:
+    """Hash every artifact again and name what is damaged.
+
+    Example: homeroom verify --set-aside
+    """
     with _open(workspace) as opened:
         damages = opened.verify()
         count = len(opened.artifacts.all())
+        moved = opened.artifacts.set_aside_all(damages) if set_aside else {}
+        removed = opened.tidy() if tidy else []
     for damage in damages:
         where = f"{damage.artifact_id}/{damage.file}" if damage.artifact_id else damage.file
         out.print(f"{where}: expected {damage.expected}, found {damage.found}", markup=False)
-    if damages:
-        raise HomeroomError(f"{len(damages)} of the workspace's files are not as they were made")
-    out.print(f"all {count} artifacts are as they were made")
+    for name, path in moved.items():
+        out.print(f"moved {name} to {path}. Run `homeroom {name.rpartition('-')[0]}` to make it again.", markup=False)
+    for name in removed:
+        out.print(f"removed work/{name}", markup=False)
+    if left := [damage for damage in damages if damage.artifact_id not in moved]:
+        advice = "" if set_aside else ". Artifacts: `homeroom verify --set-aside`, then run their stages again"
+        raise HomeroomError(f"{len(left)} of the workspace's files are not as they were made{advice}")
+    if not damages:
+        out.print(f"all {count} artifacts are as they were made")
 
 
 @app.command(rich_help_panel="The workspace")

@@ -7,7 +7,6 @@ stage, the dial's arithmetic to the planner.
 import difflib
 import importlib
 import json
-import os
 import tomllib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic_core import ErrorDetails
 
 from homeroom import planner
+from homeroom.files import write_atomically
 from homeroom.planner import Choice
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import CIRCLE
@@ -84,9 +84,7 @@ class Recipe:
             "resolved": {stage: config.model_dump(mode="json") for stage, config in self.configs.items()},
         }
         path = folder / STORED
-        half_written = folder / f"{STORED}.{os.getpid()}"
-        half_written.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
-        half_written.replace(path)
+        write_atomically(path, json.dumps(record, ensure_ascii=False, indent=1))
         return path
 
 

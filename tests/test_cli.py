@@ -1,5 +1,6 @@
 """The command line: fast help, errors in one line, and what a person reads of a workspace."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -110,6 +111,36 @@ def test_verify_names_the_damaged_file(workspace: Path) -> None:
     result = homeroom("verify", "-w", workspace)
     assert result.exit_code == 1
     assert f"{damaged.parent.name}/model.txt" in result.output
+
+
+def test_what_is_damaged_is_set_aside_and_made_again(workspace: Path) -> None:
+    damaged = next(workspace.glob("artifacts/*/model.txt"))
+    damaged.write_text("Weights")
+    name = damaged.parent.name
+    assert "verify --set-aside" in homeroom("verify", "-w", workspace).stderr
+    result = homeroom("verify", "--set-aside", "-w", workspace)
+    assert result.exit_code == 0
+    assert f"set-aside/{name}.1. Run `homeroom sft` to make it again" in result.output
+    assert (workspace / "set-aside" / f"{name}.1" / "model.txt").read_text() == "Weights"
+    with Workspace.open(workspace) as opened:
+        depth = 1 if opened.find("sft", Settings(depth=1)) is None else 2
+        with opened.publish("sft", Settings(depth=depth)) as draft:
+            (draft.path / "model.txt").write_text("weights")
+        assert draft.id == name
+    assert "all 2 artifacts are as they were made" in homeroom("verify", "-w", workspace).output
+
+
+def test_tidying_names_what_it_removes(workspace: Path) -> None:
+    with (
+        Workspace.open(workspace) as opened,
+        contextlib.suppress(KeyboardInterrupt),
+        opened.publish("sft", Settings(depth=9)) as draft,
+    ):
+        raise KeyboardInterrupt
+    assert homeroom("verify", "-w", workspace).exit_code == 0
+    assert draft.path.is_dir()
+    assert f"removed work/{draft.id}" in homeroom("verify", "--tidy", "-w", workspace).output
+    assert not draft.path.exists()
 
 
 def test_the_range_of_stages_is_inclusive() -> None:

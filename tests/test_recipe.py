@@ -154,6 +154,15 @@ def test_a_number_written_as_text_is_refused() -> None:
         ("ppo.optimizer=sgd", "[ppo]: optimizer = 'sgd': must be 'muon' or 'adamw'"),
         ("sft.precision=float16", "[sft]: precision = 'float16': must be 'auto', 'float32' or 'bfloat16'"),
         ("pretrain.style=bert", "[pretrain]: style = 'bert': must be 'llama' or 'gpt2'"),
+        ("pretrain.heads=5", "[pretrain]: width 192 does not divide into 5 heads"),
+        (
+            "sft.mix.dialog=0.2",
+            "[sft]: mix = {'dialog': 0.2}: there is no kind of question 'dialog'; the kinds are "
+            "idiom-meaning, idiom-source, idiom-example, idiom-name, idiom-character, idiom-length, "
+            "idiom-pronunciation, idiom-initials, idiom-character-english, idiom-length-english, function-purpose, "
+            "function-arguments, function-module, dialogue",
+        ),
+        ("ppo.mix.dialogue=-1", "[ppo]: mix.dialogue = -1: must be greater than or equal to 0"),
         ("pretrain.clip=1", "[pretrain]: unknown key 'clip'. Did you mean 'gradient_clip'?"),
     ],
 )
@@ -161,6 +170,16 @@ def test_the_stages_say_what_is_allowed(override: str, expected: str) -> None:
     with pytest.raises(RecipeError) as caught:
         recipes.load(Path(__file__).parents[1] / "recipes" / "starter.toml", [override])
     assert str(caught.value) == f"recipe starter.toml, {expected}"
+
+
+@pytest.mark.parametrize("stage", ["sft", "ppo", "rankings"])
+def test_one_kinds_weight_is_laid_over_the_mix(stage: str) -> None:
+    starter = Path(__file__).parents[1] / "recipes" / "starter.toml"
+    before, after = (
+        recipes.load(starter, given).configs[stage].model_dump()["mix"]
+        for given in ([], [f"{stage}.mix.dialogue=0.5", f"{stage}.mix.idiom-name=0"])
+    )
+    assert after == before | {"dialogue": 0.5, "idiom-name": 0}
 
 
 def test_every_mistake_is_told_at_once() -> None:

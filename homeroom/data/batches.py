@@ -14,9 +14,14 @@ import torch
 from torch import Tensor
 
 from homeroom.models.padding import pad_rows
+from homeroom.settings import HomeroomError
 
 Item = TypeVar("Item")
 State = dict[str, Any]
+
+
+class TooLittle(HomeroomError):
+    """There is not enough to make one batch of."""
 
 
 class Source(Protocol[Item]):
@@ -104,9 +109,10 @@ class Shuffle:
 
     def __init__(self, count: int, per_step: int, seed: int) -> None:
         if count < 1:
-            raise ValueError("nothing to draw from: the source is empty")
+            raise TooLittle("nothing to draw from: the source is empty")
         self.count, self.per_step, self.seed = count, per_step, seed
         self.drawn = 0
+        self._kept: tuple[int, np.ndarray[tuple[int], np.dtype[np.int64]]] | None = None
 
     def __next__(self) -> list[int]:
         numbers: list[int] = []
@@ -118,7 +124,10 @@ class Shuffle:
         return numbers
 
     def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.default_rng((self.seed, epoch)).permutation(self.count)
+        # Kept while the epoch lasts: a permutation of millions takes longer than a step.
+        if self._kept is None or self._kept[0] != epoch:
+            self._kept = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.count)
+        return self._kept[1]
 
     @property
     def epoch(self) -> float:
@@ -142,14 +151,14 @@ class TokenRow(Protocol):
 class PackedTokens:
     """Pretraining: a long run of token ids, cut into windows of T + 1 which are read in shuffled order.
 
-    Raises ValueError when it does not fill one window.
+    Raises TooLittle when it does not fill one window.
     """
 
     def __init__(self, tokens: TokenRow, *, length: int, rows: int, micro_rows: int, seed: int = 0) -> None:
         self.tokens, self.length, self.micro_rows = tokens, length, micro_rows
         windows = (len(tokens) - 1) // length
         if windows < 1:
-            raise ValueError(f"{len(tokens)} tokens do not fill one row of {length}; add text or shorten the context")
+            raise TooLittle(f"{len(tokens)} tokens do not fill one row of {length}; add text or shorten the context")
         self.shuffle = Shuffle(windows, rows, seed)
 
     def __iter__(self) -> Iterator[list[TokenBatch]]:

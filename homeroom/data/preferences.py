@@ -5,13 +5,12 @@ Where the votes come from and what learns from the pairs is left to others.
 """
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
-
-import numpy as np
 
 from homeroom.tasks.wording import plain
 
@@ -133,12 +132,16 @@ def _said(vote: Vote) -> Said:
 
 
 def near_duplicates(questions: Sequence[str]) -> list[int]:
-    """The cluster of each question: equal, or linked by character trigrams that nearly all agree."""
+    """The cluster of each question: equal, or linked by character trigrams that nearly all agree.
+
+    Questions of one template share most trigrams, and all would be compared with all. Two that nearly agree have one
+    of their rarest in common, and how many have to be looked at follows from the sizes: prefix filtering, with the
+    shorter prefixes of PPJoin (Xiao et al. 2008, section 3) where the smaller comes first.
+    """
     distinct = list(dict.fromkeys(questions))
     shingles = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in distinct]
-    number = {shingle: index for index, shingle in enumerate(sorted(set().union(*shingles)))}
-    sizes = np.array([len(one) for one in shingles])
-    holders: dict[int, list[int]] = defaultdict(list)
+    count = Counter(shingle for one in shingles for shingle in one)
+    holders: dict[str, list[int]] = defaultdict(list)
     parent = list(range(len(distinct)))
 
     def root(index: int) -> int:
@@ -147,18 +150,23 @@ def near_duplicates(questions: Sequence[str]) -> list[int]:
             index = parent[index]
         return index
 
-    for index, one in enumerate(shingles):
-        members = [number[shingle] for shingle in one]
-        earlier = [holder for member in members for holder in holders[member]]
-        if earlier:
-            common = np.bincount(earlier, minlength=index)
-            similar = common / (sizes[:index] + sizes[index] - common)
-            for other in np.flatnonzero(similar >= NEARLY_SAME):
-                parent[root(index)] = root(int(other))
-        for member in members:
-            holders[member].append(index)
+    for index in sorted(range(len(distinct)), key=lambda index: len(shingles[index])):
+        one = shingles[index]
+        rarest = sorted(one, key=lambda shingle: (count[shingle], shingle))
+        for other in {holder for shingle in rarest[: _prefix(len(one), NEARLY_SAME)] for holder in holders[shingle]}:
+            if root(other) != root(index):
+                common = len(one & shingles[other])
+                if common / (len(one) + len(shingles[other]) - common) >= NEARLY_SAME:
+                    parent[root(index)] = root(other)
+        for shingle in rarest[: _prefix(len(one), 2 * NEARLY_SAME / (1 + NEARLY_SAME))]:
+            holders[shingle].append(index)
     cluster = {text: root(index) for index, text in enumerate(distinct)}
     return [cluster[text] for text in questions]
+
+
+def _prefix(size: int, share: float) -> int:
+    """Of so many, sorted, one of the first this many is in common when at least this share of all is."""
+    return size - math.ceil(share * size - 1e-9) + 1
 
 
 def save_pairs(pairs: Iterable[Pair], path: Path) -> None:

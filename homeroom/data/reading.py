@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 MAX_LINE_BYTES = 512_000_000  # a line must be held whole to be parsed; past this it is damage, not a document
 _CHUNK = 1 << 20
+_STRAY_LINES = 10  # so many bad lines are no sign yet that the whole file is in another encoding
 _NAMED_LINES = 20  # of a text file's bad lines so many are named one by one
 
 
@@ -111,7 +112,8 @@ def valid_text(block: bytes, first_line: int, name: str, report: Report) -> str 
             valid.append(line.decode(encoding if number == first_line else "utf-8"))
         except UnicodeDecodeError as error:
             bad.append((number, invalid(error)))
-    if len(bad) > max(1, len(lines) // 10) or len(bad) == len(lines):
+    filled = sum(not line.isspace() for line in lines if line)
+    if len(bad) > max(_STRAY_LINES, len(lines) // 10) or 2 * len(bad) > filled:
         why = f"{len(bad):,} of {len(lines):,} lines are not UTF-8; convert it, for example `iconv -f gb18030 -t utf-8`"
         report(Reject(name, bad[0][0], why))
         return None

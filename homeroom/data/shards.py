@@ -7,6 +7,7 @@ into batches, is for others.
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -14,6 +15,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from homeroom.files import write_atomically, written_aside
 from homeroom.settings import HomeroomError, Json
 
 SHARD_TOKENS = 100_000_000
@@ -37,6 +39,7 @@ class ShardWriter:
         self._shard_tokens = shard_tokens
         self._sizes: list[int] = []
         self._file: BinaryIO | None = None
+        self._asides = ExitStack()
 
     def write(self, token_ids: Sequence[int], text_bytes: int) -> None:
         """A document: `text_bytes` is the length of its text in UTF-8, for figures per byte."""
@@ -45,7 +48,8 @@ class ShardWriter:
             raise ShardError(f"token {row.max()} is outside of the vocabulary of {self.vocab_size:,}")
         if self._file is None or self._sizes[-1] >= self._shard_tokens:
             self._close()
-            self._file = self._aside(len(self._sizes)).open("wb")
+            path = self.folder / self._name(len(self._sizes))
+            self._file = self._asides.enter_context(written_aside(path)).open("wb")
             self._sizes.append(0)
         self._file.write(row.astype(self.dtype).tobytes())
         self._sizes[-1] += len(row)
@@ -55,9 +59,6 @@ class ShardWriter:
 
     def _name(self, number: int) -> str:
         return f"{self.split}-{number:05d}.bin"
-
-    def _aside(self, number: int) -> Path:
-        return self.folder / f"scratch-{self._name(number)}"
 
     def _close(self) -> None:
         if self._file is not None:
@@ -71,10 +72,9 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+        self._asides.__exit__(kind, error, trace)
         if error is not None:
             return
-        for number in range(len(self._sizes)):
-            self._aside(number).replace(self.folder / self._name(number))
         index: dict[str, Json] = {
             "format": FORMAT,
             "dtype": self.dtype.name,
@@ -85,9 +85,7 @@ class ShardWriter:
             "bytes": self.bytes,
             "shards": [{"file": self._name(n), "tokens": tokens} for n, tokens in enumerate(self._sizes)],
         }
-        aside = self.folder / f"scratch-{self.split}.json"
-        aside.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-        aside.replace(self.folder / f"{self.split}.json")
+        write_atomically(self.folder / f"{self.split}.json", json.dumps(index, indent=1) + "\n")
 
 
 class Shards:

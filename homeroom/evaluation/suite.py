@@ -15,6 +15,7 @@ from homeroom.evaluation.comparison import Interval, share, win_rate
 from homeroom.evaluation.few_shot import cloze_accuracy
 from homeroom.evaluation.judging import Judged, judge_answers
 from homeroom.evaluation.likelihood import bits_per_byte_by_language, score_texts
+from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
@@ -66,7 +67,7 @@ class Measured(Frozen):
         }
 
     def save(self, path: Path) -> None:
-        path.write_text(self.model_dump_json() + "\n", encoding="utf-8")
+        write_atomically(path, self.model_dump_json() + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Measured":

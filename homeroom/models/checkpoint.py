@@ -4,7 +4,6 @@ What a tokenizer needs stands in the same folder, but `homeroom.text` writes it.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from homeroom.files import write_atomically, written_aside
 from homeroom.models.formats import hugging_face
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
@@ -31,18 +31,13 @@ def save_model(model: GPT | RewardModel, folder: Path, special_ids: Mapping[str,
     state = {name.removeprefix("gpt."): value.detach().cpu() for name, value in model.state_dict().items()}
     save_tensors(hugging_face.export(state, model.config), folder / WEIGHTS)
     settings = hugging_face.settings(model.config, reward=reward, special_ids=special_ids)
-    aside = folder / f".{SETTINGS}.part"
-    aside.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    aside.replace(folder / SETTINGS)
+    write_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """One safetensors file, written aside, flushed to the disk and renamed."""
-    aside = path.with_name(f"{path.name}.part")  # what is scratch stays so by its name, when a kill leaves it behind
-    save_file(dict(tensors), aside, metadata={"format": "pt", **(metadata or {})})
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    """One safetensors file, whole or not at all."""
+    with written_aside(path) as aside:
+        save_file(dict(tensors), aside, metadata={"format": "pt", **(metadata or {})})
 
 
 def load_model(folder: Path) -> GPT:

@@ -4,7 +4,6 @@ Chooses which curves are drawn; how they look is charts.py's and the style's bus
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from homeroom.files import write_atomically
 from homeroom.report import charts, pictures
 from homeroom.report.charts import Series
 from homeroom.report.figures import figures, newest, number_at, rows_at, shown, value_at
@@ -26,9 +26,7 @@ RECIPE = "recipe.json"
 
 def write_report(workspace: Workspace, path: Path) -> Path:
     """Write the report, whole or not at all, and return where it is."""
-    half_written = path.with_name(f"{path.name}.{os.getpid()}")
-    half_written.write_text(render(workspace), encoding="utf-8")
-    half_written.replace(path)
+    write_atomically(path, render(workspace))
     return path
 
 

@@ -26,7 +26,6 @@ from homeroom.serving.guard import Guard
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import Workspace
-from homeroom.workspace.files import sha256
 
 log = logging.getLogger(__name__)
 CHAMPION_SECONDS = 2.0
@@ -102,10 +101,7 @@ def load_champion(workspace: Workspace, assistant: Assistant) -> None:
     if assistant.loaded_id == champion:
         return
     artifact = workspace.artifacts.get(champion)
-    for name, record in artifact.files.items():
-        path = artifact.path / name
-        if not path.is_file() or sha256(path) != record.sha256:
-            raise HomeroomError(f"{path} is not as it was published, so it is not served. See `homeroom verify`.")
+    artifact.check()
     assistant.load(artifact)
 
 

@@ -115,12 +115,15 @@ class Chat:
             role = cast(Role, message["role"])  # the template has accepted it
             place = (parent_id, role, message["content"])
             if place not in known:
-                if parent_id is None and stored:
+                # Where nothing was answered yet (a first answer that was stopped, say), there is nothing to go on from.
+                if parent_id is None and any(one.role == "assistant" for one in stored):
                     raise FeedbackError(
                         f"conversation {conversation.id} begins with another message than this request. "
                         "Send the conversation from its beginning, or leave its id out to begin a new one."
                     )
-                added = self.feedback.add_message(conversation.id, role, message["content"], parent_id=parent_id)
+                added = self.feedback.add_message(
+                    conversation.id, role, message["content"], parent_id=parent_id, first=parent_id is None
+                )
                 known[place] = added.id
             parent_id = known[place]
         assert parent_id is not None, "a conversation has messages"

@@ -42,8 +42,14 @@ class Guard:
         if self._hosts is not None and host not in self._hosts:
             refusal = ApiError(403, f"This server answers only requests to {', '.join(self._hosts)}, not '{host}'.")
             await self._refuse(refusal, scope, receive, send)
+        elif _from_another_site(scope, headers):
+            refusal = ApiError(403, f"Pages of {headers['origin']} may not use this server.")
+            await self._refuse(refusal, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
+        elif scope["method"] == "POST" and scope["path"].startswith("/v1/") and not _is_json(headers):
+            refusal = ApiError(400, "The body of the request has to be JSON, sent as application/json.")
+            await self._refuse(refusal, scope, receive, send)
         elif _declared_length(headers) > LARGEST_BODY:
             await self._refuse(_too_large(), scope, receive, send)
         else:
@@ -52,13 +58,26 @@ class Guard:
     @staticmethod
     async def _refuse(refusal: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "host"})
+            await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
         else:
             await JSONResponse(refusal.body(), refusal.status)(scope, receive, send)
 
 
 def _too_large() -> ApiError:
     return ApiError(413, f"The body of the request is larger than {LARGEST_BODY:,} bytes.", code="request_too_large")
+
+
+def _from_another_site(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser says that another site's page sends this. What only reads, it does not let that page see."""
+    if scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return False
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
+
+
+def _is_json(headers: Headers) -> bool:
+    """A form or plain text is what browsers send to another site without asking it first."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 def _declared_length(headers: Headers) -> int:

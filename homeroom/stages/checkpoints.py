@@ -1,11 +1,24 @@
-"""A model with its tokenizer in one folder, as every training stage leaves it."""
+"""A model with its tokenizer in one folder, as every training stage leaves it and as the next one takes it."""
 
 from pathlib import Path
 
-from homeroom.models.checkpoint import save_model
+from homeroom.models.checkpoint import load_model, load_reward_model, save_model
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
 from homeroom.text.tokenizer import Tokenizer
+from homeroom.workspace import Artifact
+
+
+def load(artifact: Artifact) -> GPT:
+    """A stage's language model. Raises Damaged: nothing is to be learned from weights that are not as they were."""
+    artifact.check()
+    return load_model(artifact.path)
+
+
+def load_reward(artifact: Artifact) -> RewardModel:
+    """A stage's reward model; raises Damaged as `load` does."""
+    artifact.check()
+    return load_reward_model(artifact.path)
 
 
 def save(model: GPT | RewardModel, tokenizer: Tokenizer, folder: Path) -> None:

@@ -25,6 +25,7 @@ from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
+SHOWN = 10  # rejects; a folder of the wrong encoding has millions, and the file holds them all
 
 
 class Config(Frozen):
@@ -51,33 +52,35 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("collect", settings, version=VERSION) as out:
         documents: Counter[str] = Counter()
         size: Counter[str] = Counter()
-        rejects: list[Reject] = []
+        rejected: Counter[bool] = Counter()  # by whether something of it was kept
+        examples: list[str] = []
         with (
             (out.path / "rejects.jsonl").open("w", encoding="utf-8") as rejects_file,
             DocumentWriter(out.path / "documents.parquet") as file,
         ):
 
             def reject(one: Reject) -> None:
-                rejects.append(one)
+                rejected[one.kept] += 1
+                if not one.kept and len(examples) < SHOWN:
+                    examples.append(str(one))
                 rejects_file.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
 
             for document in _documents(config, reject):
                 file.write(document)
                 documents[document.source] += 1
                 size[document.source] += len(document.text.encode())
-        left_out = [one for one in rejects if not one.kept]
         sources: dict[str, Json] = {name: {"documents": documents[name], "bytes": size[name]} for name in documents}
         out.metrics = {
             "documents": documents.total(),
             "bytes": size.total(),
             "by_source": sources,
-            "rejects": len(left_out),
-            "split": len(rejects) - len(left_out),
-            "reject_examples": [str(one) for one in left_out[:10]],
+            "rejects": rejected[False],
+            "split": rejected[True],
+            "reject_examples": list[Json](examples),
         }
     made = f"{documents.total():,} documents, {size.total() / 1e6:.1f} MB → {out.artifact.id}"
-    rejected = f"; {len(left_out):,} files or lines left out, see rejects.jsonl" if left_out else ""
-    say("collect", made + rejected)
+    left_out = f"; {rejected[False]:,} files or lines left out, see rejects.jsonl" if rejected[False] else ""
+    say("collect", made + left_out)
     return out.artifact
 
 

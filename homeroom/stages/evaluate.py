@@ -19,10 +19,12 @@ from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.likelihood import xz_bits_per_byte
 from homeroom.evaluation.suite import Measured, Suite
+from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
-from homeroom.models.checkpoint import load_model, load_reward_model
+from homeroom.models.checkpoint import load_model
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json
+from homeroom.stages import checkpoints
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
@@ -116,7 +118,7 @@ def measure(suite: Suite, models: Sequence[Stored], folder: Path | None = None) 
                 bar.advance(sum(suite.work.values()))
                 continue
             measured = suite.measure(
-                load_model(artifact.path),
+                checkpoints.load(artifact) if isinstance(artifact, Artifact) else load_model(artifact.path),
                 Tokenizer.load(artifact.path),
                 artifact.id,
                 artifact.stage,
@@ -150,7 +152,7 @@ def evaluation_questions(evaluation: Artifact) -> list[Question]:
 def _suite(config: Config, cleaned: Artifact, judge: Artifact, name: str, kept: Path) -> Suite:
     """`kept` is where its questions are, or will be."""
     heldout = list(read_documents(cleaned.path / "documents.parquet", split="heldout"))
-    judging, tokenizer = load_reward_model(judge.path), Tokenizer.load(judge.path)
+    judging, tokenizer = checkpoints.load_reward(judge), Tokenizer.load(judge.path)
     if kept.exists():
         asked = _read_questions(kept)
     else:
@@ -158,9 +160,7 @@ def _suite(config: Config, cleaned: Artifact, judge: Artifact, name: str, kept: 
         asked = sample(_unseen(heldout, train), config.questions, f"evaluate {config.seed}")
         asked = answerable(asked, judging, tokenizer, config.max_tokens)
         rows = "".join(json.dumps(asdict(question), ensure_ascii=False) + "\n" for question in asked)
-        aside = kept.with_suffix(".part")
-        aside.write_text(rows, encoding="utf-8")
-        aside.replace(kept)
+        write_atomically(kept, rows)
     text = _up_to(config.text_megabytes, heldout)
     return Suite(
         name=name,

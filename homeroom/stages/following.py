@@ -12,6 +12,7 @@ import torch
 
 from homeroom.data.documents import Document
 from homeroom.evaluation.likelihood import bits_per_byte, score_texts
+from homeroom.files import write_atomically
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models.gpt import GPT
@@ -47,9 +48,7 @@ class SampleFile:
     def forget_after(self, step: int) -> None:
         """Keep the samples up to this step. The file is replaced whole, or not at all."""
         kept = [sample for sample in self.read() if cast(dict[str, int], sample)["step"] <= step]
-        aside = self.path.with_name(f"scratch-{self.path.name}")
-        aside.write_text("".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in kept), encoding="utf-8")
-        aside.replace(self.path)
+        write_atomically(self.path, "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in kept))
 
 
 class Samples:

@@ -16,7 +16,7 @@ from homeroom.data.preferences import Pair, load_pairs
 from homeroom.data.shards import Shards
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
-from homeroom.models.checkpoint import load_model
+from homeroom.files import write_atomically
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
@@ -155,9 +155,7 @@ def _control(
         "refused": not verdict.accepted,
         "heldout_accuracy": learned.accuracy_heldout,
     }
-    aside = kept.with_suffix(".part")
-    aside.write_text(json.dumps(figures, ensure_ascii=False), encoding="utf-8")
-    aside.replace(kept)
+    write_atomically(kept, json.dumps(figures, ensure_ascii=False))
     return figures
 
 
@@ -167,7 +165,7 @@ def _learn(
     """DPO from the champion's weights, or on from where a killed run stood."""
     name = "inverted" if inverted else "votes"
     followed = inverted == config.inverted  # the control beside the real run leaves no curves
-    model, tokenizer = load_model(champion.path), Tokenizer.load(champion.path)
+    model, tokenizer = checkpoints.load(champion), Tokenizer.load(champion.path)
     turned = [pair.inverted() if inverted else pair for pair in pairs]
     sides = {
         side: rows_of([pair for pair in turned if pair.split == side], tokenizer, model)

@@ -13,7 +13,7 @@ from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.evaluation.answers import answerable
 from homeroom.inference.engine import Engine
-from homeroom.models.checkpoint import load_model, load_reward_model, save_tensors
+from homeroom.models.checkpoint import save_tensors
 from homeroom.models.heads import ActorCritic
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Json, Probability
@@ -21,7 +21,7 @@ from homeroom.stages import checkpoints
 from homeroom.stages.following import SampleFile
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import sample
-from homeroom.tasks.questions import MIX, questions
+from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import Precision, RunState, train
@@ -43,7 +43,7 @@ class Config(TrainingSettings):
 
     rollouts: RolloutSettings = RolloutSettings()
     questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
-    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    mix: Mix = MIX
     optimizer: OptimizerKind = "adamw"
     learning_rate: PositiveFloat = 1e-4
     decay: Probability = 0.3
@@ -65,11 +65,11 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     tokenizer = Tokenizer.load(sft.path)
     with workspace.publish("ppo", config, inputs, VERSION) as draft:
         torch.manual_seed(config.seed)
-        actor = ActorCritic(load_model(sft.path))
+        actor = ActorCritic(checkpoints.load(sft))
         rollouts = Rollouts(
             actor,
             Engine(actor.policy, end_id=tokenizer.end_id, slots=config.rollouts.episodes),
-            load_model(sft.path),
+            checkpoints.load(sft),
             _prompts(config, cleaned, actor, tokenizer),
             _scorer(reward),
             config.rollouts,
@@ -177,7 +177,7 @@ def _prompts(config: Config, cleaned: Artifact, actor: ActorCritic, tokenizer: T
 
 def _scorer(reward: Artifact) -> Callable[[list[list[int]]], Tensor]:
     """Scores in deviations, with a right answer's mean at zero."""
-    model = load_reward_model(reward.path)
+    model = checkpoints.load_reward(reward)
     mean, deviation = (cast(float, reward.metrics[name]) for name in ("score_mean", "score_deviation"))
     return lambda rows: (model.score(rows) - mean) / deviation
 

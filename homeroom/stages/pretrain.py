@@ -3,15 +3,16 @@
 import json
 import math
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from homeroom import planner
 from homeroom.data.batches import PackedTokens
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
+from homeroom.files import write_atomically
 from homeroom.models import gpt, induction
 from homeroom.progress import progress, say
 from homeroom.settings import Probability
@@ -44,18 +45,33 @@ class Config(TrainingSettings):
     max_length: PositiveInt = 256
     tokens: PositiveInt = Field(2_000_000, description="how many are read; more than there are means several epochs")
     minutes: PositiveFloat | None = Field(
-        None, description="a limit: on a machine too slow for `tokens`, as many as it reads in this time"
+        None,
+        description="a limit: on a machine too slow for `tokens`, what it reads in this time, without validation",
     )
-    batch_tokens: PositiveInt = Field(8192, description="tokens per optimizer step")
+    batch_tokens: PositiveInt = Field(8192, description="tokens per optimizer step, in whole rows")
     micro_tokens: PositiveInt = Field(4096, description="tokens per forward: bounds memory, changes no result")
     warmup: Probability = 0.02
     decay: Probability = 0.5
     validate_every: PositiveInt = Field(40, description="steps between validations and samples")
     validation_documents: PositiveInt = 120
 
+    @model_validator(mode="after")
+    def _is_a_shape(self) -> Self:
+        """Hours before the model would find out."""
+        try:
+            gpt.Config(**asdict(shape_of(self, vocab_size=1)))
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
+
     @property
     def rows(self) -> int:
         return max(1, self.batch_tokens // self.max_length)
+
+    @property
+    def step_tokens(self) -> int:
+        """`batch_tokens` in whole rows: what a step reads."""
+        return self.rows * self.max_length
 
     @property
     def micro_rows(self) -> int:
@@ -149,13 +165,11 @@ def _planned_steps(config: Config, model: gpt.GPT, draft: Draft) -> int:
             rows=config.rows,
             micro_rows=config.micro_rows,
         )
-        tokens = min(tokens, planner.tokens_for(config.minutes * 60, rate, config.batch_tokens))
+        tokens = min(tokens, planner.tokens_for(config.minutes * 60, rate, config.step_tokens))
         if tokens < config.tokens:
             say(
                 "pretrain", f"{rate:,.0f} tokens/s here: {tokens:,} of {config.tokens:,} fit {config.minutes:g} minutes"
             )
-    steps = max(1, math.ceil(tokens / config.batch_tokens))
-    aside = draft.path / "scratch-plan.part"
-    aside.write_text(json.dumps({"steps": steps}))
-    aside.replace(plan)
+    steps = max(1, math.ceil(tokens / config.step_tokens))
+    write_atomically(plan, json.dumps({"steps": steps}))
     return steps

@@ -18,13 +18,13 @@ from homeroom.data.batches import RankingBatch
 from homeroom.data.documents import read_documents
 from homeroom.evaluation.answers import answerable, generate_answers
 from homeroom.inference.request import Sampling
-from homeroom.models.checkpoint import load_model
 from homeroom.models.padding import pad_rows
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json
+from homeroom.stages import checkpoints
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
-from homeroom.tasks.questions import MIX, questions
+from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.tasks.rankings import MOST_OWN, OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
 from homeroom.text.chat_template import prompt_ids, with_answer
 from homeroom.text.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ class Config(Frozen):
     own_answers: Annotated[int, Field(ge=0, le=MOST_OWN)] = Field(2, description="of them sampled from the model")
     temperature: NonNegativeFloat = 1.0
     max_tokens: PositiveInt = 64
-    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    mix: Mix = MIX
     seed: NonNegativeInt = 0
 
 
@@ -54,7 +54,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     if done := unchanged(workspace, "rankings", config, [cleaned, sft], VERSION):
         return done
     with workspace.publish("rankings", config, [cleaned, sft], VERSION) as draft:
-        model, tokenizer = load_model(sft.path), Tokenizer.load(sft.path)
+        model, tokenizer = checkpoints.load(sft), Tokenizer.load(sft.path)
         documents = cleaned.path / "documents.parquet"
         train_documents = list(read_documents(documents, split="train"))
         pools = {

@@ -8,7 +8,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Groups, RankingBatch
 from homeroom.evaluation.qualification import ScoredAnswer, qualify
-from homeroom.models.checkpoint import load_model
 from homeroom.models.heads import RewardModel
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Json, Probability
@@ -48,7 +47,7 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
     with workspace.publish(stage, config, [sft, rankings], VERSION) as draft:
         tokenizer = Tokenizer.load(sft.path)
         torch.manual_seed(config.seed)
-        model = RewardModel(load_model(sft.path))
+        model = RewardModel(checkpoints.load(sft))
         rows = [as_rows(r, tokenizer, model.config.max_length) for r in read_rankings(rankings.path, stage)]
         source: Groups[RankingBatch] = Groups(
             rows, collate, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed

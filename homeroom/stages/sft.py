@@ -1,11 +1,10 @@
 """sft: the base model learns to answer from demonstrations, packed so that none sees its neighbours."""
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, PackedConversations, TokenBatch
 from homeroom.data.documents import read_documents
-from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Probability
@@ -13,7 +12,7 @@ from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample
-from homeroom.tasks.questions import MIX, questions
+from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
@@ -35,7 +34,7 @@ class Config(TrainingSettings):
     """How many demonstrations are learned from, and how."""
 
     examples: PositiveInt = Field(12_000, description="demonstrations, spread over the kinds of question by `mix`")
-    mix: dict[str, NonNegativeFloat] = Field(MIX, description="weight of each kind of question")
+    mix: Mix = MIX
     epochs: PositiveFloat = 1.0
     rows: PositiveInt = Field(4, description="packed rows per optimizer step")
     micro_rows: PositiveInt = 8
@@ -51,7 +50,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     tokenizer = Tokenizer.load(base.path)
     with workspace.publish("sft", config, [cleaned, base], VERSION) as draft:
-        model = load_model(base.path)
+        model = checkpoints.load(base)
         documents = cleaned.path / "documents.parquet"
         chosen = sample(questions(read_documents(documents, split="train"), "sft"), config.examples, "sft", config.mix)
         length = model.config.max_length

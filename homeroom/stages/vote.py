@@ -128,9 +128,9 @@ def _rate(
     stop: threading.Event,
 ) -> list[Voted]:
     """All answers to one question, in one conversation, then the votes on them."""
-    # How many answers stand beside each other decides who is voted up: another number is another conversation.
-    asked = f"{model_id}/{config.round}/{config.seed}/{config.answers_per_question}/{question.id}"
-    key = hashlib.sha256(asked.encode()).hexdigest()[:24]
+    # What changes an answer, or which answers stand beside each other, is another conversation.
+    asked = [model_id, config.round, config.seed, config.answers_per_question, config.temperature, config.max_tokens]
+    key = hashlib.sha256("/".join(map(str, [*asked, question.id])).encode()).hexdigest()[:24]
     conversation_id = f"rater-{key}"
     said = _stored(workspace, conversation_id)[: config.answers_per_question]
     for draw in range(len(said), config.answers_per_question):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from homeroom.settings import HomeroomError
 from homeroom.tasks.base import Document
 from homeroom.tasks.idioms import meaning_of
 from homeroom.tasks.split import share
@@ -68,7 +69,7 @@ def cloze_items(
     idioms = _usable(documents, _LONGEST_MEANING)
     shown = _usable(examples, _LONGEST_EXAMPLE)
     if shots > len(shown):
-        raise ValueError(f"{shots} examples are wanted, but only {len(shown)} idioms are short enough to be one")
+        raise HomeroomError(f"{shots} examples are wanted, but only {len(shown)} idioms are short enough to be one")
     by_length: dict[int, list[_Idiom]] = defaultdict(list)
     for idiom in idioms:
         by_length[len(idiom.word)].append(idiom)

@@ -5,8 +5,10 @@ two never share a question, and votes are cast on questions that nothing was tra
 not the document: two documents may ask the same.
 """
 
-from collections.abc import Iterable
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, get_args
+
+from pydantic import BeforeValidator, Field, NonNegativeFloat
 
 from homeroom.tasks.base import Document, Question
 from homeroom.tasks.dialogues import Dialogues
@@ -34,6 +36,22 @@ MIX = {
     "function-module": 0.03,
     "dialogue": 0.07,
 }
+
+
+def _laid_over_all(given: object) -> object:
+    """Who names one kind's weight keeps those of the others."""
+    if not isinstance(given, Mapping):
+        return given
+    if unknown := [kind for kind in given if kind not in MIX]:
+        raise ValueError(f"there is no kind of question '{unknown[0]}'; the kinds are {', '.join(MIX)}")
+    return {**MIX, **given}
+
+
+Mix = Annotated[
+    dict[str, NonNegativeFloat],
+    BeforeValidator(_laid_over_all),
+    Field(description="weight of each kind of question; those not named keep theirs, 0 leaves a kind out"),
+]
 Purpose = Literal["sft", "reward", "judge", "ppo", "vote"]
 _SHARES = {"sft": 0.6, "reward": 0.12, "judge": 0.12, "ppo": 0.08, "vote": 0.08}
 

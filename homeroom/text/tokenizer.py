@@ -12,6 +12,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
+from homeroom.files import write_atomically
 from homeroom.text.chat_template import JINJA
 
 PAD, DOCUMENT, SYSTEM, USER, ASSISTANT, END = SPECIAL_TOKENS = (
@@ -125,7 +126,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write what `load` and `transformers.AutoTokenizer.from_pretrained` read."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._backend.save(str(folder / "tokenizer.json"))
+        write_atomically(folder / "tokenizer.json", self._backend.to_str(pretty=True))
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": DOCUMENT,
@@ -134,7 +135,7 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
             "chat_template": JINJA,
         }
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 
     @property
     def vocab_size(self) -> int:

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import nn
 
 from homeroom.data.batches import Source
-from homeroom.settings import Frozen, Probability
+from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.training.hardware import measure_peak
 from homeroom.training.objectives.base import Batch, Objective
 from homeroom.training.optimizers import Optimizer, OptimizerSettings
@@ -26,6 +26,10 @@ Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
     Field(description="auto: bfloat16 where this machine multiplies it clearly faster; weights stay float32"),
 ]
+
+
+class NotFinite(HomeroomError):
+    """A run ran away: its gradient is no number."""
 
 
 class LoopSettings(Frozen):
@@ -77,8 +81,7 @@ def train(
     the same, bit for bit, as without the interruption. The last step is never saved, so that a run which is killed
     after it makes it again, and hooks see an end. `on_start` hears after which step it goes on (0: anew). A Source
     that cannot be saved at every step has a property `resumable`. Raises ValueError when a step of a
-    non-additive objective is in pieces, and FloatingPointError when a gradient is not finite (the last checkpoint is
-    kept).
+    non-additive objective is in pieces, and NotFinite when a gradient is not finite (the last checkpoint is kept).
     """
     dtype = resolve_precision(settings.precision, model)
     kind = next(model.parameters()).device.type
@@ -110,7 +113,7 @@ def train(
             state.metrics = gradient(model, objective, micro_batches)
         norm = nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"step {state.step}: the gradient is not finite; try a lower learning rate")
+            raise NotFinite(f"step {state.step}: the gradient is not finite; try a lower learning rate")
         optimizer.step(multiplier)
         optimizer.zero_grad()
         elapsed, tokens = time.perf_counter() - started, sum(batch.tokens_BT.numel() for batch in micro_batches)

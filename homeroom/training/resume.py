@@ -3,6 +3,7 @@
 One safetensors file, replaced atomically; the plain values ride in its header as JSON. Nothing is pickled.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,17 @@ def save_run(path: Path, model: nn.Module, optimizer: Optimizer, position: Mappi
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.tensors()}
     tensors["random.cpu"] = torch.get_rng_state()
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
-    save_tensors(contiguous, path, {"position": json.dumps(position)})
+    where = json.dumps(position)
+    save_tensors(contiguous, path, {"position": where, "digest": _digest(where, contiguous)})
+
+
+def _digest(position: str, tensors: Mapping[str, Tensor]) -> str:
+    """safetensors checks the shape of a file, not what it holds: a changed bit in a weight would be trained on."""
+    digest = hashlib.sha256(position.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_run(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
@@ -35,8 +46,11 @@ def load_run(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, An
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            position: dict[str, Any] = json.loads(file.metadata()["position"])
+            kept = file.metadata()
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _digest(kept["position"], tensors) != kept["digest"]:
+            raise ValueError("it is not as it was saved")
+        position: dict[str, Any] = json.loads(kept["position"])
         with torch.no_grad():
             for name, value in model.named_parameters():
                 value.copy_(tensors[f"model.{name}"])

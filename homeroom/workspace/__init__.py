@@ -4,6 +4,7 @@ from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRe
 from homeroom.workspace.drafts import Draft, read_log
 from homeroom.workspace.errors import (
     AlreadyPublished,
+    Damaged,
     DiskFull,
     FeedbackError,
     MissingArtifact,
@@ -24,6 +25,7 @@ __all__ = [
     "ArtifactStore",
     "Conversation",
     "Damage",
+    "Damaged",
     "Decision",
     "DiskFull",
     "Draft",

@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from sqlalchemy import func, insert, select, update
 
+from homeroom.files import sha256, sync, walk
 from homeroom.settings import Frozen, Json
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
-from homeroom.workspace.errors import MissingArtifact, WorkspaceError
-from homeroom.workspace.files import sha256, sync, walk
+from homeroom.workspace.errors import Damaged, MissingArtifact, WorkspaceError
 
 MANIFEST = "manifest.json"
 SCRATCH = "scratch-"  # names of what a stage needs to resume and nobody needs afterwards
@@ -45,6 +45,13 @@ class Artifact:
     created: str
     seconds: float
     peak_memory_bytes: int
+
+    def check(self) -> None:
+        """Raises Damaged unless its files are as they were published: for whoever is about to build upon them."""
+        for name, record in self.files.items():
+            path = self.path / name
+            if not path.is_file() or sha256(path) != record.sha256:
+                raise Damaged(f"{path} is not as it was published, so it is not used. See `homeroom verify`.")
 
     def manifest(self) -> dict[str, Any]:
         fields = asdict(self)
@@ -169,6 +176,11 @@ class ArtifactStore:
         source.rename(target)
         sync(self.folder)
         return target
+
+    def set_aside_all(self, damages: Sequence[Damage]) -> dict[str, Path]:
+        """Move away whatever of these has a folder; where each is now."""
+        names = dict.fromkeys(damage.artifact_id for damage in damages if damage.artifact_id)
+        return {name: self.set_aside(name) for name in names if (self.folder / name).is_dir()}
 
     def verify(self) -> list[Damage]:
         """Hash every file of every artifact again, and name what is damaged or missing."""

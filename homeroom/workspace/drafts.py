@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from homeroom.files import is_aside, sha256, sync, walk, write_atomically
 from homeroom.settings import Frozen, Json, as_json
 from homeroom.workspace import tables
 from homeroom.workspace.artifacts import (
@@ -37,7 +39,6 @@ from homeroom.workspace.errors import (
     free_space,
     is_disk_full,
 )
-from homeroom.workspace.files import is_aside, sha256, sync, walk, write_atomically
 from homeroom.workspace.runs import Runs
 
 LOG = "progress.jsonl"
@@ -72,7 +73,7 @@ class Draft:
         """Forget the points after this step: a stage that resumes there will make them again."""
         self.close()
         kept = [point for point in read_log(self.path) if (point["step"] or 0) <= after_step]
-        write_atomically(self.path / LOG, "".join(json.dumps(point) + "\n" for point in kept).encode())
+        write_atomically(self.path / LOG, "".join(json.dumps(point) + "\n" for point in kept))
 
     def close(self) -> None:
         if self._log is not None:
@@ -131,6 +132,19 @@ def publish(
             draft.published = artifact
 
 
+def tidy(work: Path) -> list[str]:
+    """Remove what lies in the work folder and is not being made right now; the names of what that was."""
+    removed = []
+    for artifact_id in sorted({path.name.lstrip(".").partition(".")[0] for path in work.iterdir()}):
+        with contextlib.suppress(WorkspaceBusy), _only_one(work / f"{artifact_id}.lock", artifact_id):
+            if (work / artifact_id).is_dir():
+                shutil.rmtree(work / artifact_id)
+                removed.append(artifact_id)
+            for path in [work / f"{artifact_id}.effort.json", *work.glob(f".{artifact_id}.*")]:
+                path.unlink(missing_ok=True)
+    return removed
+
+
 def _clean_up(folder: Path) -> None:
     """Remove what an earlier attempt's last steps left, when the kill came there."""
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -155,7 +169,7 @@ def _seal(folder: Path) -> dict[str, FileRecord]:
 
 def _move_into_place(folder: Path, artifact: Artifact, store: ArtifactStore) -> None:
     manifest = json.dumps(artifact.manifest(), ensure_ascii=False, indent=1, allow_nan=False)
-    write_atomically(folder / MANIFEST, manifest.encode())
+    write_atomically(folder / MANIFEST, manifest)
     if artifact.path.exists():  # without a manifest, or it would have been found
         store.set_aside(artifact.id)
     folder.rename(artifact.path)
@@ -201,7 +215,7 @@ class _Effort:
 
     def _write(self, began: float | None) -> None:
         kept = {"seconds": self._seconds, "peak_memory_bytes": self._peak, "began": began}
-        write_atomically(self._file, json.dumps(kept).encode())
+        write_atomically(self._file, json.dumps(kept))
 
 
 def _forget_peak_memory() -> None:
@@ -227,6 +241,8 @@ def _only_one(path: Path, artifact_id: str) -> Iterator[None]:
         ) from error
     try:
         yield
+        # Only here, where the work is over: who opened the file before and locks it now finds the artifact published.
+        path.unlink(missing_ok=True)
     finally:
         lock.release()
 

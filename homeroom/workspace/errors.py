@@ -28,6 +28,10 @@ class MissingArtifact(WorkspaceError):
     """A stage's result is needed that is not there."""
 
 
+class Damaged(WorkspaceError):
+    """A file of an artifact is not as it was published."""
+
+
 class AlreadyPublished(WorkspaceError):
     """The identical artifact exists; `Workspace.find` returns it."""
 

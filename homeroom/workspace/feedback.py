@@ -81,12 +81,13 @@ class Feedback:
         *,
         id: str | None = None,
         parent_id: str | None = None,
+        first: bool = False,
         model_id: str | None = None,
         sampling: dict[str, Json] | None = None,
         token_ids: list[int] | None = None,
         finish_reason: str | None = None,
     ) -> Message:
-        """Without `parent_id` it follows the newest message of the conversation."""
+        """Without `parent_id` it follows the newest message of the conversation, or none where it is to be `first`."""
         if role not in ("system", "user", "assistant"):
             raise FeedbackError(f"a message's role is 'system', 'user' or 'assistant', not {role!r}")
         given = {"id": id, "conversation_id": conversation_id, "role": role, "text": _valid(text)}
@@ -102,7 +103,7 @@ class Feedback:
                 parent = _require(connection, tables.messages, parent_id, "message")
                 if parent.conversation_id != conversation_id:
                     raise FeedbackError(f"message {parent_id} is not in conversation {conversation_id}")
-            else:
+            elif not first:
                 parent_id = connection.execute(
                     select(tables.messages.c.id)
                     .where(tables.messages.c.conversation_id == conversation_id)
@@ -140,11 +141,18 @@ class Feedback:
             )
             return [_read(Message, row) for row in rows]
 
-    def conversations(self, limit: int = 100) -> list[Conversation]:
-        """The newest first."""
+    def conversations(self, limit: int = 100, user: str | None = None) -> list[Conversation]:
+        """The newest first, a user's alone if asked."""
         newest = select(tables.conversations).order_by(tables.conversations.c.number.desc()).limit(limit)
+        if user is not None:
+            newest = newest.where(tables.conversations.c.user == user)
         with self._database.read() as connection:
             return [_read(Conversation, row) for row in connection.execute(newest)]
+
+    def user_of(self, conversation_id: str) -> str:
+        """Whose conversation it is."""
+        with self._database.read() as connection:
+            return str(_require(connection, tables.conversations, conversation_id, "conversation").user)
 
     def message(self, id: str) -> Message:
         with self._database.read() as connection:
@@ -161,6 +169,14 @@ class Feedback:
         with self._database.read() as connection:
             row = connection.execute(newest).one_or_none()
         return _read(Vote, row) if row else None
+
+    def better_answers(self, conversation_id: str, user: str = "local") -> dict[str, str]:
+        """What this user would have wanted to read instead, by the messages of a conversation."""
+        edits, messages = tables.edits.c, tables.messages.c
+        of_it = select(messages.id).where(messages.conversation_id == conversation_id)
+        rows = select(edits.message_id, edits.text).where(edits.user == user, edits.message_id.in_(of_it))
+        with self._database.read() as connection:
+            return {row.message_id: row.text for row in connection.execute(rows.order_by(edits.number))}
 
     def votes(self) -> list[JudgedAnswer]:
         """Every answer that was judged, once for each user who did, in the order of the judgements that count."""

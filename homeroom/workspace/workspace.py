@@ -82,6 +82,10 @@ class Workspace:
         """Hash everything again and name what is damaged or missing."""
         return self.artifacts.verify()
 
+    def tidy(self) -> list[str]:
+        """Remove unfinished work that no process is at, such as that of settings nobody has any more; its names."""
+        return drafts.tidy(self.path / "work")
+
     def close(self) -> None:
         self._database.close()
 

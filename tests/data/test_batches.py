@@ -17,6 +17,7 @@ from homeroom.data.batches import (
     PackedTokens,
     RankingBatch,
     Shuffle,
+    TooLittle,
     WithText,
     shift,
 )
@@ -115,10 +116,22 @@ def test_epochs_and_seeds_give_different_orders():
     assert order(0) == orders[:2]
 
 
+def test_an_order_is_made_once_an_epoch(monkeypatch):
+    made = []
+    real = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: made.append(seed) or real(seed))
+    shuffle = Shuffle(10, 3, seed=5)
+    steps = [next(shuffle) for _ in range(6)]
+    assert made == [(5, 0), (5, 1)]
+    shuffle.load_state_dict({"drawn": 9})
+    assert next(shuffle) == steps[3]
+    assert made[2:] == [(5, 0), (5, 1)]
+
+
 def test_nothing_to_draw_from():
-    with pytest.raises(ValueError, match="the source is empty"):
+    with pytest.raises(TooLittle, match="the source is empty"):
         Shuffle(0, 4, 0)
-    with pytest.raises(ValueError, match=r"8 tokens do not fill one row of 8; add text or shorten the context"):
+    with pytest.raises(TooLittle, match=r"8 tokens do not fill one row of 8; add text or shorten the context"):
         PackedTokens(Row(8), length=8, rows=1, micro_rows=1)
 
 

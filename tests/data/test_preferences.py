@@ -1,10 +1,12 @@
+from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.data.preferences import Pair, Said, harvest, load_pairs, near_duplicates, plain, save_pairs
+from homeroom.data.preferences import NEARLY_SAME, Pair, Said, harvest, load_pairs, near_duplicates, plain, save_pairs
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,31 @@ def test_one_question_does_not_fill_the_harvest():
     votes = [Judged("q?", f"good {i}", 1) for i in range(5)] + [Judged("q?", f"bad {i}", -1) for i in range(5)]
     pairs = reap(votes, pairs_per_question=5).pairs
     assert len({pair.chosen for pair in pairs}) == len({pair.rejected for pair in pairs}) == 5
+
+
+def groups(clusters):
+    members = defaultdict(set)
+    for index, cluster in enumerate(clusters):
+        members[cluster].add(index)
+    return sorted(map(sorted, members.values()))
+
+
+@given(
+    st.lists(st.text("abcdefgh", max_size=30), max_size=12),
+    st.lists(st.tuples(st.integers(0, 11), st.integers(0, 60), st.text("abx", max_size=4))),
+)
+def test_near_duplicates_are_those_that_comparing_all_with_all_finds(texts, changes):
+    """Changed copies of random texts, so that many pairs lie about the threshold."""
+    for which, at, more in changes:
+        if texts:
+            text = texts[which % len(texts)]
+            texts.append(text[:at] + more + text[at:])
+    shingles = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in texts]
+    clusters = list(range(len(texts)))
+    for i, j in combinations(range(len(texts)), 2):
+        if len(shingles[i] & shingles[j]) / len(shingles[i] | shingles[j]) >= NEARLY_SAME:
+            clusters = [clusters[i] if cluster == clusters[j] else cluster for cluster in clusters]
+    assert groups(near_duplicates(texts)) == groups(clusters)
 
 
 def test_near_duplicates_are_on_one_side_of_the_split():

@@ -155,6 +155,21 @@ def test_a_bad_line_of_text_is_named_and_the_others_are_kept(tmp_path: Path) -> 
     assert str(reject) == "a.txt, line 2: not UTF-8: byte 0xe9 at byte 4 of the line"
 
 
+def test_a_few_bad_lines_do_not_cost_a_small_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("好\n".encode() * 6 + b"caf\xe9\n" * 2)
+    [document], rejects = read(tmp_path)
+    assert document.text == "好\n" * 6
+    assert [reject.line for reject in rejects] == [7, 8]
+
+
+def test_a_small_file_in_another_encoding_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "gb.txt").write_bytes("第一行\n\n第二行\n\nplain\n".encode("gb18030"))
+    (tmp_path / "good.txt").write_text("good", encoding="utf-8")
+    [document], [reject] = read(tmp_path)
+    assert document.text == "good"
+    assert reject.why.startswith("2 of 6 lines are not UTF-8; convert it")
+
+
 def test_utf_16_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("你好", encoding="utf-16")
     assert [document.text for document in read(tmp_path)[0]] == ["你好"]

@@ -1,14 +1,17 @@
+import asyncio
 import logging
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from homeroom.serving import app
 from homeroom.serving.app import serving
+from homeroom.serving.guard import Guard
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.stages.serve import Config
@@ -50,6 +53,23 @@ def test_other_machines_get_in_only_when_that_was_decided() -> None:
 def test_a_name_that_another_site_points_here_is_not_answered(url: str) -> None:
     for host, status in (("localhost:8000", 200), ("[::1]:8000", 200), ("evil.example", 403), ("", 403)):
         assert httpx.get(f"{url}/healthz", headers={"Host": host}).status_code == status, host
+
+
+def test_a_page_of_another_site_cannot_open_the_pages_connection() -> None:
+    """A browser lets any page open a websocket to anywhere, with this site's cookies."""
+    sent: list[dict[str, object]] = []
+
+    async def app(*_: object) -> None:
+        sent.append({"type": "passed"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    for origin in (b"http://localhost:8000", b"https://evil.example"):
+        headers = [(b"host", b"localhost:8000"), (b"origin", origin)]
+        scope: Any = {"type": "websocket", "path": "/x", "headers": headers}
+        asyncio.run(Guard(app, hosts=["localhost"])(scope, None, send))  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["passed", "websocket.close"]
 
 
 def test_headers_keep_browsers_from_loading_anything_from_elsewhere(url: str) -> None:

@@ -55,6 +55,25 @@ def test_a_streamed_answer_is_the_whole_answer_and_stored_when_it_ends(client: O
     assert workspace.feedback.message(last.id).text == ANSWER
 
 
+def test_where_nothing_was_answered_another_question_may_come_first(client: OpenAI, workspace: Workspace) -> None:
+    """As after a first answer that was stopped before its first word."""
+    conversation = workspace.feedback.open_conversation(user="api")
+    workspace.feedback.add_message(conversation.id, "user", "Never answered.")
+    more = {"homeroom": {"conversation_id": conversation.id}}
+    first = ask(client, HELLO, extra_body=more)
+    messages: Any = [
+        {"role": "user", "content": HELLO},
+        {"role": "assistant", "content": first.choices[0].message.content},
+        {"role": "user", "content": QUESTION},
+    ]
+    client.chat.completions.create(model="homeroom", messages=messages, extra_body=more)
+    stored = {message.id: message for message in workspace.feedback.conversation(conversation.id)}
+    assert len(stored) == 5
+    assert stored[stored[first.id].parent_id or ""].parent_id is None
+    with pytest.raises(BadRequestError, match="begins with another message"):
+        ask(client, "Something else", extra_body=more)
+
+
 def test_a_stream_is_server_sent_events_that_end_with_done(url: str) -> None:
     body = {"model": "homeroom", "stream": True, "messages": [{"role": "user", "content": HELLO}]}
     response = httpx.post(f"{url}/v1/chat/completions", json=body)
@@ -201,10 +220,23 @@ def test_a_body_that_hides_its_size_is_cut_off(url: str) -> None:
     assert "1,048,576 bytes" in response.json()["error"]["message"]
 
 
-def test_a_page_of_another_site_cannot_ask_without_the_browsers_check(url: str) -> None:
-    body = json.dumps({"model": "homeroom", "messages": [{"role": "user", "content": "x"}]})
-    response = httpx.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "text/plain"})
-    assert response.status_code == 400
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "text/plain"}, 400),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 400),
+        ({}, 400),
+        ({"Content-Type": "application/json", "Origin": "https://evil.example"}, 403),
+        ({"Content-Type": "application/json", "Origin": "null"}, 403),
+        ({"Content-Type": "application/json; charset=utf-8", "Origin": "{url}"}, 200),
+    ],
+)
+def test_a_page_of_another_site_cannot_ask(url: str, headers: dict[str, str], status: int) -> None:
+    body = json.dumps({"model": "homeroom", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]})
+    headers = {name: value.format(url=url) for name, value in headers.items()}
+    response = httpx.post(f"{url}/v1/chat/completions", content=body, headers=headers)
+    assert response.status_code == status
+    assert "error" in response.json() or status == 200
 
 
 def test_models(client: OpenAI, workspace: Workspace) -> None:

@@ -1,7 +1,9 @@
 """Learning from votes on a real model: a judge that knows good from bad, a gate, and the control."""
 
 import pytest
+from typer.testing import CliRunner
 
+from homeroom import cli
 from homeroom.data.documents import read_documents
 from homeroom.evaluation.gate import Bar
 from homeroom.models.checkpoint import load_model
@@ -90,6 +92,20 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(workspace, monkeypa
         improve.run(config, workspace)
     monkeypatch.setattr(improve, "gate", real)
     assert (improve.run(config, workspace).path / "model.safetensors").read_bytes() == whole
+
+
+def test_the_command_learns_from_the_votes_cast_so_far(workspace, tmp_path):
+    harvested = workspace.latest("harvest")
+    message = workspace.feedback.votes()[0].message_id
+    workspace.feedback.vote(message, -1, user="another")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("improve.minimum_pairs = 100_000")
+    result = CliRunner().invoke(cli.app, ["improve", "-w", str(workspace.path), "-r", str(recipe)])
+    assert result.exit_code == 1
+    newest = workspace.latest("harvest")
+    assert newest != harvested
+    assert newest.metrics["answers"] == harvested.metrics["answers"] + 1
+    assert f"{newest.id} holds" in result.stderr
 
 
 def test_too_few_pairs_teach_nothing(workspace):

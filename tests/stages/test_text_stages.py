@@ -2,6 +2,7 @@
 
 import json
 import random
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,6 +98,24 @@ def test_errors_say_what_to_do(tmp_path: Path, workspace: Workspace) -> None:
         collect.run(collect_config(tmp_path / "nowhere"), workspace)
     with pytest.raises(HomeroomError, match="homeroom collect"):
         clean.run(clean.Config(), workspace)
+
+
+def test_rejects_are_counted_and_a_few_shown_but_not_kept_in_memory(folder: Path, workspace: Workspace) -> None:
+    def collected(bad: int) -> int:
+        """The most memory that it took, with so many bad lines."""
+        (folder / "bad.jsonl").write_text("{}\n" * bad, encoding="utf-8")
+        tracemalloc.start()
+        made = collect.run(collect_config(folder), workspace)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert made.metrics["rejects"] == bad + 1
+        assert len(made.metrics["reject_examples"]) == 10  # type: ignore[arg-type]
+        assert len((made.path / "rejects.jsonl").read_text(encoding="utf-8").splitlines()) == bad + 1
+        return peak
+
+    collected(400)  # loads what is loaded once
+    few = collected(500)
+    assert collected(20_000) < few + 1_000_000
 
 
 def test_the_starter_data_is_identified_by_its_versions() -> None:

@@ -18,7 +18,7 @@ from homeroom.text.chat_template import prompt_ids, render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings
 from homeroom.training.rollouts import RolloutSettings
-from homeroom.workspace import Workspace, read_log
+from homeroom.workspace import Damaged, Workspace, read_log
 
 PRETRAIN = pretrain.Config(
     depth=1, width=32, heads=2, max_length=128, tokens=3000, batch_tokens=512, micro_tokens=256, learning_rate=1e-2,
@@ -108,7 +108,7 @@ def test_stopped_at_any_point_it_ends_with_the_same_artifact(name, workspace, mo
             (draft,) = [path for path in (workspace.path / "work").iterdir() if path.is_dir()]
             for checkpoint in list(draft.glob("scratch-run.safetensors")):
                 half = checkpoint.read_bytes()[:100]
-                next(aside_of(checkpoint)).write_bytes(half)
+                checkpoint.with_name(f".{checkpoint.name}.1.aside").write_bytes(half)
     assert interrupted_at_the_end
     assert len(begun) > 2
     assert begun == sorted(begun)
@@ -125,18 +125,6 @@ def test_stopped_at_any_point_it_ends_with_the_same_artifact(name, workspace, mo
         k: v for k, v in whole.metrics.items() if k not in timed
     }
     assert curves(resumed.path) == curves(set_aside)
-
-
-def aside_of(path: Path):
-    """Where `save_tensors` writes before it renames."""
-    from homeroom.models import checkpoint
-
-    before = set(path.parent.iterdir())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("stop")))
-        with pytest.raises(OSError, match="stop"):
-            checkpoint.save_tensors({}, path)
-    yield from set(path.parent.iterdir()) - before
 
 
 def curves(folder: Path):
@@ -257,6 +245,26 @@ def test_without_questions_there_is_nothing_to_sample_answers_to(workspace):
     long = PPO.model_copy(update={"rollouts": ROLLOUTS.model_copy(update={"max_tokens": 127})})
     with pytest.raises(HomeroomError, match=r"answer of 127 tokens in a context of 128.*\[ppo\.rollouts\]\.max_tokens"):
         ppo.run(long, workspace)
+
+
+@pytest.mark.parametrize(("stage", "config", "built_on"), [
+    (sft, SFT, "pretrain"), (rankings, RANKINGS, "sft"), (reward, REWARD, "sft"), (ppo, PPO, "sft"),
+    (ppo, PPO, "reward"),
+])  # fmt: skip
+def test_nothing_is_learned_from_a_changed_byte(stage, config, built_on, workspace):
+    path = workspace.latest(built_on).path / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Damaged, match=r"model\.safetensors is not as it was published.*homeroom verify"):
+        stage.run(config.model_copy(update={"seed": 99}), workspace)
+
+
+@pytest.mark.parametrize("max_length", [96, 1024])
+def test_as_many_tokens_are_read_as_were_asked_for(max_length, workspace):
+    """Also where rows of the context's length do not fill batch_tokens, or are longer than it."""
+    config = PRETRAIN.model_copy(update={"max_length": max_length, "validate_every": 100})
+    assert 3000 <= pretrain.run(config, workspace).metrics["tokens"] < 3000 + config.step_tokens
 
 
 def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsys):

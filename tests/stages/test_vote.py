@@ -66,6 +66,16 @@ def test_another_number_of_answers_asks_anew_in_the_same_round(workspace, voted)
     assert workspace.feedback.counts()["votes"] == 24 + 36
 
 
+@pytest.mark.parametrize("change", [{"temperature": 0.7}, {"max_tokens": 5}, {"seed": 8}])
+def test_other_sampling_asks_anew_in_the_same_round(change, workspace, voted):
+    before = {one.message_id for one in workspace.feedback.votes()}
+    again = vote.run(CONFIG.model_copy(update=change), workspace)
+    new = [one for one in workspace.feedback.votes() if one.message_id not in before]
+    assert len(new) == again.metrics["answers"] == 24
+    sampled = {key: one.sampling[key] for one in new for key in change.keys() - {"seed"}}
+    assert sampled == {key: value for key, value in change.items() if key != "seed"}
+
+
 def test_another_round_asks_anew(workspace, voted):
     vote.run(CONFIG.model_copy(update={"round": 2}), workspace)
     assert workspace.feedback.counts()["votes"] == 48

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from homeroom.settings import HomeroomError
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
 
 DIRECTIONS: tuple[Direction, ...] = ("word", "channel", "explanation")
@@ -78,7 +79,7 @@ def test_rows_say_what_is_scored_given_what() -> None:
 def test_too_few_idioms_make_no_items(real_idioms: Any) -> None:
     assert cloze_items(real_idioms[:3]) == []
     assert cloze_items([]) == []
-    with pytest.raises(ValueError, match="2 examples are wanted, but only 0 idioms"):
+    with pytest.raises(HomeroomError, match="2 examples are wanted, but only 0 idioms"):
         cloze_items(real_idioms, shots=2)
 
 

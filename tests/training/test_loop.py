@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from homeroom.models.heads import ActorCritic, RewardModel
-from homeroom.training.loop import LoopSettings, resolve_precision, train
+from homeroom.training.loop import LoopSettings, NotFinite, resolve_precision, train
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.objectives.preference import DPO
@@ -76,7 +76,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(nano,
             return replace(loss, total=loss.total * float("inf"))
 
     before = {name: value.clone() for name, value in nano.state_dict().items()}
-    with pytest.raises(FloatingPointError, match="step 0: the gradient is not finite; try a lower learning rate"):
+    with pytest.raises(NotFinite, match="step 0: the gradient is not finite; try a lower learning rate"):
         train(nano, Broken(), steps([token_batch]), settings(steps=1))
     torch.testing.assert_close(dict(nano.state_dict()), before, rtol=0, atol=0)
 

@@ -108,6 +108,27 @@ def test_two_cannot_make_the_same_at_once(workspace: Workspace, folder: Path) ->
     assert draft.artifact.path.joinpath("model").read_text() == "mine"
 
 
+def test_nothing_stays_in_the_work_folder(workspace: Workspace) -> None:
+    with workspace.publish("sft", Config()):
+        pass
+    assert list((workspace.path / "work").iterdir()) == []
+
+
+def test_tidying_removes_unfinished_work_but_not_what_is_being_made(workspace: Workspace, folder: Path) -> None:
+    with stopped(), workspace.publish("sft", Config(steps=1)) as abandoned:
+        (abandoned.path / "scratch-checkpoint").write_text("step 2")
+        (workspace.path / "work" / f".{abandoned.id}.effort.json.1.aside").touch()
+        raise KeyboardInterrupt
+    with workspace.publish("sft", Config(steps=2)) as draft, Workspace.open(folder) as other:
+        (draft.path / "model").write_text("mine")
+        assert other.tidy() == [abandoned.id]
+        assert not abandoned.path.exists()
+    assert draft.artifact.path.joinpath("model").read_text() == "mine"
+    assert list((workspace.path / "work").iterdir()) == []
+    with workspace.publish("sft", Config(steps=1)) as again:
+        assert not again.resumable
+
+
 def test_a_link_is_refused(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("x")
     with pytest.raises(WorkspaceError, match="is a link"), workspace.publish("sft", Config()) as draft:

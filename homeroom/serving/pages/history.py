@@ -7,7 +7,6 @@ from typing import Literal
 from homeroom.workspace import Feedback, FeedbackError, Message
 
 LISTED = 40
-LOOKED_AT = 1000  # programs that use the API leave conversations too, of users of their own
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,16 @@ class Past:
 
 def listed(feedback: Feedback, user: str) -> list[Listed]:
     """The user's conversations by their first question, the newest first."""
-    mine = [each.id for each in feedback.conversations(LOOKED_AT) if each.user == user][:LISTED]
+    mine = [each.id for each in feedback.conversations(LISTED, user)]
     firsts = [(one, next((m.text for m in feedback.conversation(one) if m.role == "user"), "")) for one in mine]
     return [Listed(one, " ".join(first[:200].split())) for one, first in firsts if first]
 
 
 def past(feedback: Feedback, user: str, conversation_id: str) -> list[Past] | None:
     """The branch that was written last. None: there is no such conversation, or it is another user's."""
-    if not any(each.id == conversation_id and each.user == user for each in feedback.conversations(LOOKED_AT)):
-        return None
     try:
+        if feedback.user_of(conversation_id) != user:
+            return None
         stored = {message.id: message for message in feedback.conversation(conversation_id)}
     except FeedbackError:
         return None
@@ -46,10 +45,10 @@ def past(feedback: Feedback, user: str, conversation_id: str) -> list[Past] | No
     while at is not None:
         branch.append(stored[at])
         at = stored[at].parent_id
-    better = {judged.message_id: judged.better_answer for judged in feedback.votes() if judged.user == user}
+    better = feedback.better_answers(conversation_id, user)
     shown = []
     for question, answer in pairwise(reversed(branch)):
         if question.role == "user" and answer.role == "assistant":
             vote = feedback.vote_on(answer.id, user)
-            shown.append(Past(question.text, answer, vote.value if vote else 0, better.get(answer.id) or ""))
+            shown.append(Past(question.text, answer, vote.value if vote else 0, better.get(answer.id, "")))
     return shown

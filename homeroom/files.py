@@ -3,22 +3,31 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write aside, fsync, rename: a reader, or whoever comes after a kill, sees the old file or the new one."""
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Where the block is to write what belongs at `path`. When it ends well: fsync, rename.
+
+    A reader, or whoever comes after a kill, sees the old file or the new one.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield aside
+        sync(aside)
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """The whole file, or the one that was there before."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def sync(path: Path) -> None:
@@ -42,5 +51,5 @@ def walk(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def is_aside(name: str) -> bool:
-    """Whether a kill left this file between write_atomically's steps."""
+    """Whether a kill left this file between written_aside's steps."""
     return name.rpartition("/")[2].startswith(".") and name.endswith(".aside")
