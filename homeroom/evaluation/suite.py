@@ -65,8 +65,9 @@ class Measured(Frozen):
             "by_kind": {kind: _grades([answer for answer in self.answers if answer.kind == kind]) for kind in kinds},
         }
 
-    def save(self, path: Path) -> None:
-        path.write_text(self.model_dump_json() + "\n", encoding="utf-8")
+    def to_bytes(self) -> bytes:
+        """What `load` reads; whoever keeps it writes it whole or not at all."""
+        return (self.model_dump_json() + "\n").encode()
 
     @classmethod
     def load(cls, path: Path) -> "Measured":

@@ -32,6 +32,7 @@ from homeroom.tasks.split import share
 from homeroom.tasks.wording import plain
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace.files import write_atomically
 
 VERSION = 1
 QUESTIONS = "questions.jsonl"
@@ -124,7 +125,7 @@ def measure(suite: Suite, models: Sequence[Stored], folder: Path | None = None) 
             )
             results.append(measured)
             if kept:
-                measured.save(kept)
+                write_atomically(kept, measured.to_bytes())
     return results
 
 
@@ -158,9 +159,7 @@ def _suite(config: Config, cleaned: Artifact, judge: Artifact, name: str, kept: 
         asked = sample(_unseen(heldout, train), config.questions, f"evaluate {config.seed}")
         asked = answerable(asked, judging, tokenizer, config.max_tokens)
         rows = "".join(json.dumps(asdict(question), ensure_ascii=False) + "\n" for question in asked)
-        aside = kept.with_suffix(".part")
-        aside.write_text(rows, encoding="utf-8")
-        aside.replace(kept)
+        write_atomically(kept, rows.encode())
     text = _up_to(config.text_megabytes, heldout)
     return Suite(
         name=name,

@@ -30,6 +30,7 @@ from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.pairs import Rows, preference_accuracy, preference_pairs, rows_of
 from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
+from homeroom.workspace.files import write_atomically
 
 VERSION = 1
 EVALUATION = "evaluation.json"
@@ -146,9 +147,7 @@ def _control(
         "refused": not verdict.accepted,
         "heldout_accuracy": learned.accuracy_heldout,
     }
-    aside = kept.with_suffix(".part")
-    aside.write_text(json.dumps(figures, ensure_ascii=False), encoding="utf-8")
-    aside.replace(kept)
+    write_atomically(kept, json.dumps(figures, ensure_ascii=False).encode())
     return figures
 
 
@@ -190,7 +189,7 @@ def _measured(suite: Suite, model: Path, name: str, kept: Path) -> Measured:
     if kept.exists() and (known := Measured.load(kept)).suite == suite.name:
         return known
     measured = measure(suite, [Candidate(name, "improve", model)])[0]
-    measured.save(kept)
+    write_atomically(kept, measured.to_bytes())
     return measured
 
 

@@ -1,3 +1,5 @@
+import resource
+
 import pytest
 
 from homeroom.evaluation.suite import Measured, Suite
@@ -55,6 +57,19 @@ def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evalu
     assert measured == ["pretrain", "sft", "ppo"]
     assert evaluate.run(evaluating, workspace) == made
     assert len(measured) == 3
+
+
+def test_results_are_written_whole_or_not_at_all(workspace, evaluating, tmp_path):
+    made, sft = evaluate.run(evaluating, workspace), workspace.latest("sft")
+    suite = evaluate.suite_of(made, workspace)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))  # as a full disk: the write breaks off
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            evaluate.measure(suite, [sft], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert evaluate.measure(suite, [sft], tmp_path) == [Measured.load(made.path / f"{sft.id}.json")]
 
 
 def test_a_model_measured_later_by_the_same_suite_gives_the_same_figures(workspace, evaluating):
