@@ -3,7 +3,7 @@ import resource
 import pytest
 
 from homeroom.evaluation.suite import Measured, Suite
-from homeroom.stages import evaluate
+from homeroom.stages import evaluate, promote
 from homeroom.tasks.questions import questions
 
 
@@ -70,6 +70,20 @@ def test_results_are_written_whole_or_not_at_all(workspace, evaluating, tmp_path
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert evaluate.measure(suite, [sft], tmp_path) == [Measured.load(made.path / f"{sft.id}.json")]
+
+
+def test_a_misspelt_stage_is_found_before_anything_is_trained():
+    with pytest.raises(ValueError, match=r"'pretrain', 'sft', 'ppo' or 'improve'"):
+        evaluate.Config(stages=("pretrain", "stf"))
+    with pytest.raises(ValueError, match="'ppo' or 'improve'"):
+        promote.Config(candidates=("pppo",))
+
+
+def test_what_goes_wrong_beside_the_measuring_is_not_lost(workspace, evaluating):
+    without_documents = workspace.latest("sft")
+    packed = evaluate._Xz(evaluating, without_documents, ["some text"])
+    with pytest.raises(FileNotFoundError):
+        packed.figures()
 
 
 def test_a_model_measured_later_by_the_same_suite_gives_the_same_figures(workspace, evaluating):
