@@ -55,8 +55,11 @@ class Config(Frozen):
     """Which stages' models are measured, on how much, and how answers are sampled (as in serving)."""
 
     stages: tuple[ModelStage, ...] = ("pretrain", "sft", "ppo")
-    questions: PositiveInt = Field(480, description="held-out questions, the same number of each kind")
-    text_megabytes: PositiveFloat = Field(0.3, description="held-out text, in its natural mix")
+    split: Literal["heldout", "validation"] = Field(
+        "heldout", description="validation: for tuning settings, so that what is held out decides only once"
+    )
+    questions: PositiveInt = Field(480, description="questions of that split, the same number of each kind")
+    text_megabytes: PositiveFloat = Field(0.3, description="text of that split, in its natural mix")
     cloze: Direction = Field("channel", description="what is scored: see homeroom.tasks.cloze")
     cloze_items: PositiveInt = 300
     shots: tuple[NonNegativeInt, ...] = (0, 1, 5)
@@ -152,7 +155,7 @@ def evaluation_questions(evaluation: Artifact) -> list[Question]:
 
 def _suite(config: Config, cleaned: Artifact, judge: Artifact, name: str, kept: Path) -> Suite:
     """`kept` is where its questions are, or will be."""
-    heldout = list(read_documents(cleaned.path / "documents.parquet", split="heldout"))
+    heldout = list(read_documents(cleaned.path / "documents.parquet", split=config.split))
     judging, tokenizer = load_reward_model(judge.path), Tokenizer.load(judge.path)
     if kept.exists():
         asked = _read_questions(kept)

@@ -2,6 +2,7 @@ import resource
 
 import pytest
 
+from homeroom.data.documents import DocumentWriter
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.stages import evaluate, promote
 from homeroom.tasks.questions import questions
@@ -37,6 +38,25 @@ def test_evaluation_questions_are_held_out_and_none_is_asked_twice(workspace, ev
     allowed = {question.id for question in questions(heldout)}
     assert len(asked) == len({question.prompt for question in asked}) == 60
     assert {question.id for question in asked} <= allowed
+
+
+def test_settings_are_tuned_on_the_validation_split(workspace, evaluating, idiom):
+    documents = list(evaluate.read_documents(workspace.latest("clean").path / "documents.parquet"))
+    validation = [idiom(number, "validation") for number in range(300, 360)]
+    with (
+        workspace.publish("clean", evaluating) as draft,
+        DocumentWriter(draft.path / "documents.parquet") as file,
+    ):
+        for document in [*documents, *validation]:
+            file.write(document)
+    tuning = evaluating.model_copy(update={"split": "validation"})
+    made = evaluate.run(tuning, workspace)
+    allowed = {document.id for document in validation}
+    assert {question.document_id for question in evaluate.evaluation_questions(made)} <= allowed
+    suite = evaluate.suite_of(made, workspace)
+    assert set(suite.texts) <= {document.text for document in validation}
+    assert {item.document_id for items in suite.cloze.values() for item in items} <= allowed
+    assert evaluate.run(evaluating, workspace) != made
 
 
 def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evaluating, monkeypatch):
