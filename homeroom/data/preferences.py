@@ -6,13 +6,15 @@ Where the votes come from and what learns from the pairs is left to others.
 
 import json
 import math
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from homeroom.tasks.wording import plain
+from homeroom.tasks.wording import plain, simplified
 
 NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
 Split = Literal["train", "heldout"]
@@ -62,7 +64,7 @@ class Harvest:
     pairs: list[Pair]
     questions: dict[str, int]  # with pairs, by split
     lone: int  # judged answers that no pair holds: a thumb alone compares nothing
-    excluded: int  # judged answers to questions that belong to the evaluation
+    excluded: int  # judged answers in conversations that touch what the evaluation asks about
 
 
 def harvest(
@@ -71,35 +73,58 @@ def harvest(
     heldout: float,
     share: Callable[[str], float],
     pairs_per_question: int = 4,
+    evaluated_names: Sequence[str] = (),
 ) -> Harvest:
     """Up-voted above down-voted, and a person's better answer above the answer that it corrects.
 
-    `share` hashes a question to [0, 1); a whole cluster of near-duplicates goes where its first question
-    goes. Several votes on one answer are added up.
+    `share` hashes a question to [0, 1); a whole cluster of near-duplicates goes where its smallest text goes, which
+    does not depend on who voted when. Several votes on one answer are added up. A conversation in which a person asks
+    what the evaluation asks, or names one of `evaluated_names` in other words, is left out.
     """
     by_question: dict[tuple[tuple[str, str], ...], list[Vote]] = defaultdict(list)
     for vote in votes:
         by_question[tuple((m["role"], plain(m["content"])) for m in vote.history)].append(vote)
     asked = ["\n".join(text for role, text in key if role == "user") for key in by_question]
-    clusters = near_duplicates([*map(plain, evaluation_questions), *asked])
-    evaluated = set(clusters[: len(evaluation_questions)])
-    first: dict[int, str] = {}
+    clusters = near_duplicates(asked)
+    smallest: dict[int, str] = {}
+    for question, cluster in zip(asked, clusters, strict=True):
+        smallest[cluster] = min(question, smallest.get(cluster, question))
+    evaluated = _evaluated(list(by_question.values()), evaluation_questions, evaluated_names)
     pairs: list[Pair] = []
     with_pairs: Counter[str] = Counter(train=0, heldout=0)
     lone = excluded = 0
-    for question, cluster, judged in zip(
-        asked, clusters[len(evaluation_questions) :], by_question.values(), strict=True
-    ):
-        if cluster in evaluated:
+    for cluster, leaks, judged in zip(clusters, evaluated, by_question.values(), strict=True):
+        if leaks:
             excluded += len(judged)
             continue
-        split: Split = "heldout" if share(first.setdefault(cluster, question)) < heldout else "train"
+        split: Split = "heldout" if share(smallest[cluster]) < heldout else "train"
         made, used = _pairs(judged, split)
         kept = made[:pairs_per_question]
         pairs += kept
         with_pairs[split] += bool(kept)
         lone += len(judged) - used
     return Harvest(pairs, dict(with_pairs), lone, excluded)
+
+
+def _evaluated(judged: Sequence[Sequence[Vote]], questions: Sequence[str], names: Sequence[str]) -> list[bool]:
+    """For the votes on each question whether a person's turn before it touches what the evaluation asks."""
+    turns = [[m["content"] for m in votes[0].history if m["role"] == "user"] for votes in judged]
+    asked = [*map(plain, questions)]
+    said = list(dict.fromkeys(plain(turn) for each in turns for turn in each))
+    clusters = near_duplicates([*asked, *said])
+    same = set(clusters[: len(asked)])
+    leaking = {turn for turn, cluster in zip(said, clusters[len(asked) :], strict=True) if cluster in same}
+    # A name in Latin letters ends where its letters do: abs is not in "absent". Chinese has no such borders.
+    patterns = "|".join(rf"(?<![a-z0-9_.]){re.escape(_folded(name))}(?![a-z0-9_])" for name in names if name)
+    named = re.compile(patterns) if patterns else None
+    return [
+        any(plain(turn) in leaking or (named is not None and named.search(_folded(turn))) for turn in each)
+        for each in turns
+    ]
+
+
+def _folded(text: str) -> str:
+    return simplified(unicodedata.normalize("NFKC", text).casefold())
 
 
 def _pairs(judged: Sequence[Vote], split: Split) -> tuple[list[Pair], int]:
@@ -109,7 +134,7 @@ def _pairs(judged: Sequence[Vote], split: Split) -> tuple[list[Pair], int]:
     for vote in judged:
         answer = _said(vote)
         totals[answer] += vote.value
-        if vote.better_answer and vote.value < 0 and vote.better_answer.strip() != vote.answer.strip():
+        if vote.better_answer and vote.better_answer.strip() != vote.answer.strip():
             better.append((vote.better_answer, answer))
     # Corrections first: a person wrote them, so they survive the cap on pairs per question.
     found = [(Said(text, True), answer) for text, answer in better]

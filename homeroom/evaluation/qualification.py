@@ -29,7 +29,8 @@ class ScoredAnswer:
 def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:
     """The figures of a reward model on pairs (better, worse) of the same question.
 
-    Each pair counts; the interval resamples questions, because pairs of one question are not independent.
+    Each pair counts; the interval resamples questions, because pairs of one question are not independent. By kind only
+    right answers stand above: a pair of two worse ones belongs to two kinds.
     """
     questions: dict[str, list[ScoredAnswer]] = defaultdict(list)
     for answer in answers:
@@ -43,7 +44,8 @@ def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:
                 if better.tier < worse.tier:
                     margins.append(better.score - worse.score)
                     clusters.append(name)
-                    by_kind[worse.kind].append(better.score > worse.score)
+                    if better.tier == 0:
+                        by_kind[worse.kind].append(better.score > worse.score)
     if not margins:
         raise ValueError("no pair of answers to qualify a reward model on")
     correct = [float(margin > 0) for margin in margins]

@@ -8,10 +8,11 @@ is compared without asking the others again.
 import json
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -37,6 +38,7 @@ from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
 QUESTIONS = "questions.jsonl"
+ModelStage = Literal["pretrain", "sft", "ppo", "improve"]
 
 
 class Stored(Protocol):
@@ -53,9 +55,12 @@ class Stored(Protocol):
 class Config(Frozen):
     """Which stages' models are measured, on how much, and how answers are sampled (as in serving)."""
 
-    stages: tuple[str, ...] = ("pretrain", "sft", "ppo")
-    questions: PositiveInt = Field(480, description="held-out questions, the same number of each kind")
-    text_megabytes: PositiveFloat = Field(0.3, description="held-out text, in its natural mix")
+    stages: tuple[ModelStage, ...] = ("pretrain", "sft", "ppo")
+    split: Literal["heldout", "validation"] = Field(
+        "heldout", description="validation: for tuning settings, so that what is held out decides only once"
+    )
+    questions: PositiveInt = Field(480, description="questions of that split, the same number of each kind")
+    text_megabytes: PositiveFloat = Field(0.3, description="text of that split, in its natural mix")
     cloze: Direction = Field("channel", description="what is scored: see homeroom.tasks.cloze")
     cloze_items: PositiveInt = 300
     shots: tuple[NonNegativeInt, ...] = (0, 1, 5)
@@ -151,7 +156,7 @@ def evaluation_questions(evaluation: Artifact) -> list[Question]:
 
 def _suite(config: Config, cleaned: Artifact, judge: Artifact, name: str, kept: Path) -> Suite:
     """`kept` is where its questions are, or will be."""
-    heldout = list(read_documents(cleaned.path / "documents.parquet", split="heldout"))
+    heldout = list(read_documents(cleaned.path / "documents.parquet", split=config.split))
     judging, tokenizer = checkpoints.load_reward(judge), Tokenizer.load(judge.path)
     if kept.exists():
         asked = _read_questions(kept)
@@ -236,20 +241,27 @@ class _Xz:
     config: Config
     cleaned: Artifact
     texts: Sequence[str]
-    found: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._pack, daemon=True)
-        self._thread.start()
+        self._future: Future[dict[str, Json]] = Future()
+        # A daemon, which no pool has: whoever stops the evaluation does not wait for xz.
+        threading.Thread(target=self._run, daemon=True).start()
 
-    def _pack(self) -> None:
-        self.found["xz_bits_per_byte"] = xz_bits_per_byte(self.texts)
+    def _run(self) -> None:
+        try:
+            self._future.set_result(self._pack())
+        except BaseException as error:
+            self._future.set_exception(error)
+
+    def _pack(self) -> dict[str, Json]:
+        found: dict[str, Json] = {"xz_bits_per_byte": xz_bits_per_byte(self.texts)}
         if self.config.xz_megabytes:
             train = read_documents(self.cleaned.path / "documents.parquet", split="train")
             primer = [document.text for document in _up_to(self.config.xz_megabytes, train)]
-            self.found["xz_primed_bits_per_byte"] = xz_bits_per_byte(self.texts, primer)
-            self.found["xz_primer_bytes"] = sum(len(text.encode()) for text in primer)
+            found["xz_primed_bits_per_byte"] = xz_bits_per_byte(self.texts, primer)
+            found["xz_primer_bytes"] = sum(len(text.encode()) for text in primer)
+        return found
 
     def figures(self) -> dict[str, Json]:
-        self._thread.join()
-        return self.found
+        """Waits for it; what went wrong there is raised here."""
+        return self._future.result()

@@ -11,11 +11,14 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
+from homeroom.data.documents import read_documents
 from homeroom.data.preferences import harvest, save_pairs
 from homeroom.progress import say
 from homeroom.settings import Frozen
 from homeroom.stages.evaluate import evaluation_questions
 from homeroom.stages.lookup import unchanged
+from homeroom.tasks.base import Question
+from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
 from homeroom.workspace import Artifact, JudgedAnswer, Workspace
 
@@ -42,12 +45,14 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     if done := unchanged(workspace, "harvest", settings, [evaluation], VERSION):
         return done
     with workspace.publish("harvest", settings, inputs=[evaluation], version=VERSION) as out:
+        asked = evaluation_questions(evaluation)
         reaped = harvest(
             votes,
-            [question.prompt for question in evaluation_questions(evaluation)],
+            [question.prompt for question in asked],
             config.heldout,
             lambda question: share(question, "harvest"),
             config.pairs_per_question,
+            _names(workspace.artifacts.get(evaluation.inputs[0]), asked),
         )
         save_pairs(reaped.pairs, out.path / "pairs.jsonl")
         up = sum(vote.value > 0 for vote in votes)
@@ -63,6 +68,13 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         }
     say("harvest", f"{len(reaped.pairs)} pairs out of {len(votes)} judged answers → {out.artifact.id}")
     return out.artifact
+
+
+def _names(cleaned: Artifact, asked: Sequence[Question]) -> list[str]:
+    """The idioms and functions that questions are about."""
+    about = {question.document_id for question in asked}
+    documents = read_documents(cleaned.path / "documents.parquet", kinds=("idiom", "function"))
+    return [name_of(document) for document in documents if document.id in about]
 
 
 def _digest(votes: Sequence[JudgedAnswer]) -> str:

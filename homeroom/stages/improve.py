@@ -121,8 +121,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         }
         if config.control and not config.inverted:
             draft.metrics["inverted"] = control
-    enact(draft.artifact, workspace)
-    say_decisions("improve", draft.artifact)
+    say_decisions("improve", enact(draft.artifact, workspace))
     if config.control and not config.inverted:
         refused = cast(dict[str, Json], draft.artifact.metrics["inverted"])
         outcome = "refused" if refused["refused"] else "NOT refused"

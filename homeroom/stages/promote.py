@@ -4,7 +4,7 @@ The gate itself is `homeroom.evaluation.gate`, decisions are kept by the workspa
 nobody to beat. Decisions are part of the artifact first and enacted after, so that a kill between loses none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from pydantic import Field
@@ -13,9 +13,9 @@ from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError, Json
-from homeroom.stages.evaluate import measured_by, suite_of
+from homeroom.stages.evaluate import ModelStage, measured_by, suite_of
 from homeroom.stages.lookup import made_before
-from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace import Artifact, Decision, Workspace
 
 VERSION = 1
 
@@ -23,8 +23,8 @@ VERSION = 1
 class Config(Frozen):
     """Who becomes champion where there is none, and who then has to pass the gate."""
 
-    first: str = Field("sft", description="the stage whose model is the first champion")
-    candidates: tuple[str, ...] = ("ppo",)
+    first: ModelStage = Field("sft", description="the stage whose model is the first champion")
+    candidates: tuple[ModelStage, ...] = ("ppo",)
     gate: Bar = Bar()
 
 
@@ -64,8 +64,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "reasons": [reason for one in decisions for reason in cast(list[str], _fields(one)["reasons"])],
             "decisions": decisions,
         }
-    enact(draft.artifact, workspace)
-    say_decisions("promote", draft.artifact)
+    say_decisions("promote", enact(draft.artifact, workspace))
     return draft.artifact
 
 
@@ -80,23 +79,26 @@ def decision(
     return {**(figures or {}), "model": model, "promoted": promoted, "reasons": list(reasons), "over": over}
 
 
-def enact(artifact: Artifact, workspace: Workspace) -> None:
+def enact(artifact: Artifact, workspace: Workspace) -> list[Decision]:
     """Write an artifact's decisions into the registry, those that are not there yet."""
+    made = []
     known = {(one.artifact_id, one.verdict.get("decided_by")) for one in workspace.registry.history()}
     for one in cast(list[Json], artifact.metrics["decisions"]):
         verdict = {**_fields(one), "decided_by": artifact.id}
         model = str(verdict["model"])
         if (model, artifact.id) in known:
             continue
-        decide = workspace.registry.promote if verdict["promoted"] else workspace.registry.refuse
-        decide(model, verdict)
+        if verdict["promoted"]:
+            over = verdict["over"]
+            made.append(workspace.registry.promote(model, verdict, over=None if over is None else str(over)))
+        else:
+            made.append(workspace.registry.refuse(model, verdict))
+    return made
 
 
-def say_decisions(stage: str, artifact: Artifact) -> None:
-    for one in cast(list[Json], artifact.metrics["decisions"]):
-        fields = _fields(one)
-        outcome = "promoted" if fields["promoted"] else "refused"
-        say(stage, f"{fields['model']} {outcome}: {'; '.join(map(str, cast(list[Json], fields['reasons'])))}")
+def say_decisions(stage: str, decisions: Iterable[Decision]) -> None:
+    for one in decisions:
+        say(stage, f"{one.artifact_id} {one.kind}: {'; '.join(map(str, cast(list[Json], one.verdict['reasons'])))}")
 
 
 def _measured(evaluation: Artifact, model: Artifact, workspace: Workspace) -> Measured:

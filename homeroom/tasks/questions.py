@@ -70,8 +70,8 @@ def questions(documents: Iterable[Document], purpose: Purpose | None = None) -> 
     """Every question about these documents, in their order; with `purpose` those that serve it."""
     chosen = [document for document in documents if document.kind in KINDS]
     # An idiom with two meanings would be asked about for two purposes: the first of them alone is.
-    first = {_word(document): document.id for document in reversed(chosen) if document.kind == "idiom"}
-    chosen = [d for d in chosen if d.kind != "idiom" or first[_word(d)] == d.id]
+    first = {name_of(document): document.id for document in reversed(chosen) if document.kind == "idiom"}
+    chosen = [d for d in chosen if d.kind != "idiom" or first[name_of(d)] == d.id]
     if purpose is not None:
         # The exchanges of one dialogue are subjects of their own.
         chosen = [d for d in chosen if d.kind == "dialogue" or purpose_of(_subject(d)) == purpose]
@@ -79,12 +79,13 @@ def questions(documents: Iterable[Document], purpose: Purpose | None = None) -> 
     return [q for q in asked if purpose is None or q.kind != "dialogue" or purpose_of(q.prompt) == purpose]
 
 
+def name_of(document: Document) -> str:
+    """What questions about an idiom or a function call it."""
+    return str(document.fields.get("word" if document.kind == "idiom" else "name", ""))
+
+
 def _subject(document: Document) -> str:
+    name = name_of(document)
     if document.kind == "function":
-        return str(document.fields.get("name", ""))
-    word = _word(document)
-    return meaning_of(str(document.fields.get("explanation", "")), word) or word
-
-
-def _word(idiom: Document) -> str:
-    return str(idiom.fields.get("word", ""))
+        return name
+    return meaning_of(str(document.fields.get("explanation", "")), name) or name

@@ -38,13 +38,21 @@ class Registry:
             champions = _champions(connection)
         return champions[-1] if champions else None
 
-    def promote(self, artifact_id: str, verdict: Mapping[str, object]) -> Decision:
-        """Make it champion. For the champion this changes nothing, so that a killed promotion can be repeated."""
+    def promote(self, artifact_id: str, verdict: Mapping[str, object], over: str | None = None) -> Decision:
+        """Make it champion. For the champion this changes nothing, so that a killed promotion can be repeated.
+
+        With `over`, only in the place of this champion, which it was compared with: refused if another came meanwhile.
+        """
         with self._database.write() as connection:
             champions = _champions(connection)
             if champions and champions[-1] == artifact_id:
                 return next(d for d in reversed(_decisions(connection)) if d.kind != "refused")
-            return _decide(connection, "promoted", artifact_id, champions[-1] if champions else None, verdict)
+            champion = champions[-1] if champions else None
+            if over is not None and champion != over:
+                reason = f"it was compared with {over}, but the champion is {champion} now"
+                refusal = {**verdict, "promoted": False, "reasons": [reason]}
+                return _decide(connection, "refused", artifact_id, champion, refusal)
+            return _decide(connection, "promoted", artifact_id, champion, verdict)
 
     def refuse(self, artifact_id: str, verdict: Mapping[str, object]) -> Decision:
         with self._database.write() as connection:

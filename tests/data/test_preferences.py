@@ -118,7 +118,7 @@ def test_near_duplicates_are_on_one_side_of_the_split():
         "What is the weather today?",
     ]
     votes = [vote for question in asked for vote in (Judged(question, "a", 1), Judged(question, "b", -1))]
-    splits = [pair.split for pair in reap(votes, heldout=asked[:1]).pairs]
+    splits = [pair.split for pair in reap(votes, heldout=[asked[1]]).pairs]
     assert splits == ["heldout", "heldout", "train"]
 
 
@@ -132,6 +132,42 @@ def test_evaluation_questions_never_train():
     reaped = reap(votes, evaluation=["画蛇添足是什么意思？"])
     assert [pair.chosen.text for pair in reaped.pairs] == ["侥幸"]
     assert reaped.excluded == 2
+
+
+@pytest.mark.parametrize(
+    "follow_up", ["画蛇添足是什么意思", "What is tea?", "「畫蛇添足」怎麼用", "tell me json.dumps (please)"]
+)
+def test_a_conversation_that_touches_the_evaluation_is_left_out(follow_up):
+    @dataclass(frozen=True)
+    class Later(Judged):
+        @property
+        def history(self):
+            first = [{"role": "user", "content": "Hello there!"}, {"role": "assistant", "content": "Hello."}]
+            return [*first, {"role": "user", "content": self.question}]
+
+    votes = [Later(follow_up, "a", 1), Later(follow_up, "b", -1)]
+    assert len(reap(votes).pairs) == 1
+    reaped = reap(votes, ["画蛇添足是什么意思？", "What is tea?"], evaluated_names=["画蛇添足", "json.dumps"])
+    assert (reaped.pairs, reaped.excluded) == ([], 2)
+
+
+def test_a_name_is_not_found_inside_of_another():
+    votes = [Judged("Why is Ben absent from x.abs?", "a", 1), Judged("Why is Ben absent from x.abs?", "b", -1)]
+    assert len(reap(votes, evaluated_names=["abs", ""]).pairs) == 1
+    assert reap(votes, evaluated_names=["absent"]).pairs == []
+
+
+def test_a_better_answer_beside_a_thumb_up_is_learned_from():
+    (pair,) = reap([Judged("What is tea?", "A drink.", 1, better_answer="Leaves in hot water.")]).pairs
+    assert (pair.chosen, pair.rejected) == ("Leaves in hot water.", "A drink.")
+
+
+def test_the_order_of_votes_decides_no_split():
+    asked = ["Please tell me what the idiom 画蛇添足 means!", "please tell me what the idiom 画蛇添足 mean"]
+    votes = [vote for question in asked for vote in (Judged(question, "a", 1), Judged(question, "b", -1))]
+    for heldout in asked:
+        splits = [{pair.split for pair in reap(some, heldout=[heldout]).pairs} for some in (votes, votes[::-1])]
+        assert splits[0] == splits[1]
 
 
 @given(

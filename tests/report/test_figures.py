@@ -1,5 +1,6 @@
 """Figures are read from the right place, and what has not run is None."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,10 @@ def test_json_holds_artifacts_inputs_metrics_and_decisions(finished: Path) -> No
     assert by_stage["ppo"]["metrics"]["kl"] == 3.4
     assert isinstance(told["decisions"], list)
     assert [decision["kind"] for decision in told["decisions"]] == ["promoted", "promoted", "refused"]
+
+
+def test_refusing_inverted_votes_counts_only_beside_a_promotion_of_the_real_ones(finished: Path) -> None:
+    with Workspace.open(finished) as workspace:
+        artifacts = newest(workspace)
+    refused = replace(artifacts["improve"], metrics=artifacts["improve"].metrics | {"promoted": False})
+    assert flat(figures(artifacts | {"improve": refused}))["inverted_votes_refused"] is None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from homeroom.evaluation.gate import Bar
@@ -23,7 +25,7 @@ def regrade(evaluation, workspace, **changed):
     path = evaluation.path / f"{workspace.latest('ppo').id}.json"
     measured = Measured.load(path)
     answers = tuple(answer.model_copy(update=changed) for answer in measured.answers)
-    measured.model_copy(update={"answers": answers}).save(path)
+    path.write_bytes(measured.model_copy(update={"answers": answers}).to_bytes())
 
 
 def test_the_first_champion_has_nobody_to_beat_and_an_equal_does_not_beat_it(workspace, evaluation):
@@ -45,6 +47,18 @@ def test_who_passes_the_gate_becomes_champion_and_can_be_rolled_back(workspace, 
     assert kinds(workspace) == [("promoted", "sft"), ("promoted", "ppo")]
     workspace.registry.rollback()
     assert workspace.registry.champion() == workspace.latest("sft").id
+
+
+def test_a_champion_that_came_meanwhile_stays(workspace, evaluation):
+    """As after a rollback, or a promotion by another process, while the candidate trained."""
+    regrade(evaluation, workspace, judge=1000.0)
+    made = promote.run(CONFIG, workspace)
+    workspace.registry.promote(workspace.latest("pretrain").id, {"reasons": []})
+    meant = made.metrics["decisions"][1] | {"model": workspace.latest("judge").id}
+    late = replace(made, id="promote-late", metrics=made.metrics | {"decisions": [meant]})
+    assert [one.kind for one in enact(late, workspace)] == ["refused"]
+    assert workspace.registry.champion() == workspace.latest("pretrain").id
+    assert enact(late, workspace) == []
 
 
 def test_a_rude_candidate_is_refused_however_often_it_wins(workspace, evaluation):

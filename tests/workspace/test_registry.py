@@ -23,6 +23,20 @@ def models(workspace: Workspace, count: int) -> list[str]:
     return names
 
 
+def test_nobody_displaces_a_champion_that_it_was_never_compared_with(workspace: Workspace) -> None:
+    registry = workspace.registry
+    first, second, third = models(workspace, 3)
+    registry.promote(first, {"reasons": []})
+    registry.promote(second, {"reasons": []}, over=first)
+    decision = registry.promote(third, {"reasons": ["win rate 0.6"], "promoted": True}, over=first)
+    assert (decision.kind, registry.champion()) == ("refused", second)
+    assert decision.verdict == {
+        "promoted": False, "reasons": [f"it was compared with {first}, but the champion is {second} now"]
+    }  # fmt: skip
+    assert registry.promote(third, {"reasons": []}, over=second).kind == "promoted"
+    assert registry.promote(third, {"reasons": []}, over=second).kind == "promoted"
+
+
 def test_promote_refuse_and_roll_back(workspace: Workspace) -> None:
     registry = workspace.registry
     first, second, third = models(workspace, 3)
