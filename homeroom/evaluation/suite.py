@@ -131,6 +131,7 @@ def _grades(answers: Sequence[Judged]) -> dict[str, Json]:
         "repeats": share([answer.repeats for answer in answers]).figures(),
         "rude": share([answer.rude for answer in answers]).figures(),
         "chrf": sum(answer.chrf for answer in answers) / count,
+        "grade": sum(answer.grade for answer in answers) / count,
         "judge_score": sum(answer.judge for answer in answers) / count,
         "tokens": sum(answer.tokens for answer in answers) / count,
     }

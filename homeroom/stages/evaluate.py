@@ -32,7 +32,7 @@ from homeroom.tasks.split import share
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 QUESTIONS = "questions.jsonl"
 
 

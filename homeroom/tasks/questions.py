@@ -7,7 +7,7 @@ two never share a question, and votes are cast on questions that nothing was tra
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from homeroom.tasks.base import Document, Question
+from homeroom.tasks.base import Document, Question, Task
 from homeroom.tasks.dialogues import Dialogues
 from homeroom.tasks.functions import Functions
 from homeroom.tasks.idioms import Idioms
@@ -50,3 +50,9 @@ def questions(documents: Iterable[Document], purpose: Purpose | None = None) -> 
     """Every question about these documents, in their order; with `purpose` those of the documents that serve it."""
     chosen = [d for d in documents if d.kind in KINDS and (purpose is None or purpose_of(d.id) == purpose)]
     return [question for task in (Idioms, Functions, Dialogues) for question in task(chosen).questions]
+
+
+def grade(question: Question, answer: str, ended: bool) -> float:
+    """An answer's grade by the question's own task, from 0 to 1."""
+    tasks: dict[str, type[Task]] = {"idiom": Idioms, "function": Functions, "dialogue": Dialogues}
+    return tasks[question.kind.partition("-")[0]].grade(question, answer, ended)
