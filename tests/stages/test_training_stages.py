@@ -256,6 +256,22 @@ def test_without_questions_there_is_nothing_to_sample_answers_to(workspace):
         ppo.run(long, workspace)
 
 
+def test_without_questions_there_is_nothing_to_rank(workspace):
+    with pytest.raises(HomeroomError, match=r"an answer of 128 tokens in a context of 128.*\[rankings\]\.max_tokens"):
+        rankings.run(RANKINGS.model_copy(update={"max_tokens": 128}), workspace)
+
+
+def test_a_kl_stop_below_the_samplers_noise_is_refused(workspace):
+    none = ROLLOUTS.model_copy(update={"kl_stop": 1e-12})
+
+    def run_all():
+        for seed in range(8):  # the noise has either sign
+            ppo.run(PPO.model_copy(update={"rollouts": none, "seed": seed}), workspace)
+
+    with pytest.raises(HomeroomError, match=r"before a single step.*Raise \[ppo\.rollouts\]\.kl_stop"):
+        run_all()
+
+
 def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsys):
     made = pretrain.run(PRETRAIN.model_copy(update={"tokens": 10**9, "minutes": 1e-5}), workspace)
     assert made.metrics["steps"] < 20
