@@ -73,11 +73,6 @@ def find_duplicates(frame: daft.DataFrame, rows: int, *, near: float, related: f
     return Duplicates(exact, similar, np.array([families.find(row) for row in range(rows)], np.int64))
 
 
-def jaccard(one: str, other: str) -> float:
-    """The share of runs of characters that two texts have in common."""
-    return _jaccard(_shingles(one), _shingles(other))
-
-
 def _groups(frame: daft.DataFrame, key: daft.Expression, row: str) -> Iterator[list[int]]:
     """Rows that share a key, in ascending order; the groups in the order of their first row."""
     grouped = frame.select(key.alias("group"), col(row)).groupby("group")
