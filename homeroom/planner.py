@@ -10,7 +10,6 @@ from typing import Literal
 
 SIZES = {"nano": 4, "micro": 6, "mini": 8, "small": 12, "medium": 16, "large": 20, "huge": 26}
 HEAD_WIDTH = 64
-BYTES_PER_NUMBER = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +57,6 @@ def flops_per_token(shape: Shape) -> float:
     if shape.style == "gpt2":
         lookups += shape.max_length * D
     return 6 * (parameters(shape) - lookups) + 12 * shape.layers * D * shape.max_length / 2
-
-
-def training_memory(shape: Shape, tokens_at_once: int) -> int:
-    """Bytes, roughly: weights, gradient and two moments, and the activations that the backward pass needs."""
-    per_token = shape.layers * (8 * shape.width + 3 * shape.hidden_width) + 4 * shape.width
-    return BYTES_PER_NUMBER * (4 * parameters(shape) + tokens_at_once * per_token)
 
 
 def tokens_for(seconds: float, tokens_per_second: float, batch_tokens: int) -> int:

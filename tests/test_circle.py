@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 from typer.testing import CliRunner, Result
 
 from homeroom import cli
+from homeroom.report import page
 from homeroom.stages import CIRCLE
-from homeroom.workspace import Workspace
+from homeroom.workspace import Workspace, read_log
 
 RECIPE = """
 seed = 3
@@ -201,7 +203,62 @@ def test_a_second_run_makes_nothing_again(circle):
 def test_the_report_of_a_whole_circle_can_be_written(circle, tmp_path):
     result = homeroom("report", "-w", circle[0], "--no-open", "-o", tmp_path / "report.html")
     assert result.exit_code == 0, result.exception
-    assert (tmp_path / "report.html").stat().st_size > 30_000
+    written = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Not yet:" not in written
+    metrics = {artifact["stage"]: artifact["metrics"] for artifact in circle[1]["artifacts"]}
+    for model in metrics["evaluate"]["models"]:
+        assert 0 < model["chrf"] < 1
+        assert 0 < model["grade"] < 1
+        assert f">{100 * model['chrf']:.1f}<" in written
+        assert f">{model['grade']:.2f}<" in written
+    for row in metrics["evaluate"]["answers"]:
+        assert str(Markup.escape(row["question"])) in written
+
+
+def test_every_curve_of_the_report_is_one_that_its_stage_draws(circle):
+    with Workspace.open(circle[0]) as opened:
+        for stage, curves in page._CURVES.items():
+            logged = {name for point in read_log(opened.latest(stage).path) for name in point}
+            assert {line[0] for *_, lines in curves for line in lines} - logged == set(), stage
+
+
+def test_the_metrics_that_report_tests_invent_are_those_that_stages_give(circle):
+    """Otherwise the report is tested on what it never gets."""
+    path = Path(__file__).parent / "report" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("invented", path)
+    assert spec is not None
+    assert spec.loader is not None
+    invented = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(invented)
+    real = {artifact["stage"]: artifact["metrics"] for artifact in circle[1]["artifacts"]}
+    assert set(invented.METRICS) == set(real)
+    assert [line for stage in real for line in unlike(invented.METRICS[stage], real[stage], stage)] == []
+    with Workspace.open(circle[0]) as opened:
+        for stage, names in invented.CURVES.items():
+            assert set(names) <= {name for point in read_log(opened.latest(stage).path) for name in point}
+
+
+# Named by what was read or asked, not by the stage.
+FREELY_NAMED = {
+    "by_source", "by_language", "by_split", "bytes_per_token", "kinds", "by_reason", "accuracy_by_kind", "tokens",
+    "answers", "cloze", "bits_per_byte", "questions",
+}  # fmt: skip
+
+
+def unlike(invented: Any, real: Any, where: str) -> list[str]:
+    """Where an invented metric has a name or a kind of value that no stage gives it."""
+    if invented is None or real is None:
+        return []
+    if isinstance(invented, dict) and isinstance(real, dict):
+        if where.rpartition(".")[2] in FREELY_NAMED and invented and real:
+            invented, real = ({"*": value} for one in (invented, real) for value in [*one.values()][:1])
+        unknown = [f"{where}.{name} is made by no stage" for name in invented if name not in real and real]
+        both = [name for name in invented if name in real]
+        return unknown + [line for name in both for line in unlike(invented[name], real[name], f"{where}.{name}")]
+    if isinstance(invented, list) and isinstance(real, list):
+        return [line for one in invented for line in (unlike(one, real[0], f"{where}[]") if real else [])]
+    kinds = [type(one) if isinstance(one, (bool, str, dict, list)) else float for one in (invented, real)]
+    return [] if kinds[0] == kinds[1] else [f"{where} is {invented!r}, a stage makes {real!r}"]
 
 
 def test_a_circle_with_too_few_votes_ends_with_a_notice_and_can_be_reported(circle, tmp_path):

@@ -72,16 +72,11 @@ def find_duplicates(frame: daft.DataFrame, rows: int, *, near: float, related: f
             if similarity >= related:
                 families.join(one, other)
             if similarity >= near and not twofold.isdisjoint((one, other)):
-                similarity = jaccard(keys[one], keys[other])
+                similarity = _jaccard(_shingles(keys[one]), _shingles(keys[other]))
             if similarity >= near:
                 clusters.join(one, other)
     similar = {row: first for row in wanted if (first := clusters.find(row)) != row}
     return Duplicates(exact, similar, np.array([families.find(row) for row in range(rows)], np.int64))
-
-
-def jaccard(one: str, other: str) -> float:
-    """The share of runs of characters that two texts have in common."""
-    return _jaccard(_shingles(one), _shingles(other))
 
 
 def _groups(frame: daft.DataFrame, key: daft.Expression, row: str) -> Iterator[list[int]]:

@@ -135,11 +135,3 @@ class Shards:
             row[done : done + len(piece)] = piece
             done += len(piece)
         return row
-
-    def document_starts(self) -> NDArray[np.int64]:
-        """Where each document begins."""
-        found = [
-            np.flatnonzero(tokens == self.document_id) + first
-            for tokens, first in zip(self._maps, self._starts, strict=False)
-        ]
-        return np.concatenate([np.zeros(0, np.int64), *found])

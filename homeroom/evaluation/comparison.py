@@ -81,7 +81,7 @@ def proportion_interval(successes: int, n: int) -> Interval:
     return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)), n)
 
 
-def share(outcomes: Sequence[bool]) -> Interval:
+def proportion(outcomes: Sequence[bool]) -> Interval:
     return proportion_interval(sum(outcomes), len(outcomes))
 
 

@@ -5,7 +5,7 @@ Items and the examples in front of them are written by `homeroom.tasks.cloze`; t
 
 from collections.abc import Callable, Sequence
 
-from homeroom.evaluation.comparison import Interval, share
+from homeroom.evaluation.comparison import Interval, proportion
 from homeroom.evaluation.likelihood import Choice, choice_logprobs
 from homeroom.models.gpt import GPT
 from homeroom.settings import HomeroomError
@@ -40,7 +40,7 @@ def cloze_accuracy(
         [options for _, _, options in fitting],
         on_prompts=on_items,
     )
-    return share([row.index(max(row)) == item.answer for (item, _, _), row in zip(fitting, scores, strict=True)])
+    return proportion([row.index(max(row)) == item.answer for (item, _, _), row in zip(fitting, scores, strict=True)])
 
 
 def _token_ids(item: ClozeItem, tokenizer: Tokenizer) -> tuple[list[int], list[Choice]]:

@@ -1,4 +1,4 @@
-"""Graders of answers: the independent judge, chrF against the reference answer, and manners.
+"""Graders of answers: the independent judge, chrF against the reference answer, the question's task, and manners.
 
 The judge is a reward model trained on other questions with another seed; the one that PPO trained on never
 judges. Answers come from `answers.py`, what the grades say about two models from `comparison.py`.
@@ -13,6 +13,7 @@ from homeroom.models.heads import RewardModel
 from homeroom.settings import Frozen
 from homeroom.tasks.base import Question
 from homeroom.tasks.manners import in_language, is_rude, repeats
+from homeroom.tasks.questions import grade
 from homeroom.text.chat_template import prompt_ids, with_answer
 from homeroom.text.tokenizer import Tokenizer
 
@@ -30,6 +31,7 @@ class Judged(Frozen):
     repeats: bool
     rude: bool
     chrf: float
+    grade: float
     judge: float
 
 
@@ -51,6 +53,7 @@ def judge_answers(
             repeats=repeats(answer.text),
             rude=is_rude(answer.text),
             chrf=float(chrf.sentence_score(answer.text, [question.reference]).score) / 100,
+            grade=grade(question, answer.text, answer.ended),
             judge=score,
         )
         for question, answer, score in zip(questions, answers, scores, strict=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from homeroom.evaluation.answers import generate_answers
-from homeroom.evaluation.comparison import Interval, share, win_rate
+from homeroom.evaluation.comparison import Interval, proportion, win_rate
 from homeroom.evaluation.few_shot import cloze_accuracy
 from homeroom.evaluation.judging import Judged, judge_answers
 from homeroom.evaluation.likelihood import bits_per_byte_by_language, score_texts
@@ -127,11 +127,12 @@ class Suite:
 def _grades(answers: Sequence[Judged]) -> dict[str, Json]:
     count = len(answers)
     return {
-        "ends": share([answer.ended for answer in answers]).figures(),
-        "in_language": share([answer.in_language for answer in answers]).figures(),
-        "repeats": share([answer.repeats for answer in answers]).figures(),
-        "rude": share([answer.rude for answer in answers]).figures(),
+        "ends": proportion([answer.ended for answer in answers]).figures(),
+        "in_language": proportion([answer.in_language for answer in answers]).figures(),
+        "repeats": proportion([answer.repeats for answer in answers]).figures(),
+        "rude": proportion([answer.rude for answer in answers]).figures(),
         "chrf": sum(answer.chrf for answer in answers) / count,
+        "grade": sum(answer.grade for answer in answers) / count,
         "judge_score": sum(answer.judge for answer in answers) / count,
         "tokens": sum(answer.tokens for answer in answers) / count,
     }

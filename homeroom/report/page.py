@@ -84,8 +84,7 @@ _CURVES: dict[str, list[tuple[str, str, list[_Line]]]] = {
     ],
     "reward": [
         ("Loss per pair, nats", "每对损失", [("loss", "training", "c1", True)]),
-        ("Pairs in the right order", "排序正确的比例",
-         [("accuracy", "training", "c1", True), ("validation_accuracy", "unseen questions", "c2", False)]),
+        ("Pairs in the right order", "排序正确的比例", [("accuracy", "training", "c1", True)]),
     ],
     "ppo": [
         ("Reward", "奖励", [("reward", "reward", "c1", True)]),

@@ -36,7 +36,7 @@ from homeroom.tasks.wording import plain
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 QUESTIONS = "questions.jsonl"
 ModelStage = Literal["pretrain", "sft", "ppo", "improve"]
 

@@ -28,7 +28,7 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerKind
-from homeroom.training.pairs import Rows, preference_accuracy, preference_pairs, rows_of
+from homeroom.training.pairs import Rows, fitting, preference_accuracy, preference_pairs, rows_of
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
@@ -83,11 +83,14 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     before_model, evaluation = champion(workspace), workspace.artifacts.get(harvest.inputs[0])
     pairs = load_pairs(harvest.path / "pairs.jsonl")
-    training = sum(pair.split == "train" for pair in pairs)
-    if training < config.minimum_pairs:
+    context = checkpoints.load(before_model).config.max_length
+    training = [pair for pair in pairs if pair.split == "train"]
+    usable = len(fitting(training, Tokenizer.load(before_model.path), context))
+    if usable < config.minimum_pairs:
         raise NothingToLearn(
-            f"{harvest.id} holds {training} training pairs, too few to learn from "
-            f"([improve].minimum_pairs is {config.minimum_pairs}). Vote on more answers, then run `homeroom harvest`."
+            f"{harvest.id} holds {len(training)} training pairs, of which {usable} fit the champion's context of "
+            f"{context} tokens: too few to learn from ([improve].minimum_pairs is {config.minimum_pairs}). "
+            "Vote on more answers, then run `homeroom harvest`."
         )
     with workspace.publish("improve", config, [harvest, before_model, evaluation], VERSION) as draft:
         suite = suite_of(evaluation, workspace)

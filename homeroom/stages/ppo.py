@@ -128,6 +128,11 @@ def _train(config: Config, rollouts: Rollouts, text: Shards, diary: "_Diary") ->
         if rollouts.stopped is None:
             rollouts.measure(rollouts.sample())  # the policy as it ends, on questions of its own
     if rollouts.stopped is not None:
+        if not kept.exists():
+            raise HomeroomError(
+                f"{rollouts.stopped.partition(';')[0]}, before a single step: the sampler's own noise is above the "
+                "limit, so there are no weights to keep. Raise [ppo.rollouts].kl_stop."
+            )
         say("ppo", rollouts.stopped)
         policy.load_state_dict(load_file(kept), strict=False)
     return state

@@ -20,7 +20,7 @@ from homeroom.evaluation.answers import answerable, generate_answers
 from homeroom.inference.request import Sampling
 from homeroom.models.padding import pad_rows
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, Json
+from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
@@ -81,6 +81,13 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                     build_ranking(question, others, own[question.id], rng, config.answers) for question in chosen
                 ]
         everything = [(part, ranking) for part, made in rankings.items() for ranking in made]
+        if not everything:
+            raise HomeroomError(
+                f"no question that serves rankings can be made of the documents of {cleaned.id} and leaves room for "
+                f"an answer of {config.max_tokens} tokens in a context of {model.config.max_length}, so there is "
+                "nothing to rank. Collect more idioms, functions or dialogues (rows with messages), lower "
+                "[rankings].max_tokens, or give weight to more kinds in [rankings].mix."
+            )
         with (draft.path / "rankings.jsonl").open("w", encoding="utf-8") as file:
             for part, ranking in everything:
                 file.write(json.dumps({"part": part, **asdict(ranking)}, ensure_ascii=False) + "\n")

@@ -45,7 +45,8 @@ class Task(Protocol):
     name: str
     questions: Sequence[Question]
 
-    def grade(self, question: Question, answer: str, ended: bool) -> float:
+    @staticmethod
+    def grade(question: Question, answer: str, ended: bool) -> float:
         """From 0 to 1; `ended` is whether the answer stopped by itself."""
         ...
 

@@ -33,7 +33,8 @@ class Dialogues:
                     questions.append(question)
         self.questions: Sequence[Question] = questions
 
-    def grade(self, question: Question, answer: str, ended: bool) -> float:
+    @staticmethod
+    def grade(question: Question, answer: str, ended: bool) -> float:
         """Mostly manners: talk has many right answers."""
         return 0.8 * manners(question, answer, ended) + 0.2 * overlap(question.reference, answer)
 

@@ -52,7 +52,8 @@ class Functions:
             question for document in documents if document.kind == "function" for question in _ask(document)
         ]
 
-    def grade(self, question: Question, answer: str, ended: bool) -> float:
+    @staticmethod
+    def grade(question: Question, answer: str, ended: bool) -> float:
         return grade_by_reference(question, answer, ended)
 
 

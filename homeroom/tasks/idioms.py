@@ -63,7 +63,8 @@ class Idioms:
             question for document in documents if document.kind == "idiom" for question in _ask(document)
         ]
 
-    def grade(self, question: Question, answer: str, ended: bool) -> float:
+    @staticmethod
+    def grade(question: Question, answer: str, ended: bool) -> float:
         return grade_by_reference(question, answer, ended)
 
 

@@ -6,7 +6,6 @@ Whether an answer is right is for each task's `grade` and for the judges.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from itertools import pairwise
@@ -87,18 +86,6 @@ def _rude_english() -> tuple[frozenset[str], dict[str, list[list[str]]]]:
         first, *_ = words = phrase.split()
         phrases.setdefault(first, []).append(words)
     return frozenset(listed), phrases
-
-
-class Manners:
-    """Grades any answer by manners alone."""
-
-    name = "manners"
-
-    def __init__(self, questions: Sequence[Question]) -> None:
-        self.questions = questions
-
-    def grade(self, question: Question, answer: str, ended: bool) -> float:
-        return manners(question, answer, ended)
 
 
 def manners(question: Question, answer: str, ended: bool) -> float:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat
 
-from homeroom.tasks.base import Document, Question
+from homeroom.tasks.base import Document, Question, Task
 from homeroom.tasks.dialogues import Dialogues
 from homeroom.tasks.functions import Functions
 from homeroom.tasks.idioms import Idioms, meaning_of
@@ -89,3 +89,9 @@ def _subject(document: Document) -> str:
     if document.kind == "function":
         return name
     return meaning_of(str(document.fields.get("explanation", "")), name) or name
+
+
+def grade(question: Question, answer: str, ended: bool) -> float:
+    """An answer's grade by the question's own task, from 0 to 1."""
+    tasks: dict[str, type[Task]] = {"idiom": Idioms, "function": Functions, "dialogue": Dialogues}
+    return tasks[question.kind.partition("-")[0]].grade(question, answer, ended)

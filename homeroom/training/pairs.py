@@ -39,14 +39,19 @@ class Rows:
     reference: tuple[float, float]
 
 
-def rows_of(pairs: Sequence[Pair], tokenizer: Tokenizer, reference: GPT, *, micro_pairs: int = 16) -> list[Rows]:
-    """The pairs that fit the reference's context, both of their answers with something to learn."""
+def fitting(pairs: Sequence[Pair], tokenizer: Tokenizer, context: int) -> list[tuple[Conversation, Conversation]]:
+    """The pairs that fit the context, both of their answers with something to learn."""
     answers = [
         (conversation(pair.messages, pair.chosen, tokenizer), conversation(pair.messages, pair.rejected, tokenizer))
         for pair in pairs
     ]
-    limit = reference.config.max_length + 1  # the last token is only predicted, never read
-    kept = [both for both in answers if all(len(one.token_ids) <= limit and any(one.learn) for one in both)]
+    limit = context + 1  # the last token is only predicted, never read
+    return [both for both in answers if all(len(one.token_ids) <= limit and any(one.learn) for one in both)]
+
+
+def rows_of(pairs: Sequence[Pair], tokenizer: Tokenizer, reference: GPT, *, micro_pairs: int = 16) -> list[Rows]:
+    """The pairs that fit the reference's context."""
+    kept = fitting(pairs, tokenizer, reference.config.max_length)
     log_probs: list[float] = []
     for start in range(0, len(kept), micro_pairs):
         log_probs += log_probs_of(reference, [one for both in kept[start : start + micro_pairs] for one in both])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.data.deduplication import NGRAM, Duplicates, find_duplicates, jaccard
+from homeroom.data.deduplication import NGRAM, Duplicates, _jaccard, _shingles, find_duplicates
 from homeroom.tasks.wording import simplified
 
 HAN = [chr(code) for code in range(0x4E00, 0x5200)]
@@ -28,7 +28,7 @@ def test_jaccard_is_that_of_sets_of_runs_of_characters(one: str, other: str) -> 
         return {text[start : start + NGRAM] for start in range(max(1, len(text) - NGRAM + 1))}
 
     expected = len(runs(one) & runs(other)) / len(runs(one) | runs(other))
-    assert jaccard(one, other) == pytest.approx(expected)
+    assert _jaccard(_shingles(one), _shingles(other)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("alphabet", [HAN, LATIN], ids=["chinese", "english"])

@@ -101,6 +101,8 @@ def test_grades_stand_beside_the_answer_they_belong_to(model, tokenizer, judge):
     ]
     right, looping, rude, cut = judge_answers(ASKED, answers, judge, tokenizer)
     assert right.chrf == pytest.approx(1)
+    assert right.grade == 1
+    assert looping.grade == rude.grade < cut.grade < 1
     assert (right.in_language, right.repeats, right.rude, right.ended) == (True, False, False, True)
     assert looping.repeats
     assert not looping.in_language

@@ -21,6 +21,7 @@ def measured(name, judge, *, bits=2.0, rude=(), suite="suite", ids=None):
             repeats=False,
             rude=i in rude,
             chrf=0.5,
+            grade=0.5,
             judge=float(judge[i]),
         )
         for i in (range(len(judge)) if ids is None else ids)

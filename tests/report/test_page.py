@@ -56,7 +56,8 @@ def test_a_finished_circle_misses_nothing(finished: Path, tmp_path: Path) -> Non
     page = report_of(finished, tmp_path)
     assert "Not yet:" not in page
     for told in ("xz -9e", "constructed, not human", "scripted rater", "Prefers answers that end.", "near duplicate",
-                 "forum.jsonl.gz:48213", "2.500", "58.0 % [53.0, 63.0]", "inverted votes: win rate 31 %"):  # fmt: skip
+                 "forum.jsonl.gz:48213", "2.500", "58.0 % [53.0, 63.0]", "inverted votes: win rate 31 %",
+                 ">18.7<", ">0.59<"):  # fmt: skip
         assert told in page, told
 
 

@@ -1,5 +1,6 @@
-"""A miniature circle up to PPO: a nano model that says "It is good." or "It is bad." at random, and a judge who can
-tell the two apart. Both are trained for seconds, so that what follows works on real models."""
+"""A miniature circle up to PPO: a nano model that answers well or badly at random ("It is good." or "It is bad.", if
+nothing else is said), and a judge who can tell the two apart. Both are trained for seconds, so that what follows works
+on real models."""
 
 import copy
 import random
@@ -18,6 +19,7 @@ from homeroom.models.heads import RewardModel
 from homeroom.settings import Frozen
 from homeroom.stages import checkpoints, evaluate
 from homeroom.stages.rankings import RankedRows, collate
+from homeroom.tasks.base import Question
 from homeroom.tasks.questions import questions
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, train
@@ -83,21 +85,19 @@ def _publish_clean() -> Callable[[Workspace, Iterable[Document]], Artifact]:
     return publish_clean
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory) -> Path:
-    """The workspace that each test gets a copy of; a file of tests may have its own."""
+def raised(folder: Path, good: Callable[[Question], str], bad: Callable[[Question], str]) -> Path:
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("template")
     with Workspace.open(folder) as workspace:
         made = (idiom(number, "heldout" if number % 4 == 0 else "train") for number in range(260))
         clean = publish_clean(workspace, made)
         train_documents = list(read_documents(clean.path / "documents.parquet", split="train"))
-        tokenizer = Tokenizer.train([document.text for document in train_documents] + [GOOD, BAD] * 9, 500)
         asked = random.Random(0).sample(questions(train_documents), 300)
+        spoken = [text for question in asked[:9] for text in (good(question), bad(question))]
+        tokenizer = Tokenizer.train([document.text for document in train_documents] + spoken, 500)
         said = [
             (
-                conversation([{"role": "user", "content": question.prompt}], Said(GOOD, True), tokenizer),
-                conversation([{"role": "user", "content": question.prompt}], Said(BAD, True), tokenizer),
+                conversation([{"role": "user", "content": question.prompt}], Said(good(question), True), tokenizer),
+                conversation([{"role": "user", "content": question.prompt}], Said(bad(question), True), tokenizer),
             )
             for question in asked
         ]
@@ -117,6 +117,18 @@ def template(tmp_path_factory) -> Path:
         publish(workspace, "judge", [sft], judge, tokenizer)
         publish(workspace, "ppo", [sft], model, tokenizer)
     return folder
+
+
+@pytest.fixture(scope="session", name="raised")
+def _raised() -> Callable[[Path, Callable[[Question], str], Callable[[Question], str]], Path]:
+    """Raises a model in a folder that gives each question one of two answers, and a judge who prefers the first."""
+    return raised
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """The workspace that each test gets a copy of; a file of tests may have its own."""
+    return raised(tmp_path_factory.mktemp("template"), lambda _: GOOD, lambda _: BAD)
 
 
 @pytest.fixture

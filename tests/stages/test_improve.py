@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from homeroom import cli
 from homeroom.data.documents import read_documents
+from homeroom.data.preferences import Pair, Said, save_pairs
 from homeroom.evaluation.gate import Bar
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import NothingToLearn
@@ -111,3 +112,13 @@ def test_the_command_learns_from_the_votes_cast_so_far(workspace, tmp_path):
 def test_too_few_pairs_teach_nothing(workspace):
     with pytest.raises(NothingToLearn, match=r"minimum_pairs.*Vote on more answers"):
         improve.run(CONFIG.model_copy(update={"minimum_pairs": 1000}), workspace)
+
+
+def test_pairs_that_fit_no_context_teach_nothing(workspace):
+    """Votes on conversations that have outgrown the champion's context."""
+    with workspace.publish("harvest", harvest.Config(heldout=0.5), [workspace.latest("evaluate")]) as draft:
+        asked = {"role": "user", "content": "Why? " * 200}
+        one = Pair((asked,), Said(GOOD, True), Said(BAD, True), "train")
+        save_pairs([one] * 40, draft.path / "pairs.jsonl")
+    with pytest.raises(NothingToLearn, match=r"holds 40 training pairs, of which 0 fit .* context of 160 tokens"):
+        improve.run(CONFIG, workspace)

@@ -212,7 +212,7 @@ def test_above_kl_stop_the_run_ends_and_the_last_good_weights_are_kept(tied, wor
         for stage, config in ((sft, SFT), (rankings, RANKINGS), (reward, REWARD)):
             stage.run(config, workspace)
     far = ROLLOUTS.model_copy(update={"kl_stop": 0.05, "iterations": 6, "answers_per_question": 1})
-    made = ppo.run(PPO.model_copy(update={"rollouts": far, "learning_rate": 0.03}), workspace)
+    made = ppo.run(PPO.model_copy(update={"rollouts": far, "learning_rate": 0.2}), workspace)
     assert made.metrics["stopped_early"].startswith("KL to the reference reached")
     assert "(limit 0.05) at iteration 1; the weights from before it are kept" in made.metrics["stopped_early"]
     assert abs(made.metrics["kl"]) < 1e-3
@@ -265,6 +265,22 @@ def test_as_many_tokens_are_read_as_were_asked_for(max_length, workspace):
     """Also where rows of the context's length do not fill batch_tokens, or are longer than it."""
     config = PRETRAIN.model_copy(update={"max_length": max_length, "validate_every": 100})
     assert 3000 <= pretrain.run(config, workspace).metrics["tokens"] < 3000 + config.step_tokens
+
+
+def test_without_questions_there_is_nothing_to_rank(workspace):
+    with pytest.raises(HomeroomError, match=r"an answer of 128 tokens in a context of 128.*\[rankings\]\.max_tokens"):
+        rankings.run(RANKINGS.model_copy(update={"max_tokens": 128}), workspace)
+
+
+def test_a_kl_stop_below_the_samplers_noise_is_refused(workspace):
+    none = ROLLOUTS.model_copy(update={"kl_stop": 1e-12})
+
+    def run_all():
+        for seed in range(8):  # the noise has either sign
+            ppo.run(PPO.model_copy(update={"rollouts": none, "seed": seed}), workspace)
+
+    with pytest.raises(HomeroomError, match=r"before a single step.*Raise \[ppo\.rollouts\]\.kl_stop"):
+        run_all()
 
 
 def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsys):

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from homeroom.tasks.base import Question
 from homeroom.tasks.manners import (
-    Manners,
     demonstration,
     ends_by_itself,
     grade_by_reference,
@@ -100,7 +99,6 @@ def test_manners_are_the_mean_of_four() -> None:
     assert manners(CHINESE, "It means nothing.", True) == 0.75
     assert manners(CHINESE, "你这个蠢货蠢货蠢货", True) == 0.5
     assert manners(CHINESE, "  ", True) == 0
-    assert Manners([CHINESE]).grade(CHINESE, "意思是多此一举。", True) == 1
 
 
 def test_overlap_is_one_for_the_same_words_and_zero_for_none_shared() -> None:

@@ -4,7 +4,8 @@ from typing import get_args
 
 import pytest
 
-from homeroom.tasks.questions import MIX, Purpose, questions
+from homeroom.tasks.base import Question
+from homeroom.tasks.questions import MIX, Purpose, grade, questions
 from homeroom.tasks.wording import plain
 
 
@@ -73,3 +74,12 @@ def test_without_a_purpose_all_are_asked_and_only_kinds_that_can_be():
     assert sorted(q.id for q in everything) == sorted(by_purpose)
     assert {q.kind for q in everything} <= set(MIX)
     assert not questions([Paper("a", kind="prose"), Paper("b", kind="code")])
+
+
+def test_each_kind_is_graded_by_its_own_task():
+    """Every kind that is asked has one; talk, which has many right answers, mostly by manners."""
+    asked = {kind: Question("q", "Hello", "Hi.", "en", kind, "d") for kind in MIX}
+    assert {grade(question, "Hi.", True) for question in asked.values()} == {1}
+    assert {kind: grade(question, "Good morning.", True) for kind, question in asked.items()} == {
+        kind: 0.8 if kind == "dialogue" else 0.5 for kind in MIX
+    }
