@@ -176,9 +176,9 @@ def test_every_stage_made_its_artifact(circle):
 def test_status_has_every_figure(circle):
     figures = circle[1]["figures"]
     assert set(figures) == FIGURES
-    assert {name for name, value in figures.items() if value is None} == set()
+    # A refusal of inverted votes says something only where the votes themselves were good enough.
+    assert {name for name, value in figures.items() if value is None} <= {"inverted_votes_refused"}
     assert 0 < figures["peak_memory_gb"] < 8
-    assert isinstance(figures["inverted_votes_refused"], bool)
 
 
 def test_lineage_leads_from_the_last_model_to_the_first_text(circle):

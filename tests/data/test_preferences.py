@@ -159,7 +159,7 @@ def test_a_name_is_not_found_inside_of_another():
 
 def test_a_better_answer_beside_a_thumb_up_is_learned_from():
     (pair,) = reap([Judged("What is tea?", "A drink.", 1, better_answer="Leaves in hot water.")]).pairs
-    assert (pair.chosen, pair.rejected) == ("Leaves in hot water.", "A drink.")
+    assert (pair.chosen.text, pair.rejected.text) == ("Leaves in hot water.", "A drink.")
 
 
 def test_the_order_of_votes_decides_no_split():

@@ -96,5 +96,5 @@ def test_a_verdict_can_be_kept_as_json(champion):
 
 
 def test_what_was_measured_survives_the_file(champion, tmp_path):
-    (tmp_path / "one.json").write_bytes(champion.to_bytes())
+    champion.save(tmp_path / "one.json")
     assert Measured.load(tmp_path / "one.json") == champion

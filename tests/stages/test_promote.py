@@ -25,7 +25,7 @@ def regrade(evaluation, workspace, **changed):
     path = evaluation.path / f"{workspace.latest('ppo').id}.json"
     measured = Measured.load(path)
     answers = tuple(answer.model_copy(update=changed) for answer in measured.answers)
-    path.write_bytes(measured.model_copy(update={"answers": answers}).to_bytes())
+    measured.model_copy(update={"answers": answers}).save(path)
 
 
 def test_the_first_champion_has_nobody_to_beat_and_an_equal_does_not_beat_it(workspace, evaluation):
