@@ -30,13 +30,13 @@ from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
 from homeroom.tasks.idioms import meaning_of
-from homeroom.tasks.questions import KINDS, questions
+from homeroom.tasks.questions import KINDS, MIX, Mix, questions
 from homeroom.tasks.split import share
 from homeroom.tasks.wording import plain
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 QUESTIONS = "questions.jsonl"
 ModelStage = Literal["pretrain", "sft", "ppo", "improve"]
 
@@ -59,7 +59,8 @@ class Config(Frozen):
     split: Literal["heldout", "validation"] = Field(
         "heldout", description="validation: for tuning settings, so that what is held out decides only once"
     )
-    questions: PositiveInt = Field(480, description="questions of that split, the same number of each kind")
+    questions: PositiveInt = Field(480, description="how many are asked")
+    mix: Mix = MIX
     text_megabytes: PositiveFloat = Field(0.3, description="text of that split, in its natural mix")
     cloze: Direction = Field("channel", description="what is scored: see homeroom.tasks.cloze")
     cloze_items: PositiveInt = 300
@@ -162,7 +163,7 @@ def _suite(config: Config, cleaned: Artifact, judge: Artifact, name: str, kept: 
         asked = _read_questions(kept)
     else:
         train = read_documents(cleaned.path / "documents.parquet", split="train", kinds=KINDS)
-        asked = sample(_unseen(heldout, train), config.questions, f"evaluate {config.seed}")
+        asked = sample(_unseen(heldout, train), config.questions, f"evaluate {config.seed}", config.mix)
         asked = answerable(asked, judging, tokenizer, config.max_tokens)
         rows = "".join(json.dumps(asdict(question), ensure_ascii=False) + "\n" for question in asked)
         write_atomically(kept, rows)

@@ -30,7 +30,7 @@ from homeroom.text.chat_template import prompt_ids, with_answer
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 3
+VERSION = 4
 Part = Literal["reward", "judge", "validation"]
 
 

@@ -26,7 +26,7 @@ from homeroom.serving.settings import ServingSettings
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages.lookup import champion, made_before
 from homeroom.tasks.base import Question, sample
-from homeroom.tasks.questions import questions
+from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.workspace import Artifact, FeedbackError, Workspace
 
 VERSION = 1
@@ -38,6 +38,7 @@ class Config(Frozen):
 
     round: PositiveInt = Field(1, description="another number asks the champion of that time anew")
     questions: PositiveInt = 300
+    mix: Mix = MIX
     answers_per_question: Annotated[int, Field(ge=2)] = 2
     requests: PositiveInt = Field(32, description="questions under way at the same time")
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(
@@ -71,7 +72,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     model, cleaned = champion(workspace), workspace.latest("clean")
     documents = read_documents(cleaned.path / "documents.parquet", split="train")
-    asked = sample(questions(documents, "vote"), config.questions, f"vote {config.round} {config.seed}")
+    asked = sample(questions(documents, "vote"), config.questions, f"vote {config.round} {config.seed}", config.mix)
     say("vote", f"the scripted rater's rule: {rater.RULE}")
     with workspace.publish("vote", config, inputs=[promoted, model, cleaned], version=VERSION) as out:
         began = time.monotonic()

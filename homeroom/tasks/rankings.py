@@ -124,9 +124,10 @@ def build_ranking(
     for text, tier in _tiers_of_own(question, [a for text, a in said.items() if text and text not in texts]).items():
         texts.add(text)
         chosen.append(RankedAnswer(text, tier, "own", said[text].ended, said[text].token_ids))
-    kinds = [kind for kind in TIERS if kind not in ("right", "own")]
+    kinds = [kind for kind in TIERS if kind not in ("right", "own", "another question's")]
     rng.shuffle(kinds)
-    for kind in kinds:
+    # What the question is about is the hardest to learn, so it is asked every time; the rest take turns.
+    for kind in ("another question's", *kinds):
         add(kind, *_worse(kind, question, others, rng))
     for _ in range(answers):
         add("another question's", others.another(question, rng), True)
