@@ -306,10 +306,10 @@ def _print_derived(recipe: "Recipe") -> None:
 
 
 def _print_figures(workspace: "Workspace") -> None:
-    from homeroom.report.figures import figures, newest, shown
+    from homeroom.report.figures import figures, shown
 
     table = Table("figure", "value", "bar", "", box=None, pad_edge=False)
-    for figure in figures(newest(workspace)):
+    for figure in figures(workspace):
         bar = f"{figure.sense} {shown(figure, figure.bar)}" if figure.bar is not None else ""
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[figure.passed]
         table.add_row(f"{figure.title} [dim]{figure.name}[/]", shown(figure), bar, mark)

@@ -1,4 +1,4 @@
-"""The figures that a workspace is judged by, read off the manifests of its newest artifacts.
+"""The figures that a workspace is judged by, read off the manifests of the artifacts of one lineage.
 
 `homeroom status --json` prints them flat; the report and the summary of `homeroom run` show the same ones. Measuring is
 the stages' business: a figure whose stage has not run is None.
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from homeroom.report.lineage import is_whole, lineage
 from homeroom.settings import Json
-from homeroom.stages import CIRCLE
-from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace import Workspace
 
 Number = int | float
 
@@ -43,11 +43,6 @@ class Figure:
         }[self.sense or "at least"]
 
 
-def newest(workspace: Workspace) -> dict[str, Artifact]:
-    """The newest artifact of every stage that has one; a control with inverted votes is no result."""
-    return {a.stage: a for a in workspace.artifacts.all() if a.settings.get("inverted") is not True}
-
-
 def value_at(metrics: Json | Mapping[str, Json], *path: str) -> Json:
     """What lies at the path inside of metrics, None where it does not lead anywhere."""
     value: object = metrics
@@ -69,10 +64,10 @@ def rows_at(metrics: Json | Mapping[str, Json], *path: str) -> list[dict[str, Js
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
-def figures(artifacts: Mapping[str, Artifact]) -> list[Figure]:
+def figures(workspace: Workspace) -> list[Figure]:
     """Every figure, in the order in which the circle makes them."""
+    artifacts = lineage(workspace)
     metrics = {stage: artifact.metrics for stage, artifact in artifacts.items()}
-    made = [artifact for stage, artifact in artifacts.items() if stage in CIRCLE]
     evaluated = {str(row.get("stage")): row for row in rows_at(metrics, "evaluate", "models")}
     duel = next(
         (
@@ -86,9 +81,9 @@ def figures(artifacts: Mapping[str, Artifact]) -> list[Figure]:
     refused = value_at(metrics, "improve", "inverted", "refused")
     if refused is True and value_at(metrics, "improve", "promoted") is not True:
         refused = None  # a gate that refuses the real votes as well tells the two apart no more than a wall
-    whole = len(made) == len(CIRCLE)  # half a circle says nothing about the whole one
-    seconds = round(sum(artifact.seconds for artifact in made), 1) if whole else None
-    memory = round(max(artifact.peak_memory_bytes for artifact in made) / 1e9, 2) if whole else None
+    made = list(artifacts.values()) if is_whole(artifacts) else []  # half a circle says nothing about the whole one
+    seconds = round(sum(artifact.seconds for artifact in made), 1) if made else None
+    memory = round(max(artifact.peak_memory_bytes for artifact in made) / 1e9, 2) if made else None
     evaluate, run = "homeroom evaluate", "homeroom run recipes/starter.toml"
     xz = number_at(metrics, "evaluate", "xz_bits_per_byte")
     return [

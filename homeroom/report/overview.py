@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 
-from homeroom.report.figures import figures, flat, newest, number_at, value_at
+from homeroom.report.figures import figures, flat, number_at, value_at
 from homeroom.settings import Json
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Artifact, Workspace
@@ -23,7 +23,7 @@ def as_json(workspace: Workspace) -> dict[str, object]:
     return {
         "workspace": str(workspace.path),
         "champion": workspace.registry.champion(),
-        "figures": flat(figures(newest(workspace))),
+        "figures": flat(figures(workspace)),
         "artifacts": [
             {"id": a.id, "stage": a.stage, "inputs": list(a.inputs), "created": a.created, "seconds": a.seconds,
              "peak_memory_bytes": a.peak_memory_bytes, "bytes": sum(file.bytes for file in a.files.values()),

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from homeroom.files import write_atomically
 from homeroom.report import charts, pictures
 from homeroom.report.charts import Series
-from homeroom.report.figures import figures, newest, number_at, rows_at, shown, value_at
+from homeroom.report.figures import figures, number_at, rows_at, shown, value_at
+from homeroom.report.lineage import lineage
 from homeroom.report.overview import in_circle_order
 from homeroom.settings import Json
 from homeroom.workspace import Artifact, Workspace, read_log
@@ -39,10 +40,10 @@ def render(workspace: Workspace) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, interval=interval, megabytes=megabytes)
-    artifacts = newest(workspace)
+    artifacts = lineage(workspace)
     metrics = {stage: artifact.metrics for stage, artifact in artifacts.items()}
     champion = workspace.registry.champion()
-    found = figures(artifacts)
+    found = figures(workspace)
     return environment.get_template("report.html.j2").render(
         style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),

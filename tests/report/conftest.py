@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from homeroom.settings import Frozen, Json
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Artifact, Workspace
 
+# As the stages have them, in the same order.
 INPUTS = {
-    "clean": ["collect"], "tokenize": ["clean"], "pretrain": ["tokenize"], "sft": ["pretrain", "clean"],
-    "rankings": ["sft", "clean"], "reward": ["sft", "rankings"], "judge": ["pretrain", "rankings"],
-    "ppo": ["sft", "reward"], "evaluate": ["pretrain", "sft", "ppo", "judge"], "promote": ["evaluate"],
-    "vote": ["promote"], "harvest": ["vote"], "improve": ["harvest", "ppo", "judge"],
+    "clean": ["collect"], "tokenize": ["clean"], "pretrain": ["clean", "tokenize"], "sft": ["clean", "pretrain"],
+    "rankings": ["clean", "sft"], "reward": ["sft", "rankings"], "judge": ["sft", "rankings"],
+    "ppo": ["clean", "tokenize", "sft", "reward"], "evaluate": ["clean", "judge", "pretrain", "sft", "ppo"],
+    "promote": ["evaluate", "ppo"], "vote": ["promote", "ppo", "clean"], "harvest": ["evaluate"],
+    "improve": ["harvest", "ppo", "evaluate"],
 }  # fmt: skip
 
 
@@ -126,20 +129,27 @@ CURVES = {
 }  # fmt: skip
 
 
+def make(workspace: Workspace, stage: str, made: dict[str, Artifact], *, depth: int = 4, **metrics: Json) -> Artifact:
+    """Publish one stage's artifact, made of those in `made`, and put it there; `metrics` go over the invented ones."""
+    chance = random.Random(stage)
+    inputs = [made[name] for name in INPUTS.get(stage, []) if name in made]
+    with workspace.publish(stage, Settings(depth=depth), inputs) as draft:
+        (draft.path / "made.txt").write_text(stage * 10_000)
+        draft.metrics = METRICS[stage] | metrics
+        for step in range(240 if stage in CURVES else 0):
+            values = {name: 3 * math.exp(-step / 60) + 1 + chance.gauss(0, 0.12) for name in CURVES[stage]}
+            if stage == "pretrain" and step % 40 == 39:
+                values["validation_bits_per_byte"] = 2.3 + 2 * math.exp(-step / 60)
+            draft.log(step, **values)
+    made[stage] = draft.artifact
+    return draft.artifact
+
+
 def fill(workspace: Workspace, stages: list[str]) -> dict[str, Artifact]:
     """Publish the stages, each with curves that wander as real ones do."""
-    chance, made = random.Random(0), {}
+    made: dict[str, Artifact] = {}
     for stage in stages:
-        inputs = [made[name] for name in INPUTS.get(stage, []) if name in made]
-        with workspace.publish(stage, Settings(), inputs) as draft:
-            (draft.path / "made.txt").write_text(stage * 10_000)
-            draft.metrics = METRICS[stage]
-            for step in range(240 if stage in CURVES else 0):
-                values = {name: 3 * math.exp(-step / 60) + 1 + chance.gauss(0, 0.12) for name in CURVES[stage]}
-                if stage == "pretrain" and step % 40 == 39:
-                    values["validation_bits_per_byte"] = 2.3 + 2 * math.exp(-step / 60)
-                draft.log(step, **values)
-        made[stage] = draft.artifact
+        make(workspace, stage, made)
     return made
 
 
@@ -153,3 +163,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         workspace.registry.promote(made["improve"].id, {"reasons": ["win rate 61.2 % [55.0, 67.1]"]})
         workspace.registry.refuse(made["improve"].id, {"reasons": ["inverted votes: win rate 31 % [25, 37]"]})
     return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    with Workspace.open(tmp_path / "workspace") as opened:
+        yield opened
+
+
+@pytest.fixture(name="fill")
+def _fill() -> Callable[..., dict[str, Artifact]]:
+    return fill
+
+
+@pytest.fixture(name="make")
+def _make() -> Callable[..., Artifact]:
+    return make

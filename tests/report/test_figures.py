@@ -1,11 +1,10 @@
 """Figures are read from the right place, and what has not run is None."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from homeroom.report.figures import Figure, figures, flat, newest, number_at, shown
+from homeroom.report.figures import Figure, figures, flat, number_at, shown
 from homeroom.report.overview import as_json, headline, in_circle_order
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Workspace
@@ -19,7 +18,7 @@ NAMES = [
 
 def test_every_figure_is_there_and_right(finished: Path) -> None:
     with Workspace.open(finished) as workspace:
-        found = flat(figures(newest(workspace)))
+        found = flat(figures(workspace))
     assert list(found) == NAMES
     assert found["base_bits_per_byte"] == 2.5
     assert found["xz_bits_per_byte"] == 3.44
@@ -32,19 +31,17 @@ def test_every_figure_is_there_and_right(finished: Path) -> None:
     assert found["peak_memory_gb"] is not None
 
 
-def test_the_final_model_is_the_improved_one_only_if_it_was_promoted(finished: Path) -> None:
-    with Workspace.open(finished) as workspace:
-        artifacts = newest(workspace)
-    promoted = flat(figures(artifacts))["final_cloze_accuracy"]
-    del artifacts["improve"]
-    assert flat(figures(artifacts))["circle_seconds"] is None
-    assert promoted == pytest.approx(0.28 + 0.99 / 20)
-    assert flat(figures(artifacts))["final_cloze_accuracy"] == pytest.approx(0.33)
+def test_the_final_model_is_the_improved_one_only_if_it_was_promoted(workspace, fill, make):
+    made = fill(workspace, list(CIRCLE)[:-1])
+    assert flat(figures(workspace))["circle_seconds"] is None
+    assert flat(figures(workspace))["final_cloze_accuracy"] == pytest.approx(0.33)
+    make(workspace, "improve", made)
+    assert flat(figures(workspace))["final_cloze_accuracy"] == pytest.approx(0.28 + 0.99 / 20)
 
 
 def test_an_empty_workspace_has_every_figure_as_none(tmp_path: Path) -> None:
     with Workspace.open(tmp_path / "empty") as workspace:
-        assert flat(figures(newest(workspace))) == dict.fromkeys(NAMES)
+        assert flat(figures(workspace)) == dict.fromkeys(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +87,6 @@ def test_json_holds_artifacts_inputs_metrics_and_decisions(finished: Path) -> No
     assert [decision["kind"] for decision in told["decisions"]] == ["promoted", "promoted", "refused"]
 
 
-def test_refusing_inverted_votes_counts_only_beside_a_promotion_of_the_real_ones(finished: Path) -> None:
-    with Workspace.open(finished) as workspace:
-        artifacts = newest(workspace)
-    refused = replace(artifacts["improve"], metrics=artifacts["improve"].metrics | {"promoted": False})
-    assert flat(figures(artifacts | {"improve": refused}))["inverted_votes_refused"] is None
+def test_refusing_inverted_votes_counts_only_beside_a_promotion_of_the_real_ones(workspace, fill, make):
+    make(workspace, "improve", fill(workspace, list(CIRCLE)[:-1]), promoted=False)
+    assert flat(figures(workspace))["inverted_votes_refused"] is None
