@@ -164,14 +164,14 @@ def status(
         if as_json:
             sys.stdout.write(json.dumps(overview.as_json(opened), ensure_ascii=False, indent=1) + "\n")
             return
-        champion = opened.registry.champion()
+        champion, history = opened.registry.champion(), opened.registry.history()
         table = Table("artifact", "made of", "what it is", "seconds", box=None, pad_edge=False)
         for artifact in overview.in_circle_order(opened):
             crown = " [green]← champion[/]" if artifact.id == champion else ""
-            made_of, told = "\n".join(artifact.inputs) or "–", escape(overview.headline(artifact))
+            made_of, told = "\n".join(artifact.inputs) or "–", escape(overview.headline(artifact, history))
             table.add_row(artifact.id + crown, made_of, told, f"{artifact.seconds:,.1f}")
         out.print(table)
-        for decision in opened.registry.history():
+        for decision in history:
             out.print(f"{decision.at}  {decision.kind.replace('_', ' ')}  {decision.artifact_id}")
         _print_figures(opened)
 
@@ -306,10 +306,10 @@ def _print_derived(recipe: "Recipe") -> None:
 
 
 def _print_figures(workspace: "Workspace") -> None:
-    from homeroom.report.figures import figures, newest, shown
+    from homeroom.report.figures import figures, shown
 
     table = Table("figure", "value", "bar", "", box=None, pad_edge=False)
-    for figure in figures(newest(workspace)):
+    for figure in figures(workspace):
         bar = f"{figure.sense} {shown(figure, figure.bar)}" if figure.bar is not None else ""
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[figure.passed]
         table.add_row(f"{figure.title} [dim]{figure.name}[/]", shown(figure), bar, mark)

@@ -99,9 +99,9 @@ minimum_pairs = 4
 questions = 10
 """
 FIGURES = {
-    "circle_seconds", "peak_memory_gb", "base_bits_per_byte", "xz_bits_per_byte", "final_cloze_accuracy", "sft_ends",
-    "sft_language", "reward_accuracy", "ppo_win_rate", "ppo_win_rate_low", "ppo_kl", "improve_win_rate_low",
-    "inverted_votes_refused",
+    "circle_seconds", "peak_memory_gb", "base_bits_per_byte", "xz_bits_per_byte", "final_cloze_accuracy",
+    "final_cloze_low", "sft_ends", "sft_language", "reward_accuracy", "ppo_win_rate", "ppo_win_rate_low", "ppo_kl",
+    "improve_win_rate_low", "inverted_votes_refused",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The figures that a workspace is judged by, read off the manifests of its newest artifacts.
+"""The figures that a workspace is judged by, read off the manifests of the artifacts of one lineage.
 
 `homeroom status --json` prints them flat; the report and the summary of `homeroom run` show the same ones. Measuring is
 the stages' business: a figure whose stage has not run is None.
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from homeroom.report.lineage import is_whole, lineage
 from homeroom.settings import Json
-from homeroom.stages import CIRCLE
-from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace import Artifact, Decision, Workspace
 
 Number = int | float
 
@@ -43,11 +43,6 @@ class Figure:
         }[self.sense or "at least"]
 
 
-def newest(workspace: Workspace) -> dict[str, Artifact]:
-    """The newest artifact of every stage that has one; a control with inverted votes is no result."""
-    return {a.stage: a for a in workspace.artifacts.all() if a.settings.get("inverted") is not True}
-
-
 def value_at(metrics: Json | Mapping[str, Json], *path: str) -> Json:
     """What lies at the path inside of metrics, None where it does not lead anywhere."""
     value: object = metrics
@@ -69,10 +64,10 @@ def rows_at(metrics: Json | Mapping[str, Json], *path: str) -> list[dict[str, Js
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
-def figures(artifacts: Mapping[str, Artifact]) -> list[Figure]:
+def figures(workspace: Workspace) -> list[Figure]:
     """Every figure, in the order in which the circle makes them."""
+    artifacts, history = lineage(workspace), workspace.registry.history()
     metrics = {stage: artifact.metrics for stage, artifact in artifacts.items()}
-    made = [artifact for stage, artifact in artifacts.items() if stage in CIRCLE]
     evaluated = {str(row.get("stage")): row for row in rows_at(metrics, "evaluate", "models")}
     duel = next(
         (
@@ -82,13 +77,13 @@ def figures(artifacts: Mapping[str, Artifact]) -> list[Figure]:
         ),
         None,
     )
-    final = _final_model(metrics, list(evaluated.values()))
+    final = _champions_row(metrics, workspace.registry.champion())
     refused = value_at(metrics, "improve", "inverted", "refused")
-    if refused is True and value_at(metrics, "improve", "promoted") is not True:
+    if refused is True and verdicts(artifacts["improve"], history)["votes"] != "promoted":
         refused = None  # a gate that refuses the real votes as well tells the two apart no more than a wall
-    whole = len(made) == len(CIRCLE)  # half a circle says nothing about the whole one
-    seconds = round(sum(artifact.seconds for artifact in made), 1) if whole else None
-    memory = round(max(artifact.peak_memory_bytes for artifact in made) / 1e9, 2) if whole else None
+    made = list(artifacts.values()) if is_whole(artifacts) else []  # half a circle says nothing about the whole one
+    seconds = round(sum(artifact.seconds for artifact in made), 1) if made else None
+    memory = round(max(artifact.peak_memory_bytes for artifact in made) / 1e9, 2) if made else None
     evaluate, run = "homeroom evaluate", "homeroom run recipes/starter.toml"
     xz = number_at(metrics, "evaluate", "xz_bits_per_byte")
     return [
@@ -99,7 +94,9 @@ def figures(artifacts: Mapping[str, Artifact]) -> list[Figure]:
         Figure("xz_bits_per_byte", "xz -9e on the same text, bits per byte", "xz -9e 压缩同一文本,每字节比特", xz,
                evaluate, unit="bits"),
         Figure("final_cloze_accuracy", "Final model, idiom cloze (chance: 25 %)", "最终模型:成语选择题(随机为 25 %)",
-               number_at(final, "cloze", "0", "mean"), evaluate, 0.25, "above", "%"),
+               number_at(final, "cloze", "0", "mean"), evaluate, unit="%"),
+        Figure("final_cloze_low", "… lower end of its 95 % interval", "…… 95 % 区间下端",
+               number_at(final, "cloze", "0", "low"), evaluate, 0.25, "above", "%"),
         Figure("sft_ends", "SFT: answers that end by themselves", "SFT:自行结束的回答",
                number_at(evaluated, "sft", "ends", "mean"), evaluate, 0.95, "at least", "%"),
         Figure("sft_language", "SFT: answers in the question's language", "SFT:与问题同语言的回答",
@@ -123,12 +120,32 @@ def flat(found: Sequence[Figure]) -> dict[str, Number | bool | None]:
     return {figure.name: figure.value for figure in found}
 
 
-def _final_model(metrics: Mapping[str, Mapping[str, Json]], evaluated: Sequence[Json]) -> Json:
-    """The evaluation of the model at the end: the improved one if it was promoted, else the circle's last."""
-    improved = value_at(metrics.get("improve", {}), "evaluation")
-    if improved and value_at(metrics["improve"], "promoted"):
-        return improved
-    return evaluated[-1] if evaluated else None
+def verdicts(improved: Artifact, history: Sequence[Decision]) -> dict[str, str | None]:
+    """What became of an improved model (`votes`) and of its control (`inverted`); None where nothing was decided.
+
+    A candidate that passed the gate is refused after all where another became champion meanwhile: so what is said of it
+    is what the registry holds, not what its own metrics meant.
+    """
+    kinds = [one.kind for one in decided_by(improved, history) if one.artifact_id == improved.id]
+    refused = value_at(improved.metrics, "inverted", "refused")
+    inverted = ("refused" if refused else "accepted") if isinstance(refused, bool) else None
+    return {"votes": kinds[-1] if kinds else None, "inverted": inverted}
+
+
+def decided_by(artifact: Artifact, history: Sequence[Decision]) -> list[Decision]:
+    """The registry's decisions that this artifact led to."""
+    return [one for one in history if one.verdict.get("decided_by") == artifact.id]
+
+
+def _champions_row(metrics: Mapping[str, Json], champion: str | None) -> Json:
+    """The champion as this lineage measured it, wherever it comes from: None where nobody did."""
+    rows: list[Json] = [
+        *rows_at(metrics, "evaluate", "models"),
+        value_at(metrics, "improve", "evaluation"),
+        value_at(metrics, "promote", "evaluation_before"),
+    ]
+    measured = (row for row in rows if isinstance(row, dict) and champion is not None)
+    return next((row for row in measured if row.get("artifact") == champion), None)
 
 
 def shown(figure: Figure, value: Number | bool | None = None) -> str:

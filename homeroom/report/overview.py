@@ -1,12 +1,13 @@
 """A workspace at a glance: each artifact in one line, and everything at once as JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from homeroom.report.figures import figures, flat, newest, number_at, value_at
+from homeroom.report.figures import decided_by, figures, flat, number_at, verdicts
+from homeroom.report.lineage import lineage
 from homeroom.settings import Json
 from homeroom.stages import CIRCLE
-from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace import Artifact, Decision, Workspace
 
 Metrics = dict[str, Json]
 
@@ -20,23 +21,29 @@ def in_circle_order(workspace: Workspace) -> list[Artifact]:
 
 def as_json(workspace: Workspace) -> dict[str, object]:
     """What `homeroom status --json` prints."""
+    history, improved = workspace.registry.history(), lineage(workspace).get("improve")
     return {
         "workspace": str(workspace.path),
         "champion": workspace.registry.champion(),
-        "figures": flat(figures(newest(workspace))),
+        "figures": flat(figures(workspace)),
+        "verdicts": verdicts(improved, history) if improved else None,
         "artifacts": [
             {"id": a.id, "stage": a.stage, "inputs": list(a.inputs), "created": a.created, "seconds": a.seconds,
              "peak_memory_bytes": a.peak_memory_bytes, "bytes": sum(file.bytes for file in a.files.values()),
              "path": str(a.path), "settings": a.settings, "metrics": a.metrics}
             for a in in_circle_order(workspace)
         ],
-        "decisions": [asdict(decision) for decision in workspace.registry.history()],
+        "decisions": [asdict(decision) for decision in history],
         "feedback": workspace.feedback.counts(),
     }  # fmt: skip
 
 
-def headline(artifact: Artifact) -> str:
-    """What a stage made, in a few words."""
+def headline(artifact: Artifact, history: Sequence[Decision] = ()) -> str:
+    """What a stage made, in a few words; what was decided of it is the registry's to say."""
+    if artifact.stage == "improve":
+        return _improved(artifact, history)
+    if artifact.stage == "promote":
+        return "; ".join(f"{one.artifact_id} {one.kind}" for one in decided_by(artifact, history)) or "nothing decided"
     tell = _HEADLINES.get(artifact.stage)
     return tell(artifact.metrics) if tell else f"{len(artifact.files)} files"
 
@@ -60,12 +67,14 @@ def _megabytes(metrics: Metrics) -> str:
     return f"{(number_at(metrics, 'bytes') or 0) / 1e6:,.1f} MB"
 
 
-def _improved(m: Metrics) -> str:
-    verdict = "promoted" if value_at(m, "promoted") else "refused"
-    control = {True: "; inverted votes refused", False: "; inverted votes NOT refused"}
-    inverted = value_at(m, "inverted", "refused")
-    told = control[inverted] if isinstance(inverted, bool) else ""
-    return f"{verdict}: wins {_share(m, 'win_rate', 'mean')} against the champion{told}"
+def _improved(artifact: Artifact, history: Sequence[Decision]) -> str:
+    """Both verdicts: of the votes as they were given, and of the same ones inverted."""
+    of, m = verdicts(artifact, history), artifact.metrics
+    name = "inverted votes" if artifact.settings.get("inverted") is True else "votes"
+    told = f"{name} {of['votes'] or 'undecided'}: wins {_share(m, 'win_rate', 'mean')} against the champion"
+    if of["inverted"] is None:
+        return told
+    return f"{told}; inverted {of['inverted']}: wins {_share(m, 'inverted', 'win_rate', 'mean')}"
 
 
 _HEADLINES: dict[str, Callable[[Metrics], str]] = {
@@ -82,8 +91,6 @@ _HEADLINES: dict[str, Callable[[Metrics], str]] = {
     "judge": lambda m: f"{_share(m, 'accuracy', 'mean')} of unseen pairs in the right order",
     "ppo": lambda m: f"reward {_real(m, 'reward_first')} → {_real(m, 'reward_last')} at KL {_real(m, 'kl')}",
     "evaluate": lambda m: f"{len(rows) if isinstance(rows := m.get('models'), list) else 0} models measured",
-    "promote": lambda m: f"champion is {m.get('champion', '?')}",
     "vote": lambda m: f"{_count(m, 'up')} up, {_count(m, 'down')} down",
     "harvest": lambda m: f"{_count(m, 'pairs')} pairs of {_count(m, 'answers')} judged answers",
-    "improve": _improved,
 }

@@ -15,10 +15,11 @@ from markupsafe import Markup
 from homeroom.files import write_atomically
 from homeroom.report import charts, pictures
 from homeroom.report.charts import Series
-from homeroom.report.figures import figures, newest, number_at, rows_at, shown, value_at
+from homeroom.report.figures import decided_by, figures, number_at, rows_at, shown, value_at, verdicts
+from homeroom.report.lineage import lineage
 from homeroom.report.overview import in_circle_order
 from homeroom.settings import Json
-from homeroom.workspace import Artifact, Workspace, read_log
+from homeroom.workspace import Artifact, Decision, Workspace, read_log
 
 HERE = Path(__file__).parent
 RECIPE = "recipe.json"
@@ -39,10 +40,10 @@ def render(workspace: Workspace) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, interval=interval, megabytes=megabytes)
-    artifacts = newest(workspace)
+    artifacts = lineage(workspace)
     metrics = {stage: artifact.metrics for stage, artifact in artifacts.items()}
     champion = workspace.registry.champion()
-    found = figures(artifacts)
+    found, history, improved = figures(workspace), workspace.registry.history(), artifacts.get("improve")
     return environment.get_template("report.html.j2").render(
         style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),
@@ -54,12 +55,21 @@ def render(workspace: Workspace) -> str:
         art=artifacts,
         m=metrics,
         recipe=_recipe(workspace.path),
-        decisions=list(reversed(workspace.registry.history())),
+        decisions=list(reversed(history)),
         circle=pictures.circle(artifacts, champion),
         lineage=pictures.lineage(in_circle_order(workspace), {champion} if champion else set()),
         charts={stage: _curves(stage, artifact, metrics) for stage, artifact in artifacts.items()},
         forest=_win_rates(metrics),
+        verdicts=verdicts(improved, history) if improved else {},
+        verdict_reasons=_reasons(improved, history) if improved else [],
     )
+
+
+def _reasons(improved: Artifact, history: Sequence[Decision]) -> list[Json]:
+    """Why the registry refused what had passed the gate."""
+    told = [one.verdict.get("reasons") for one in decided_by(improved, history) if one.kind == "refused"]
+    known = value_at(improved.metrics, "reasons")
+    return [reason for reasons in told if isinstance(reasons, list) and reasons != known for reason in reasons]
 
 
 def _recipe(folder: Path) -> dict[str, Any]:

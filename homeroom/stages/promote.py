@@ -46,7 +46,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         decisions: list[Json] = []
         if previous is None:
             decisions.append(decision(champion.id, True, ["the first champion has nobody to beat"]))
-        best = _measured(evaluation, champion, workspace)
+        best = before = _measured(evaluation, champion, workspace)
         for stage in config.candidates:
             if models[stage].id == best.artifact:
                 continue
@@ -60,6 +60,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         draft.metrics |= {
             "champion": best.artifact,
             "previous": previous,
+            "evaluation_before": before.figures(),  # where it stays champion, the evaluation itself knows nothing of it
             "promoted": best.artifact != previous,
             "reasons": [reason for one in decisions for reason in cast(list[str], _fields(one)["reasons"])],
             "decisions": decisions,

@@ -71,11 +71,11 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     if done := made_before(workspace, "vote", config, promoted, VERSION):
         return done
     model, cleaned = champion(workspace), workspace.latest("clean")
-    documents = read_documents(cleaned.path / "documents.parquet", split="train")
-    asked = sample(questions(documents, "vote"), config.questions, f"vote {config.round} {config.seed}", config.mix)
     say("vote", f"the scripted rater's rule: {rater.RULE}")
     with workspace.publish("vote", config, inputs=[promoted, model, cleaned], version=VERSION) as out:
         began = time.monotonic()
+        documents = read_documents(cleaned.path / "documents.parquet", split="train")
+        asked = sample(questions(documents, "vote"), config.questions, f"vote {config.round} {config.seed}", config.mix)
         settings = ServingSettings(port=0, slots=config.requests, max_waiting=4 * config.requests)
         with serving(workspace, settings) as url:
             votes = list(_ask_all(_Client(url), config, workspace, model.id, asked))

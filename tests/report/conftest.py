@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from homeroom.settings import Frozen, Json
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Artifact, Workspace
 
+# As the stages have them, in the same order.
 INPUTS = {
-    "clean": ["collect"], "tokenize": ["clean"], "pretrain": ["tokenize"], "sft": ["pretrain", "clean"],
-    "rankings": ["sft", "clean"], "reward": ["sft", "rankings"], "judge": ["pretrain", "rankings"],
-    "ppo": ["sft", "reward"], "evaluate": ["pretrain", "sft", "ppo", "judge"], "promote": ["evaluate"],
-    "vote": ["promote"], "harvest": ["vote"], "improve": ["harvest", "ppo", "judge"],
+    "clean": ["collect"], "tokenize": ["clean"], "pretrain": ["clean", "tokenize"], "sft": ["clean", "pretrain"],
+    "rankings": ["clean", "sft"], "reward": ["sft", "rankings"], "judge": ["sft", "rankings"],
+    "ppo": ["clean", "tokenize", "sft", "reward"], "evaluate": ["clean", "judge", "pretrain", "sft", "ppo"],
+    "promote": ["evaluate", "ppo"], "vote": ["promote", "ppo", "clean"], "harvest": ["evaluate"],
+    "improve": ["harvest", "ppo", "evaluate"],
 }  # fmt: skip
 
 
@@ -26,10 +29,10 @@ def rate(mean: float, half: float = 0.03) -> Json:
     return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "n": 300}
 
 
-def evaluation(stage: str, quality: float) -> dict[str, Json]:
+def evaluation(stage: str, artifact: str, quality: float) -> dict[str, Json]:
     return {
         "stage": stage,
-        "artifact": f"{stage}-0123456789ab",
+        "artifact": artifact,
         "bits_per_byte": {"all": 2.5 - quality / 5, "zh": 2.9, "en": 2.2, "code": 1.9},
         "cloze": {"0": rate(0.28 + quality / 20), "1": rate(0.29), "5": rate(0.27)},
         "ends": rate(0.2 + 0.78 * quality),
@@ -42,6 +45,7 @@ def evaluation(stage: str, quality: float) -> dict[str, Json]:
     }
 
 
+QUALITY = {"pretrain": 0.0, "sft": 0.97, "ppo": 1.0}
 GATE: list[Json] = [
     {
         "rule": "win rate over the champion",
@@ -101,7 +105,6 @@ METRICS: dict[str, dict[str, Json]] = {
     "ppo": {"kl": 3.4, "reward_first": 0.2, "reward_last": 1.9, "episodes": 1536, "episodes_per_second": 9.1,
             "stopped_early": None, "samples": SAMPLES},
     "evaluate": {
-        "models": [evaluation("pretrain", 0.0), evaluation("sft", 0.97), evaluation("ppo", 1.0)],
         "comparisons": [{"model": "sft", "baseline": "pretrain", "judge": "judge", "win_rate": rate(0.91)},
                         {"model": "ppo", "baseline": "sft", "judge": "judge", "win_rate": rate(0.58, 0.05)},
                         {"model": "ppo", "baseline": "sft", "judge": "chrf", "win_rate": rate(0.51, 0.05)}],
@@ -114,7 +117,6 @@ METRICS: dict[str, dict[str, Json]] = {
     "harvest": {"answers": 240, "up": 171, "down": 69, "pairs": 69, "questions": {"train": 60, "heldout": 20}},
     "improve": {
         "promoted": True, "reasons": [], "win_rate": rate(0.61, 0.06), "gate": GATE,
-        "evaluation": evaluation("improve", 0.99),
         "inverted": {"refused": True, "win_rate": rate(0.31, 0.06), "reasons": ["win rate 31 %"]},
         "answers": [{"question": "你好", "before": "你好你好你好", "after": "你好!"}],
     },
@@ -126,20 +128,33 @@ CURVES = {
 }  # fmt: skip
 
 
+def make(workspace: Workspace, stage: str, made: dict[str, Artifact], *, depth: int = 4, **metrics: Json) -> Artifact:
+    """Publish one stage's artifact, made of those in `made`, and put it there; `metrics` go over the invented ones."""
+    chance = random.Random(stage)
+    inputs = [made[name] for name in INPUTS.get(stage, []) if name in made]
+    with workspace.publish(stage, Settings(depth=depth), inputs) as draft:
+        (draft.path / "made.txt").write_text(stage * 10_000)
+        draft.metrics = METRICS[stage] | metrics
+        if stage == "evaluate":
+            draft.metrics["models"] = [
+                evaluation(name, made[name].id, QUALITY[name]) for name in QUALITY if name in made
+            ]
+        if stage == "improve":
+            draft.metrics["evaluation"] = evaluation(stage, draft.id, 0.99)
+        for step in range(240 if stage in CURVES else 0):
+            values = {name: 3 * math.exp(-step / 60) + 1 + chance.gauss(0, 0.12) for name in CURVES[stage]}
+            if stage == "pretrain" and step % 40 == 39:
+                values["validation_bits_per_byte"] = 2.3 + 2 * math.exp(-step / 60)
+            draft.log(step, **values)
+    made[stage] = draft.artifact
+    return draft.artifact
+
+
 def fill(workspace: Workspace, stages: list[str]) -> dict[str, Artifact]:
     """Publish the stages, each with curves that wander as real ones do."""
-    chance, made = random.Random(0), {}
+    made: dict[str, Artifact] = {}
     for stage in stages:
-        inputs = [made[name] for name in INPUTS.get(stage, []) if name in made]
-        with workspace.publish(stage, Settings(), inputs) as draft:
-            (draft.path / "made.txt").write_text(stage * 10_000)
-            draft.metrics = METRICS[stage]
-            for step in range(240 if stage in CURVES else 0):
-                values = {name: 3 * math.exp(-step / 60) + 1 + chance.gauss(0, 0.12) for name in CURVES[stage]}
-                if stage == "pretrain" and step % 40 == 39:
-                    values["validation_bits_per_byte"] = 2.3 + 2 * math.exp(-step / 60)
-                draft.log(step, **values)
-        made[stage] = draft.artifact
+        make(workspace, stage, made)
     return made
 
 
@@ -150,6 +165,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Workspace.open(path) as workspace:
         made = fill(workspace, list(CIRCLE))
         workspace.registry.promote(made["ppo"].id, {"reasons": ["the first champion: every bar of the recipe cleared"]})
-        workspace.registry.promote(made["improve"].id, {"reasons": ["win rate 61.2 % [55.0, 67.1]"]})
+        passed = {"reasons": ["win rate 61.2 % [55.0, 67.1]"], "decided_by": made["improve"].id}
+        workspace.registry.promote(made["improve"].id, passed, over=made["ppo"].id)
         workspace.registry.refuse(made["improve"].id, {"reasons": ["inverted votes: win rate 31 % [25, 37]"]})
     return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    with Workspace.open(tmp_path / "workspace") as opened:
+        yield opened
+
+
+@pytest.fixture(name="fill")
+def _fill() -> Callable[..., dict[str, Artifact]]:
+    return fill
+
+
+@pytest.fixture(name="make")
+def _make() -> Callable[..., Artifact]:
+    return make

@@ -57,7 +57,7 @@ def test_a_finished_circle_misses_nothing(finished: Path, tmp_path: Path) -> Non
     assert "Not yet:" not in page
     for told in ("xz -9e", "constructed, not human", "scripted rater", "Prefers answers that end.", "near duplicate",
                  "forum.jsonl.gz:48213", "2.500", "58.0 % [53.0, 63.0]", "inverted votes: win rate 31 %",
-                 ">18.7<", ">0.59<"):  # fmt: skip
+                 "refused, as it must be", ">18.7<", ">0.59<"):  # fmt: skip
         assert told in page, told
 
 
@@ -77,3 +77,15 @@ def test_a_stage_that_has_not_run_says_how_to_run_it(tmp_path: Path) -> None:
 def test_both_languages_are_there(finished: Path, tmp_path: Path) -> None:
     page = report_of(finished, tmp_path)
     assert page.count('<span lang="en">') == page.count('<span lang="zh-Hans">') > 100
+
+
+def test_both_verdicts_are_there_as_the_registry_has_them(workspace, fill, tmp_path):
+    made = fill(workspace, list(CIRCLE))
+    refusal = {"reasons": ["it was compared with another"], "decided_by": made["improve"].id}
+    workspace.registry.refuse(made["improve"].id, refusal)
+    page = write_report(workspace, tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="improve">') :]
+    assert '<b class="bad"><span lang="en">refused</span>' in section
+    assert "it was compared with another" in section
+    assert "refused as well: this shows nothing" in section
+    assert "31.0 % [25.0, 37.0]" in section

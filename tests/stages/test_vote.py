@@ -42,6 +42,19 @@ def test_votes_follow_the_rule(workspace, voted):
     assert voted.metrics["by_reason"].keys() == {"other language"}
 
 
+def test_choosing_the_questions_counts_as_the_stages_time(workspace, monkeypatch):
+    """It takes seconds on the starter data, and `circle_seconds` is the sum of what the artifacts say."""
+    under_way = []
+
+    def choose(*arguments, **named):
+        under_way.append((workspace.runs.recent(1)[0].stage, workspace.runs.recent(1)[0].state))
+        return questions(*arguments, **named)
+
+    monkeypatch.setattr(vote, "questions", choose)
+    vote.run(CONFIG, workspace)
+    assert under_way == [("vote", "running")]
+
+
 def test_a_rerun_asks_and_votes_nothing_again(workspace, voted):
     counts = workspace.feedback.counts()
     assert vote.run(CONFIG, workspace) == voted
