@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from homeroom.stages import CIRCLE
+
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "__init__": 0, "files": 0, "settings": 0, "progress": 0,
@@ -102,6 +104,17 @@ def test_imports_only_go_down() -> None:
     for path in PACKAGE:
         broken += broken_floors(module_of(path), path.read_text("utf-8"), path.name == "__init__.py")
     assert broken == []
+
+
+def test_steps_of_the_circle_do_not_know_each_other() -> None:
+    found = set()
+    for step in CIRCLE:
+        for node in ast.walk(ast.parse((ROOT / f"homeroom/stages/{step}.py").read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                named = {f"{node.module}.{name.name}" for name in node.names} | {node.module}
+                found |= {(step, other) for other in CIRCLE if f"homeroom.stages.{other}" in named}
+    # The judge is a reward model; only its questions and its seed are others.
+    assert found == {("judge", "reward")}
 
 
 def test_nothing_loads_a_pickle() -> None:

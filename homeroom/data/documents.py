@@ -5,7 +5,6 @@ Where documents come from is for starter.py and sources.py; what language and sp
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from homeroom.settings import Json
+from homeroom.tasks.base import language_of
 
 COLUMNS = ("id", "source", "kind", "text", "fields", "language", "split")
 SCHEMA = pa.schema([(name, pa.large_string()) for name in COLUMNS])
 SPLITS = ("train", "validation", "heldout")
-HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
 
 # A row group is what readers hold at once; 32 MB of text keeps that small and still compresses well.
 _ROW_GROUP_BYTES = 32_000_000
@@ -51,8 +50,8 @@ class Document:
 
 
 def dialogue(source: str, messages: Sequence[Mapping[str, str]]) -> Document:
-    """A conversation; pretraining reads it as questions and answers in the language of its first message."""
-    chinese = HAN.search(messages[0]["content"]) is not None
+    """A conversation; pretraining reads it as questions and answers in the language that is spoken."""
+    chinese = language_of("\n".join(message["content"] for message in messages)) == "zh"
     labels = {"system": "", "user": "问：" if chinese else "Q: ", "assistant": "答：" if chinese else "A: "}
     text = "\n".join(labels[message["role"]] + message["content"] for message in messages)
     return Document(source, "dialogue", text, {"messages": [dict(message) for message in messages]})

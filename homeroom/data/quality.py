@@ -13,9 +13,9 @@ import numpy as np
 from annotated_types import Gt
 from numpy.typing import NDArray
 
-from homeroom.data.documents import HAN
 from homeroom.settings import Frozen, Json, Probability
-from homeroom.tasks.wording import plain, simplified, unscripted
+from homeroom.tasks.base import language_of
+from homeroom.tasks.wording import HAN, plain, simplified, unscripted
 
 
 class Rules(Frozen):
@@ -71,7 +71,6 @@ def repair_fields(value: Json, kind: str) -> Json:
 
 
 _KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
-_LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+")
 # Below these the language model guesses: it calls "Will you ever die" German. Then the script decides.
 _SURE, _SHORT = 0.5, 40
 _SAMPLE = 1_000  # characters are enough to know a language by
@@ -90,16 +89,16 @@ def language(text: str, kind: str) -> str:
     if kind == "code":
         return "code"
     sample = text[:_SAMPLE]
-    han, latin = len(HAN.findall(sample)), len(_LATIN_WORD.findall(sample))
-    # A Chinese word has about 1.6 characters.
-    if han > 1.6 * latin and len(_KANA_OR_HANGUL.findall(sample)) * 20 < han:
+    # No more than a word's own characters: an idiom with its pinyin is Chinese.
+    chinese = language_of(sample, han_per_word=1.6) == "zh"
+    if chinese and len(_KANA_OR_HANGUL.findall(sample)) * 20 < len(HAN.findall(sample)):
         return "zh"
     if not any(map(str.isalpha, sample)):
         return "unknown"
     best = _language_model().detect(sample.replace("\n", " "), k=1)[0]
     if best["score"] >= _SURE and len(sample) >= _SHORT:
         return str(best["lang"])
-    return "en" if latin > han else str(best["lang"])
+    return "en" if language_of(sample, han_per_word=1) == "en" else str(best["lang"])
 
 
 def broken_rule(text: str, kind: str, language: str, rules: Rules) -> str:

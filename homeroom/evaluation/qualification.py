@@ -9,8 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from homeroom.data.rankings import as_rows
 from homeroom.evaluation.comparison import mean_interval
+from homeroom.models.heads import RewardModel
 from homeroom.settings import Json
+from homeroom.tasks.rankings import Ranking
+from homeroom.text.tokenizer import Tokenizer
 
 BINS = 10
 
@@ -24,6 +28,17 @@ class ScoredAnswer:
     kind: str
     length: int
     score: float
+
+
+def score_rankings(model: RewardModel, tokenizer: Tokenizer, rankings: Sequence[Ranking]) -> list[ScoredAnswer]:
+    """Every answer's score, of rankings that no model was trained on."""
+    rows = [as_rows(ranking, tokenizer, model.config.max_length) for ranking in rankings]
+    scores = iter(model.score([row for ranked in rows for row in ranked.rows]).tolist())
+    return [
+        ScoredAnswer(ranking.question.id, answer.tier, answer.kind, len(row), next(scores))
+        for ranking, ranked in zip(rankings, rows, strict=True)
+        for answer, row in zip(ranking.answers, ranked.rows, strict=True)
+    ]
 
 
 def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:

@@ -15,8 +15,8 @@ from homeroom.data.documents import read_documents
 from homeroom.data.preferences import harvest, save_pairs
 from homeroom.progress import say
 from homeroom.settings import Frozen
-from homeroom.stages.evaluate import evaluation_questions
 from homeroom.stages.lookup import unchanged
+from homeroom.stages.measuring import evaluation_questions
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share

@@ -21,9 +21,9 @@ from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
-from homeroom.stages.evaluate import measure, measured_by, suite_of
+from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import ancestor, champion, made_before
-from homeroom.stages.promote import decision, enact, say_decisions
+from homeroom.stages.measuring import measure, measured_by, suite_of
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO

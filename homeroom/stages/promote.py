@@ -1,21 +1,20 @@
 """promote: the evaluated models meet the gate; who passes becomes the champion that is served.
 
 The gate itself is `homeroom.evaluation.gate`, decisions are kept by the workspace's registry. The first champion has
-nobody to beat. Decisions are part of the artifact first and enacted after, so that a kill between loses none.
+nobody to beat.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from pydantic import Field
 
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured
-from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError, Json
-from homeroom.stages.evaluate import ModelStage, measured_by, suite_of
+from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import made_before
-from homeroom.workspace import Artifact, Decision, Workspace
+from homeroom.stages.measuring import ModelStage, measured_by, suite_of
+from homeroom.workspace import Artifact, Workspace
 
 VERSION = 1
 
@@ -62,51 +61,14 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "previous": previous,
             "evaluation_before": before.figures(),  # where it stays champion, the evaluation itself knows nothing of it
             "promoted": best.artifact != previous,
-            "reasons": [reason for one in decisions for reason in cast(list[str], _fields(one)["reasons"])],
+            "reasons": [reason for one in decisions for reason in cast(dict[str, list[str]], one)["reasons"]],
             "decisions": decisions,
         }
     say_decisions("promote", enact(draft.artifact, workspace))
     return draft.artifact
 
 
-def decision(
-    model: str,
-    promoted: bool,
-    reasons: Sequence[str],
-    over: str | None = None,
-    figures: Mapping[str, Json] | None = None,
-) -> Json:
-    """One line for the registry, to be enacted once the artifact that holds it is published."""
-    return {**(figures or {}), "model": model, "promoted": promoted, "reasons": list(reasons), "over": over}
-
-
-def enact(artifact: Artifact, workspace: Workspace) -> list[Decision]:
-    """Write an artifact's decisions into the registry, those that are not there yet."""
-    made = []
-    known = {(one.artifact_id, one.verdict.get("decided_by")) for one in workspace.registry.history()}
-    for one in cast(list[Json], artifact.metrics["decisions"]):
-        verdict = {**_fields(one), "decided_by": artifact.id}
-        model = str(verdict["model"])
-        if (model, artifact.id) in known:
-            continue
-        if verdict["promoted"]:
-            over = verdict["over"]
-            made.append(workspace.registry.promote(model, verdict, over=None if over is None else str(over)))
-        else:
-            made.append(workspace.registry.refuse(model, verdict))
-    return made
-
-
-def say_decisions(stage: str, decisions: Iterable[Decision]) -> None:
-    for one in decisions:
-        say(stage, f"{one.artifact_id} {one.kind}: {'; '.join(map(str, cast(list[Json], one.verdict['reasons'])))}")
-
-
 def _measured(evaluation: Artifact, model: Artifact, workspace: Workspace) -> Measured:
     # The suite loads the judge and all held-out text: only where a champion of before has to be measured anew.
     kept = evaluation.path / f"{model.id}.json"
     return Measured.load(kept) if kept.exists() else measured_by(evaluation, model, suite_of(evaluation, workspace))
-
-
-def _fields(one: Json) -> Mapping[str, Json]:
-    return cast(Mapping[str, Json], one)

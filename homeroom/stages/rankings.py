@@ -3,35 +3,27 @@
 The starter data has no human rankings; `homeroom.tasks.rankings` says by which rules these are built.
 """
 
-import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
-import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from homeroom.data.batches import RankingBatch
 from homeroom.data.documents import read_documents
+from homeroom.data.rankings import Part, save_rankings
 from homeroom.evaluation.answers import answerable, generate_answers
 from homeroom.inference.request import Sampling
-from homeroom.models.padding import pad_rows
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample, unseen
 from homeroom.tasks.questions import MIX, Mix, questions
-from homeroom.tasks.rankings import MOST_OWN, OtherAnswers, OwnAnswer, RankedAnswer, Ranking, build_ranking
-from homeroom.text.chat_template import prompt_ids, with_answer
+from homeroom.tasks.rankings import MOST_OWN, OtherAnswers, OwnAnswer, Ranking, build_ranking
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 4
-Part = Literal["reward", "judge", "validation"]
 
 
 class Config(Frozen):
@@ -57,14 +49,14 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         model, tokenizer = checkpoints.load(sft), Tokenizer.load(sft.path)
         documents = cleaned.path / "documents.parquet"
         train_documents = list(read_documents(documents, split="train"))
-        pools = {
+        pools: dict[Part, list[Question]] = {
             "reward": questions(train_documents, "reward"),
             "judge": questions(train_documents, "judge"),
             "validation": questions(read_documents(documents, split="validation")),
         }
         pools["validation"] = unseen(pools["validation"], [*pools["reward"], *pools["judge"]])
         counts = (config.reward_questions, config.judge_questions, config.validation_questions)
-        rankings: dict[str, list[Ranking]] = {}
+        rankings: dict[Part, list[Ranking]] = {}
         with progress("rankings", sum(counts) * config.own_answers) as bar:
             for (part, pool), count in zip(pools.items(), counts, strict=True):
                 pool = answerable(pool, model, tokenizer, config.max_tokens)
@@ -80,7 +72,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 rankings[part] = [
                     build_ranking(question, others, own[question.id], rng, config.answers) for question in chosen
                 ]
-        everything = [(part, ranking) for part, made in rankings.items() for ranking in made]
+        everything = [ranking for made in rankings.values() for ranking in made]
         if not everything:
             raise HomeroomError(
                 f"no question that serves rankings can be made of the documents of {cleaned.id} and leaves room for "
@@ -88,15 +80,13 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 "nothing to rank. Collect more idioms, functions or dialogues (rows with messages), lower "
                 "[rankings].max_tokens, or give weight to more kinds in [rankings].mix."
             )
-        with (draft.path / "rankings.jsonl").open("w", encoding="utf-8") as file:
-            for part, ranking in everything:
-                file.write(json.dumps({"part": part, **asdict(ranking)}, ensure_ascii=False) + "\n")
-        kinds = Counter(answer.kind for _, ranking in everything for answer in ranking.answers)
+        save_rankings(rankings, draft.path)
+        kinds = Counter(answer.kind for ranking in everything for answer in ranking.answers)
         draft.metrics |= {
             "questions": len(everything),
             "parts": {part: len(made) for part, made in rankings.items()},
             "answers": sum(kinds.values()),
-            "pairs": sum(len(pairs(ranking)) for _, ranking in everything),
+            "pairs": sum(len(ranking.pairs()) for ranking in everything),
             "kinds": dict(kinds),
             "constructed": True,
             "examples": cast(Json, [_example(ranking) for ranking in rankings["validation"][:3]]),
@@ -104,47 +94,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     made = draft.artifact.metrics
     say("rankings", f"{made['questions']:,} questions, {made['pairs']:,} pairs, constructed → {draft.artifact.path}")
     return draft.artifact
-
-
-def pairs(ranking: Ranking) -> list[tuple[RankedAnswer, RankedAnswer]]:
-    """Every (better, worse); answers of one tier are not compared."""
-    answers = ranking.answers
-    return [(a, b) for a in answers for b in answers if a.tier < b.tier]
-
-
-def read_rankings(folder: Path, part: Part) -> Iterator[Ranking]:
-    """The rankings made for one use."""
-    with (folder / "rankings.jsonl").open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            if row.pop("part") == part:
-                answers = tuple(RankedAnswer(**answer) for answer in row["answers"])
-                yield Ranking(Question(**row["question"]), answers)
-
-
-@dataclass(frozen=True)
-class RankedRows:
-    """A ranking as token ids: one row an answer."""
-
-    rows: list[list[int]]
-    tiers: list[int]
-
-
-def as_rows(ranking: Ranking, tokenizer: Tokenizer, length: int) -> RankedRows:
-    """Each answer after the question, cut to the context from the right."""
-    prompt = prompt_ids(ranking.question.prompt, tokenizer)
-    rows = [with_answer(prompt, answer, tokenizer).token_ids[:length] for answer in ranking.answers]
-    return RankedRows(rows, [answer.tier for answer in ranking.answers])
-
-
-def collate(rankings: Iterable[RankedRows]) -> RankingBatch:
-    """All answers of some questions as one batch."""
-    chosen = list(rankings)
-    rows = [row for ranking in chosen for row in ranking.rows]
-    last_B = torch.tensor([len(row) - 1 for row in rows])
-    question_B = torch.tensor([number for number, ranking in enumerate(chosen) for _ in ranking.rows])
-    tier_B = torch.tensor([tier for ranking in chosen for tier in ranking.tiers])
-    return RankingBatch(pad_rows(rows), last_B, question_B, tier_B)
 
 
 def _example(ranking: Ranking) -> dict[str, object]:

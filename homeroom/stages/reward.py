@@ -1,20 +1,19 @@
 """reward: a model of which answers are better, learned from rankings and qualified on questions it never saw."""
 
-from pathlib import Path
 from typing import Literal, cast
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Groups, RankingBatch
-from homeroom.evaluation.qualification import ScoredAnswer, qualify
+from homeroom.data.rankings import Part, RankedRows, as_rows, collate, read_rankings
+from homeroom.evaluation.qualification import qualify, score_rankings
 from homeroom.models.heads import RewardModel
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import shown
 from homeroom.stages.lookup import unchanged
-from homeroom.stages.rankings import Part, RankedRows, as_rows, collate, read_rankings
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.ranking import PairwiseRanking
@@ -69,7 +68,7 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
                 on_start=draft.truncate_log,
             )
         checkpoints.save(model, tokenizer, draft.path)
-        figures = qualify(score_rankings(model, rankings.path, tokenizer))
+        figures = qualify(score_rankings(model, tokenizer, list(read_rankings(rankings.path, "validation"))))
         accuracy = cast(dict[str, float], figures["accuracy"])["mean"]
         draft.metrics |= {
             **figures,
@@ -94,18 +93,6 @@ def _refuse_empty(rankings: Artifact, stage: Literal["reward", "judge"]) -> None
                 "qualified by. Collect more idioms, functions or dialogues (rows with messages), raise "
                 "[clean].validation, or lower [rankings].max_tokens: a question and its answer must fit the context."
             )
-
-
-def score_rankings(model: RewardModel, folder: Path, tokenizer: Tokenizer) -> list[ScoredAnswer]:
-    """Scores of the validation rankings, which no model was trained on."""
-    rankings = list(read_rankings(folder, "validation"))
-    rows = [as_rows(ranking, tokenizer, model.config.max_length) for ranking in rankings]
-    scores = iter(model.score([row for ranked in rows for row in ranked.rows]).tolist())
-    return [
-        ScoredAnswer(ranking.question.id, answer.tier, answer.kind, len(row), next(scores))
-        for ranking, ranked in zip(rankings, rows, strict=True)
-        for answer, row in zip(ranking.answers, ranked.rows, strict=True)
-    ]
 
 
 def _right_answers(model: RewardModel, rankings: list[RankedRows]) -> dict[str, Json]:

@@ -51,15 +51,16 @@ class Task(Protocol):
         ...
 
 
-def language_of(text: str) -> Language | None:
-    """By script: Han characters against Latin words, two characters being about a word; None if there are neither.
+def language_of(text: str, han_per_word: float = 2) -> Language | None:
+    """By script: Han characters against Latin words, so many characters being a word; None if there are neither.
 
-    An English sentence about a four-character idiom is English, a Chinese one with a word like Python is Chinese.
+    A Chinese word has about 1.6 characters. With two, an English sentence about a four-character idiom is English, and
+    a Chinese one with a word like Python still Chinese.
     """
     han, latin = len(HAN.findall(text)), len(_LATIN_WORD.findall(text))
     if not han and not latin:
         return None
-    return "zh" if han >= 2 * latin else "en"
+    return "zh" if han >= han_per_word * latin else "en"
 
 
 def units(text: str) -> list[str]:

@@ -70,6 +70,10 @@ class Ranking:
     question: Question
     answers: tuple[RankedAnswer, ...]
 
+    def pairs(self) -> list[tuple[RankedAnswer, RankedAnswer]]:
+        """Every (better, worse); answers of one tier are not compared."""
+        return [(a, b) for a in self.answers for b in self.answers if a.tier < b.tier]
+
 
 class OtherAnswers:
     """The questions whose answers serve as wrong ones, indexed by kind, language and document."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.data.documents import Document
+from homeroom.data.documents import Document, dialogue
 from homeroom.data.reading import Reject
 from homeroom.data.sources import NothingReadable, pieces_of, read_folder
 
@@ -44,6 +44,19 @@ def test_a_row_of_messages_is_a_dialogue(tmp_path: Path) -> None:
     assert [document.kind for document in documents] == ["dialogue", "dialogue"]
     assert documents[0].fields == documents[1].fields == {"messages": messages}
     assert documents[0].text == "问：你好\n答：你好！"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "text"),
+    [
+        ("What does 画蛇添足 mean?", "To overdo it.", "Q: What does 画蛇添足 mean?\nA: To overdo it."),
+        ("什么是H2O", "水的化学式。", "问：什么是H2O\n答：水的化学式。"),
+        ("1 + 1 = ?", "2", "Q: 1 + 1 = ?\nA: 2"),
+    ],
+)
+def test_a_dialogue_is_labelled_in_its_language_whatever_it_quotes(question: str, answer: str, text: str) -> None:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    assert dialogue("x", messages).text == text
 
 
 BAD_LINES = {

@@ -2,7 +2,11 @@ import math
 
 import pytest
 
-from homeroom.evaluation.qualification import ScoredAnswer, qualify
+from homeroom.data.rankings import as_rows
+from homeroom.evaluation.qualification import ScoredAnswer, qualify, score_rankings
+from homeroom.models.heads import RewardModel
+from homeroom.tasks.base import Question
+from homeroom.tasks.rankings import RankedAnswer, Ranking
 
 
 def answers(question, *rows):
@@ -71,3 +75,21 @@ def test_the_interval_resamples_questions_not_pairs():
 def test_without_pairs_there_is_nothing_to_qualify_on():
     with pytest.raises(ValueError, match="no pair of answers to qualify a reward model on"):
         qualify(answers("a", (1, "own", 5, 1.0), (1, "own", 5, 2.0)))
+
+
+def test_every_answer_is_scored_under_its_own_question(model, tokenizer):
+    rankings = [
+        Ranking(
+            Question(name, prompt, "画蛇添足", "zh", "k", "d"),
+            (RankedAnswer("画蛇添足", 0, "right", True), RankedAnswer("守株", 11, "truncated", False)),
+        )
+        for name, prompt in (("a", "守株待兔"), ("b", "比喻"))
+    ]
+    judge = RewardModel(model)
+    scored = score_rankings(judge, tokenizer, rankings)
+    assert [(one.question_id, one.tier, one.kind) for one in scored] == [
+        ("a", 0, "right"), ("a", 11, "truncated"), ("b", 0, "right"), ("b", 11, "truncated"),
+    ]  # fmt: skip
+    rows = [row for ranking in rankings for row in as_rows(ranking, tokenizer, 48).rows]
+    assert [one.length for one in scored] == [len(row) for row in rows]
+    assert [one.score for one in scored] == pytest.approx([float(judge.score([row])) for row in rows], abs=1e-4)

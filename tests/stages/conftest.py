@@ -14,11 +14,11 @@ import torch
 from homeroom.data.batches import Conversation, Groups, PackedConversations
 from homeroom.data.documents import Document, DocumentWriter, read_documents
 from homeroom.data.preferences import Said
+from homeroom.data.rankings import RankedRows, collate
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
 from homeroom.settings import Frozen
 from homeroom.stages import checkpoints, evaluate
-from homeroom.stages.rankings import RankedRows, collate
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import questions
 from homeroom.text.tokenizer import Tokenizer

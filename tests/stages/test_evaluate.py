@@ -1,10 +1,8 @@
-import resource
-
 import pytest
 
 from homeroom.data.documents import DocumentWriter
-from homeroom.evaluation.suite import Measured, Suite
-from homeroom.stages import evaluate, promote
+from homeroom.evaluation.suite import Suite
+from homeroom.stages import evaluate, measuring, promote
 from homeroom.tasks.questions import questions
 
 
@@ -33,7 +31,7 @@ def test_every_model_is_measured_in_the_same_way(workspace, evaluating):
 
 def test_evaluation_questions_are_held_out_and_none_is_asked_twice(workspace, evaluating):
     made = evaluate.run(evaluating, workspace)
-    asked = evaluate.evaluation_questions(made)
+    asked = measuring.evaluation_questions(made)
     heldout = evaluate.read_documents(workspace.latest("clean").path / "documents.parquet", split="heldout")
     allowed = {question.id for question in questions(heldout)}
     assert len(asked) == len({question.prompt for question in asked}) == 60
@@ -52,8 +50,8 @@ def test_settings_are_tuned_on_the_validation_split(workspace, evaluating, idiom
     tuning = evaluating.model_copy(update={"split": "validation"})
     made = evaluate.run(tuning, workspace)
     allowed = {document.id for document in validation}
-    assert {question.document_id for question in evaluate.evaluation_questions(made)} <= allowed
-    suite = evaluate.suite_of(made, workspace)
+    assert {question.document_id for question in measuring.evaluation_questions(made)} <= allowed
+    suite = measuring.suite_of(made, workspace)
     assert set(suite.texts) <= {document.text for document in validation}
     assert {item.document_id for items in suite.cloze.values() for item in items} <= allowed
     assert evaluate.run(evaluating, workspace) != made
@@ -79,19 +77,6 @@ def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evalu
     assert len(measured) == 3
 
 
-def test_results_are_written_whole_or_not_at_all(workspace, evaluating, tmp_path):
-    made, sft = evaluate.run(evaluating, workspace), workspace.latest("sft")
-    suite = evaluate.suite_of(made, workspace)
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))  # as a full disk: the write breaks off
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            evaluate.measure(suite, [sft], tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert evaluate.measure(suite, [sft], tmp_path) == [Measured.load(made.path / f"{sft.id}.json")]
-
-
 def test_a_misspelt_stage_is_found_before_anything_is_trained():
     with pytest.raises(ValueError, match=r"'pretrain', 'sft', 'ppo' or 'improve'"):
         evaluate.Config(stages=("pretrain", "stf"))
@@ -104,12 +89,3 @@ def test_what_goes_wrong_beside_the_measuring_is_not_lost(workspace, evaluating)
     packed = evaluate._Xz(evaluating, without_documents, ["some text"])
     with pytest.raises(FileNotFoundError):
         packed.figures()
-
-
-def test_a_model_measured_later_by_the_same_suite_gives_the_same_figures(workspace, evaluating):
-    made = evaluate.run(evaluating, workspace)
-    sft = workspace.latest("sft")
-    suite = evaluate.suite_of(made, workspace)
-    again = evaluate.measure(suite, [sft])[0]
-    assert again == Measured.load(made.path / f"{sft.id}.json")
-    assert evaluate.measured_by(made, sft, suite) == again

@@ -6,7 +6,7 @@ from homeroom.evaluation.gate import Bar
 from homeroom.evaluation.suite import Measured
 from homeroom.settings import HomeroomError
 from homeroom.stages import evaluate, promote
-from homeroom.stages.promote import enact
+from homeroom.stages.decisions import enact
 
 CONFIG = promote.Config(gate=Bar(questions=40))
 

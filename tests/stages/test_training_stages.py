@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from homeroom.data.documents import Document, dialogue, read_documents
+from homeroom.data.rankings import as_rows, read_rankings
 from homeroom.evaluation.answers import generate_answers
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model, load_reward_model
 from homeroom.settings import HomeroomError
 from homeroom.stages import checkpoints, judge, ppo, pretrain, rankings, reward, sft, tokenize
-from homeroom.stages.rankings import read_rankings
 from homeroom.tasks.questions import questions
-from homeroom.text.chat_template import prompt_ids, render
+from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings
 from homeroom.training.rollouts import RolloutSettings
@@ -298,33 +298,13 @@ def test_the_loop_settings_are_the_recipes(workspace):
     assert (optimizer.learning_rate, optimizer.embedding_rate, optimizer.weight_decay) == (1e-2, 0.5, 0.3)
 
 
-def test_rankings_are_rows_of_the_chat_template(workspace):
-    made = workspace.latest("rankings")
-    tokenizer = Tokenizer.load(workspace.latest("sft").path)
-    ranking = next(read_rankings(made.path, "reward"))
-    assert json.loads((made.path / "rankings.jsonl").read_text(encoding="utf-8").splitlines()[0])["part"] == "reward"
-    rows = rankings.as_rows(ranking, tokenizer, 128)
-    for row, given in zip(rows.rows, ranking.answers, strict=True):
-        messages = [
-            {"role": "user", "content": ranking.question.prompt},
-            {"role": "assistant", "content": given.text},
-        ]
-        whole = render(messages, tokenizer).token_ids
-        if given.kind != "own":
-            assert row == (whole if given.ended else whole[:-1])
-    assert [len(row) for row in rankings.as_rows(ranking, tokenizer, 9).rows] == [9] * len(rows.rows)
-    batch = rankings.collate([rows, rows])
-    assert batch.question_B.tolist() == [0] * len(rows.rows) + [1] * len(rows.rows)
-    assert [int(batch.tokens_BT[n, last]) for n, last in enumerate(batch.last_B)] == [row[-1] for row in rows.rows] * 2
-
-
 def test_own_answers_are_ranked_in_the_very_tokens_that_ppo_scores(workspace):
     """Which a text alone would not give back: most of what a model samples is no tokenizer's way to write it."""
     sft = workspace.latest("sft")
     model, tokenizer = load_model(sft.path), Tokenizer.load(sft.path)
     encoded_alike = compared = 0
     for ranking in read_rankings(workspace.latest("rankings").path, "reward"):
-        rows = rankings.as_rows(ranking, tokenizer, 128).rows
+        rows = as_rows(ranking, tokenizer, 128).rows
         for row, given in zip(rows, ranking.answers, strict=True):
             if given.kind != "own":
                 continue

@@ -30,6 +30,11 @@ def test_the_language_is_read_off_the_script(text: str, language: str | None) ->
     assert language_of(text) == language
 
 
+def test_whoever_expects_no_quotation_counts_fewer_characters_to_a_word() -> None:
+    text = "香药脆梅：果脯名（xiāng yào cuì méi）"
+    assert (language_of(text), language_of(text, han_per_word=1.6)) == ("en", "zh")
+
+
 def test_units_are_han_characters_and_words() -> None:
     assert units("用Python写json.dumps, 好 Tiān zú！") == ["用", "python", "写", "json", "dumps", "好", "tiān", "zú"]
 

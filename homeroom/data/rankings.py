@@ -1,0 +1,65 @@
+"""Rankings in their file, and as the rows of token ids that a reward model reads.
+
+How one is built is `homeroom.tasks.rankings`', what is learned from it the objective's.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from homeroom.data.batches import RankingBatch
+from homeroom.models.padding import pad_rows
+from homeroom.tasks.base import Question
+from homeroom.tasks.rankings import RankedAnswer, Ranking
+from homeroom.text.chat_template import prompt_ids, with_answer
+from homeroom.text.tokenizer import Tokenizer
+
+Part = Literal["reward", "judge", "validation"]
+FILE = "rankings.jsonl"
+
+
+def save_rankings(rankings: Mapping[Part, Sequence[Ranking]], folder: Path) -> None:
+    """A line each, with the use that it is made for."""
+    with (folder / FILE).open("w", encoding="utf-8") as file:
+        for part, made in rankings.items():
+            for ranking in made:
+                file.write(json.dumps({"part": part, **asdict(ranking)}, ensure_ascii=False) + "\n")
+
+
+def read_rankings(folder: Path, part: Part) -> Iterator[Ranking]:
+    """The rankings made for one use."""
+    with (folder / FILE).open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if row.pop("part") == part:
+                answers = tuple(RankedAnswer(**answer) for answer in row["answers"])
+                yield Ranking(Question(**row["question"]), answers)
+
+
+@dataclass(frozen=True)
+class RankedRows:
+    """A ranking as token ids: one row an answer."""
+
+    rows: list[list[int]]
+    tiers: list[int]
+
+
+def as_rows(ranking: Ranking, tokenizer: Tokenizer, length: int) -> RankedRows:
+    """Each answer after the question, cut to the context from the right."""
+    prompt = prompt_ids(ranking.question.prompt, tokenizer)
+    rows = [with_answer(prompt, answer, tokenizer).token_ids[:length] for answer in ranking.answers]
+    return RankedRows(rows, [answer.tier for answer in ranking.answers])
+
+
+def collate(rankings: Iterable[RankedRows]) -> RankingBatch:
+    """All answers of some questions as one batch."""
+    chosen = list(rankings)
+    rows = [row for ranking in chosen for row in ranking.rows]
+    last_B = torch.tensor([len(row) - 1 for row in rows])
+    question_B = torch.tensor([number for number, ranking in enumerate(chosen) for _ in ranking.rows])
+    tier_B = torch.tensor([tier for ranking in chosen for tier in ranking.tiers])
+    return RankingBatch(pad_rows(rows), last_B, question_B, tier_B)

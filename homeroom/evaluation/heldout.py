@@ -1,0 +1,41 @@
+"""What of the held-out documents models are measured on: questions that none has seen, and a sample of the text.
+
+Which split is held out, and how much of it is used, is the stage's business; `suite.py` measures.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from homeroom.data.documents import Document
+from homeroom.tasks.base import Question, unseen
+from homeroom.tasks.idioms import meaning_of
+from homeroom.tasks.questions import questions
+from homeroom.tasks.split import share
+from homeroom.tasks.wording import plain
+
+
+def unseen_questions(heldout: Sequence[Document], train: Iterable[Document]) -> list[Question]:
+    """Held-out questions in words that no training document would be asked in, each once.
+
+    Only what can ask the same is asked of the training side: all of it would take longer than the rest.
+    """
+    idioms = [document for document in heldout if document.kind == "idiom"]
+    meanings, words = set(map(_meaning, idioms)), {document.fields["word"] for document in idioms}
+    alike = (d for d in train if d.kind != "idiom" or _meaning(d) in meanings or d.fields["word"] in words)
+    once = {plain(question.prompt): question for question in reversed(questions(heldout))}
+    return unseen(once.values(), questions(alike))
+
+
+def _meaning(document: Document) -> str:
+    return meaning_of(str(document.fields.get("explanation", "")), str(document.fields.get("word", "")))
+
+
+def up_to(megabytes: float, documents: Iterable[Document]) -> list[Document]:
+    """Documents in a stable random order, until their size is reached; at least one."""
+    kept: list[Document] = []
+    size = 0
+    for document in sorted(documents, key=lambda document: share(document.id, "held-out text")):
+        size += len(document.text.encode())
+        if kept and size > megabytes * 1e6:
+            break
+        kept.append(document)
+    return kept

@@ -1,0 +1,146 @@
+"""What evaluate and the stages after it share: the suite of an evaluation, and models measured by it.
+
+How something is measured is the business of `homeroom.evaluation`. Results are kept, so that nothing is measured twice.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from homeroom.data.documents import Document, read_documents
+from homeroom.evaluation.answers import answerable
+from homeroom.evaluation.heldout import unseen_questions, up_to
+from homeroom.evaluation.suite import Measured, Suite
+from homeroom.files import write_atomically
+from homeroom.inference.request import Sampling
+from homeroom.models.checkpoint import load_model
+from homeroom.progress import progress
+from homeroom.settings import Frozen
+from homeroom.stages import checkpoints
+from homeroom.tasks.base import Question, sample
+from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
+from homeroom.tasks.questions import KINDS, MIX, Mix
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.workspace import Artifact, Workspace
+
+QUESTIONS = "questions.jsonl"
+ModelStage = Literal["pretrain", "sft", "ppo", "improve"]
+
+
+class Measuring(Frozen):
+    """An evaluation's settings, which say how any other model is measured like its own."""
+
+    stages: tuple[ModelStage, ...] = ("pretrain", "sft", "ppo")
+    split: Literal["heldout", "validation"] = Field(
+        "heldout", description="validation: for tuning settings, so that what is held out decides only once"
+    )
+    questions: PositiveInt = Field(480, description="how many are asked")
+    mix: Mix = MIX
+    text_megabytes: PositiveFloat = Field(0.3, description="text of that split, in its natural mix")
+    cloze: Direction = Field("channel", description="what is scored: see homeroom.tasks.cloze")
+    cloze_items: PositiveInt = 300
+    shots: tuple[NonNegativeInt, ...] = (0, 1, 5)
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: PositiveInt = 64
+    xz_megabytes: NonNegativeFloat = Field(
+        64.0, description="at most so much training text primes xz, which reads 1 MB/s; 0 leaves that figure out"
+    )
+    shown: PositiveInt = Field(8, description="questions that the report shows with every model's answer")
+    seed: NonNegativeInt = 0
+
+
+class Stored(Protocol):
+    """A model's folder and whose it is: an artifact, or a candidate that is none yet."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+
+
+def measure(suite: Suite, models: Sequence[Stored], folder: Path | None = None) -> list[Measured]:
+    """Each model by the suite, with a bar. In `folder` the results are kept, and found there after a kill."""
+    results = []
+    with progress("evaluate", len(models) * sum(suite.work.values())) as bar:
+        for artifact in models:
+            kept = folder / f"{artifact.id}.json" if folder else None
+            if kept and kept.exists():
+                results.append(Measured.load(kept))
+                bar.advance(sum(suite.work.values()))
+                continue
+            measured = suite.measure(
+                checkpoints.load(artifact) if isinstance(artifact, Artifact) else load_model(artifact.path),
+                Tokenizer.load(artifact.path),
+                artifact.id,
+                artifact.stage,
+                lambda what, n, name=artifact.stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
+            )
+            results.append(measured)
+            if kept:
+                measured.save(kept)
+    return results
+
+
+def suite_of(evaluation: Artifact, workspace: Workspace) -> Suite:
+    """The suite that an evaluation was made with, to measure another model in the same way."""
+    config = Measuring.model_validate(evaluation.settings)
+    cleaned, judge = (workspace.artifacts.get(name) for name in evaluation.inputs[:2])
+    return build_suite(config, cleaned, judge, evaluation.id, evaluation.path / QUESTIONS)
+
+
+def measured_by(evaluation: Artifact, model: Artifact, suite: Suite) -> Measured:
+    """What is known of a model by this suite; it is measured only if nobody did."""
+    for path in (evaluation.path / f"{model.id}.json", model.path / "evaluation.json"):
+        if path.exists() and (known := Measured.load(path)).suite == suite.name:
+            return known
+    return measure(suite, [model])[0]
+
+
+def evaluation_questions(evaluation: Artifact) -> list[Question]:
+    return _read_questions(evaluation.path / QUESTIONS)
+
+
+def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str, kept: Path) -> Suite:
+    """`kept` is where its questions are, or will be."""
+    heldout = list(read_documents(cleaned.path / "documents.parquet", split=config.split))
+    judging, tokenizer = checkpoints.load_reward(judge), Tokenizer.load(judge.path)
+    if kept.exists():
+        asked = _read_questions(kept)
+    else:
+        train = read_documents(cleaned.path / "documents.parquet", split="train", kinds=KINDS)
+        asked = sample(unseen_questions(heldout, train), config.questions, f"evaluate {config.seed}", config.mix)
+        asked = answerable(asked, judging, tokenizer, config.max_tokens)
+        rows = "".join(json.dumps(asdict(question), ensure_ascii=False) + "\n" for question in asked)
+        write_atomically(kept, rows)
+    text = up_to(config.text_megabytes, heldout)
+    return Suite(
+        name=name,
+        judge=judging,
+        tokenizer=tokenizer,
+        texts=[document.text for document in text],
+        languages=[document.language for document in text],
+        questions=asked,
+        cloze={shots: _cloze(config, heldout, shots, cleaned) for shots in config.shots},
+        sampling=Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens),
+        seed=config.seed,
+    )
+
+
+def _cloze(config: Measuring, heldout: Sequence[Document], shots: int, cleaned: Artifact) -> list[ClozeItem]:
+    examples: Iterable[Document] = ()
+    if shots:
+        examples = read_documents(cleaned.path / "documents.parquet", split="train", kinds=("idiom",))
+    return cloze_items(
+        heldout, config.cloze, examples=examples, shots=shots, seed=config.seed, count=config.cloze_items
+    )
+
+
+def _read_questions(path: Path) -> list[Question]:
+    return [Question(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
