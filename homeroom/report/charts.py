@@ -46,6 +46,8 @@ class Axis:
 
     def ticks(self, most: int = 5) -> list[float]:
         """Round values between low and high: steps of 1, 2 or 5 times a power of ten."""
+        if self.high - self.low < 1e-12 * abs(self.low):  # numbers of this size cannot tell such steps apart
+            return [self.low]
         step = 10 ** math.floor(math.log10((self.high - self.low) / most or 1))
         step = next(step * k for k in (1, 2, 5, 10) if (self.high - self.low) / (step * k) <= most)
         first = math.ceil(self.low / step - 1e-9)

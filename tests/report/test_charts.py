@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from homeroom.report import charts
@@ -29,6 +29,7 @@ def test_any_curve_is_well_formed_and_stays_inside(curve: list[tuple[float, floa
             assert 0 <= y <= charts.HEIGHT
 
 
+@example(1801439851.0, 1e-06)
 @given(numbers, st.floats(1e-6, 1e9))
 def test_ticks_are_few_round_and_between(low: float, reach: float) -> None:
     high = low + reach
