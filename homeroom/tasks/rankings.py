@@ -7,7 +7,7 @@ rules and nothing else. The model's own answers come from the stage that samples
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sacrebleu.metrics.chrf import CHRF
@@ -124,8 +124,8 @@ def build_ranking(
             texts.add(text)
             chosen.append(RankedAnswer(text, TIERS[kind], kind, ended))
 
-    said = {answer.text.strip(): answer for answer in own}
-    for text, tier in _tiers_of_own(question, [a for text, a in said.items() if text and text not in texts]).items():
+    said = {text: answer for answer in own if (text := answer.text.strip()) and text not in texts}
+    for text, tier in _tiers_of_own(question, said).items():
         texts.add(text)
         chosen.append(RankedAnswer(text, tier, "own", said[text].ended, said[text].token_ids))
     kinds = [kind for kind in TIERS if kind not in ("right", "own", "another question's")]
@@ -138,16 +138,15 @@ def build_ranking(
     return Ranking(question, tuple(sorted(chosen, key=lambda answer: answer.tier)))
 
 
-def _tiers_of_own(question: Question, own: Sequence[OwnAnswer]) -> dict[str, int]:
-    """By how near each is to the right answer (chrF); without manners, no better than a constructed one is."""
+def _tiers_of_own(question: Question, said: Mapping[str, OwnAnswer]) -> dict[str, int]:
+    """By how near each text is to the right answer (chrF); without manners, no better than a constructed one is."""
+    nearness = {text: _CHRF.sentence_score(text, [question.reference]).score for text in said}
     tiers: dict[str, int] = {}
-    nearness = {answer.text.strip(): _CHRF.sentence_score(answer.text, [question.reference]).score for answer in own}
     tier, before = TIERS["own"] - 1, float("inf")
-    for answer in sorted(own, key=lambda answer: -nearness[answer.text.strip()]):
-        text = answer.text.strip()
+    for text in sorted(said, key=lambda text: -nearness[text]):
         if before - nearness[text] > 100 * _ALIKE:
             tier, before = tier + 1, nearness[text]
-        tiers[text] = _fault(question, answer) or tier
+        tiers[text] = _fault(question, said[text]) or tier
     return tiers
 
 
