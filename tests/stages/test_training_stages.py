@@ -13,6 +13,7 @@ from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model, load_reward_model
 from homeroom.settings import HomeroomError
 from homeroom.stages import checkpoints, judge, ppo, pretrain, rankings, reward, sft, tokenize
+from homeroom.stages.lookup import ancestor
 from homeroom.tasks.questions import questions
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
@@ -316,3 +317,11 @@ def test_own_answers_are_ranked_in_the_very_tokens_that_ppo_scores(workspace):
             encoded_alike += tokenizer.encode(given.text) == list(said.token_ids)
     assert compared
     assert encoded_alike < compared
+
+
+def test_a_model_leads_back_to_what_it_was_made_from(workspace):
+    made = workspace.latest("reward")
+    assert ancestor(workspace, made, "sft") == workspace.latest("sft")
+    assert ancestor(workspace, made, "tokenize") == workspace.latest("tokenize")
+    with pytest.raises(HomeroomError, match=rf"{made.id} was not made from any artifact of vote"):
+        ancestor(workspace, made, "vote")
