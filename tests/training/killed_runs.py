@@ -162,7 +162,8 @@ def life(folder: Path, what: str, name: str, checkpoint: Path | None, chance: ra
 def main(folder: Path, what: str, seed: int) -> None:
     assert life(folder, what, "whole", None, None) == (False, 0)
     chance, kills, starts = random.Random(seed), 0, []
-    while kills < KILLS:
+    # On until one has gone on from a checkpoint: kills may all have come before the first.
+    while kills < KILLS or not any(starts):
         killed, begun = life(folder, what, "resumed", folder / "checkpoint", chance)
         starts.append(begun)
         if not killed:  # it got to the end before: once more from the beginning

@@ -36,7 +36,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(what):
     assert result.returncode == 0, f"seed {seed}: {result.stdout}{result.stderr}"
     found = json.loads(result.stdout)
     assert found["same"], f"seed {seed}: the weights differ; {found}"
-    assert found["kills"] == 6
+    assert found["kills"] >= 6
     assert max(found["starts"]) > 0, found  # or nothing was ever resumed
     assert {name for name in left if not is_aside(name)} <= {"whole", "resumed", "checkpoint"}
 
