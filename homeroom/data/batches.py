@@ -2,7 +2,7 @@
 
 A Source's whole position is a few numbers: what it yields next depends on them and its seed alone. Reading shards is
 `homeroom.data.shards`'; sampling for reinforcement learning is `homeroom.training.rollouts`'.
-Shapes: B rows, T time, P pairs, N tokens.
+Shapes: B rows, T time, A answers, P pairs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeroom.models.padding import pad_rows
+from homeroom.models.padding import Packing, pad_rows
 from homeroom.settings import HomeroomError
 
 Item = TypeVar("Item")
@@ -49,40 +49,48 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class RankingBatch:
-    """K answers to each of some questions, a row each; a lower tier is better, equal tiers are not compared."""
+    """K answers to each of some questions, several to a row; a lower tier is better, equal tiers are not compared.
+
+    `last_A` is where each answer ends, as a position of the flat (B · T) tensor.
+    """
 
     tokens_BT: Tensor
-    last_B: Tensor
-    question_B: Tensor
-    tier_B: Tensor
+    document_BT: Tensor
+    last_A: Tensor
+    question_A: Tensor
+    tier_A: Tensor
 
     def inputs(self) -> dict[str, Tensor | None]:
-        return {"tokens_BT": self.tokens_BT}
+        return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
 
     def questions(self) -> Tensor:
-        names: Tensor = self.question_B.unique()
+        names: Tensor = self.question_A.unique()
         return names
 
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row numbers of the better and of the worse answer, and each pair's share of its question (P,)."""
-        same_BB = self.question_B[:, None] == self.question_B[None]
-        better_P, worse_P = (same_BB & (self.tier_B[:, None] < self.tier_B[None])).nonzero(as_tuple=True)
-        question_P = self.question_B[better_P]
-        count = torch.bincount(question_P, minlength=int(self.question_B.max()) + 1)
+        """Numbers of the better and of the worse answer, and each pair's share of its question (P,)."""
+        same_AA = self.question_A[:, None] == self.question_A[None]
+        better_P, worse_P = (same_AA & (self.tier_A[:, None] < self.tier_A[None])).nonzero(as_tuple=True)
+        question_P = self.question_A[better_P]
+        count = torch.bincount(question_P, minlength=int(self.question_A.max()) + 1)
         return better_P, worse_P, 1.0 / count[question_P]
 
 
 @dataclass(frozen=True)
 class PreferenceBatch:
-    """Pairs of answers as rows chosen, rejected, chosen, rejected …, with the reference's log-probability of each."""
+    """Pairs of answers, several to a row: `document_BT` numbers them chosen, rejected, chosen, rejected …, from 1.
+
+    `reference_A` is the reference's log-probability of each.
+    """
 
     tokens_BT: Tensor
     next_token_BT: Tensor
     learn_BT: Tensor
-    reference_B: Tensor
+    document_BT: Tensor
+    reference_A: Tensor
 
     def inputs(self) -> dict[str, Tensor | None]:
-        return {"tokens_BT": self.tokens_BT}
+        return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
 
 
 @dataclass(frozen=True)
@@ -198,6 +206,18 @@ def shift(rows: Sequence[Conversation], length: int | None = None) -> tuple[Tens
     return tokens_BT, next_token_BT, learn_BT
 
 
+def pack(rows: Sequence[Conversation], packing: Packing | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same with several to a row, as few as will do, and with document_BT, which numbers them from 1 as they come.
+
+    `packing` says otherwise which share a row.
+    """
+    packing = packing or Packing.tight([len(row.token_ids) - 1 for row in rows])
+    tokens_BT = packing.fill([row.token_ids[:-1] for row in rows])
+    next_token_BT = packing.fill([row.token_ids[1:] for row in rows])
+    learn_BT = packing.fill([row.learn[1:] for row in rows]).bool()
+    return tokens_BT, next_token_BT, learn_BT, packing.document_BT
+
+
 class PackedConversations:
     """SFT: whole conversations laid side by side into rows of T, each attending to itself alone."""
 
@@ -220,18 +240,10 @@ class PackedConversations:
             ]
 
     def _batch(self, bins: list[list[int]]) -> TokenBatch:
-        shape = (len(bins), self.length)
-        tokens_BT, next_token_BT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-        learn_BT, document_BT = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.long)
-        for row, members in enumerate(bins):
-            start = 0
-            for number, member in enumerate(members, start=1):
-                tokens, following, learn = shift([self.conversations[member]])
-                span = slice(start, start + tokens.shape[1])
-                tokens_BT[row, span], next_token_BT[row, span], learn_BT[row, span] = tokens[0], following[0], learn[0]
-                document_BT[row, span] = number
-                start = span.stop
-        return TokenBatch(tokens_BT, next_token_BT, learn_BT, document_BT)
+        rows = [self.conversations[member] for members in bins for member in members]
+        numbers = iter(range(len(rows)))
+        places = [[next(numbers) for _ in members] for members in bins]
+        return TokenBatch(*pack(rows, Packing([len(row.token_ids) - 1 for row in rows], places, self.length)))
 
     def state_dict(self) -> State:
         return self.shuffle.state_dict()

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from homeroom.data.batches import RankingBatch
-from homeroom.models.padding import pad_rows
+from homeroom.models.padding import Packing
 from homeroom.tasks.base import Question
 from homeroom.tasks.rankings import RankedAnswer, Ranking
 from homeroom.text.chat_template import prompt_ids, with_answer
@@ -59,7 +59,7 @@ def collate(rankings: Iterable[RankedRows]) -> RankingBatch:
     """All answers of some questions as one batch."""
     chosen = list(rankings)
     rows = [row for ranking in chosen for row in ranking.rows]
-    last_B = torch.tensor([len(row) - 1 for row in rows])
-    question_B = torch.tensor([number for number, ranking in enumerate(chosen) for _ in ranking.rows])
-    tier_B = torch.tensor([tier for ranking in chosen for tier in ranking.tiers])
-    return RankingBatch(pad_rows(rows), last_B, question_B, tier_B)
+    packing = Packing.tight([len(row) for row in rows])
+    question_A = torch.tensor([number for number, ranking in enumerate(chosen) for _ in ranking.rows])
+    tier_A = torch.tensor([tier for ranking in chosen for tier in ranking.tiers])
+    return RankingBatch(packing.fill(rows), packing.document_BT, packing.last_S, question_A, tier_A)

@@ -32,7 +32,7 @@ from homeroom.training.pairs import Rows, fitting, preference_accuracy, preferen
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 1
+VERSION = 2
 EVALUATION = "evaluation.json"
 
 

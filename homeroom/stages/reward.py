@@ -20,7 +20,7 @@ from homeroom.training.objectives.ranking import PairwiseRanking
 from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 
 
 class Config(TrainingSettings):

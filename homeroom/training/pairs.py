@@ -2,7 +2,7 @@
 
 The reference is asked once, before training, and not at every step. Where pairs come from is left to
 `homeroom.data.preferences`, what is made of them to the objective.
-Shapes: B rows, T time.
+Shapes: B rows, T time, A answers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
-from homeroom.data.batches import Conversation, Groups, PreferenceBatch, shift
+from homeroom.data.batches import Conversation, Groups, PreferenceBatch, pack
 from homeroom.models.gpt import GPT
 from homeroom.text.chat_template import Answer, render, with_answer
 from homeroom.text.tokenizer import Tokenizer
@@ -70,15 +69,15 @@ def conversation(messages: Sequence[Mapping[str, str]], answer: Answer, tokenize
 @torch.no_grad()
 def log_probs_of(model: GPT, conversations: Sequence[Conversation]) -> list[float]:
     """Σ log p of each conversation's learned tokens."""
-    tokens_BT, next_token_BT, learn_BT = shift(conversations)
-    log_probs: list[float] = answer_log_probs(model(tokens_BT), next_token_BT, learn_BT).tolist()
+    tokens_BT, next_token_BT, learn_BT, document_BT = pack(conversations)
+    outputs = model(tokens_BT, document_BT)
+    log_probs: list[float] = answer_log_probs(outputs, next_token_BT, learn_BT, document_BT).tolist()
     return log_probs
 
 
 def collate(rows: Sequence[Rows]) -> PreferenceBatch:
-    tokens_BT, next_token_BT, learn_BT = shift([one for row in rows for one in (row.chosen, row.rejected)])
-    reference_B: Tensor = torch.tensor([value for row in rows for value in row.reference])
-    return PreferenceBatch(tokens_BT, next_token_BT, learn_BT, reference_B)
+    packed = pack([one for row in rows for one in (row.chosen, row.rejected)])
+    return PreferenceBatch(*packed, reference_A=torch.tensor([value for row in rows for value in row.reference]))
 
 
 def preference_pairs(rows: Sequence[Rows], *, per_step: int, micro_pairs: int, seed: int) -> Groups[PreferenceBatch]:

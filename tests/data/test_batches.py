@@ -228,7 +228,9 @@ def test_groups_are_collated_by_so_many():
 
 def test_pairs_of_a_ranking_and_their_shares():
     none = torch.zeros(7, 1, dtype=torch.long)
-    batch = RankingBatch(none, none[:, 0], torch.tensor([4, 4, 4, 2, 2, 9, 9]), torch.tensor([0, 1, 1, 5, 3, 2, 2]))
+    batch = RankingBatch(
+        none, none, none[:, 0], torch.tensor([4, 4, 4, 2, 2, 9, 9]), torch.tensor([0, 1, 1, 5, 3, 2, 2])
+    )
     better, worse, share = batch.pairs()
     assert sorted(zip(better.tolist(), worse.tolist(), share.tolist(), strict=True)) == [
         (0, 1, 0.5), (0, 2, 0.5), (4, 3, 1.0),

@@ -1,6 +1,9 @@
 import pytest
+import torch
 
 from homeroom.data.rankings import as_rows, collate, read_rankings, save_rankings
+from homeroom.models.gpt import GPT, Config
+from homeroom.models.heads import RewardModel
 from homeroom.tasks.base import Question
 from homeroom.tasks.rankings import RankedAnswer, Ranking
 from homeroom.text.chat_template import prompt_ids, render
@@ -50,10 +53,24 @@ def test_an_own_answer_stays_in_the_tokens_that_were_sampled(tokenizer):
 def test_a_batch_holds_all_answers_of_its_questions(tokenizer):
     ranked = as_rows(RANKING, tokenizer, 128)
     batch = collate([ranked, ranked])
-    assert batch.question_B.tolist() == [0] * 3 + [1] * 3
-    assert batch.tier_B.tolist() == [0, 1, 11] * 2
-    last = [int(batch.tokens_BT[n, position]) for n, position in enumerate(batch.last_B)]
+    assert batch.question_A.tolist() == [0] * 3 + [1] * 3
+    assert batch.tier_A.tolist() == [0, 1, 11] * 2
+    last = batch.tokens_BT.flatten()[batch.last_A].tolist()
     assert last == [row[-1] for row in ranked.rows] * 2
+
+
+def test_answers_that_share_a_row_score_as_they_do_alone(tokenizer):
+    torch.manual_seed(0)
+    model = RewardModel(GPT(Config(vocab_size=tokenizer.vocab_size, max_length=128, layers=2, width=16, heads=2)))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    long = Ranking(QUESTION, (RankedAnswer("no no " * 20, 0, "right", True), *RANKING.answers))
+    chosen = [as_rows(RANKING, tokenizer, 128), as_rows(long, tokenizer, 128)]
+    batch = collate(chosen)
+    assert len(batch.tokens_BT) < len(batch.last_A)
+    together = model(**batch.inputs()).values_BT.flatten()[batch.last_A]
+    alone = [model.score([row]) for ranked in chosen for row in ranked.rows]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
 
 
 def test_pairs_are_of_different_tiers():

@@ -61,6 +61,11 @@ def _learn(rows: int) -> Tensor:
     return (index >= start) & (index < start + length)
 
 
+def _alone(rows: int) -> Tensor:
+    """Every row one document, numbered from 1."""
+    return torch.arange(1, rows + 1)[:, None].expand(rows, LENGTH).clone()
+
+
 def _tokens(rows: int) -> Tensor:
     return torch.randint(VOCABULARY, (rows, LENGTH))
 
@@ -72,14 +77,15 @@ def token_batch() -> TokenBatch:
 
 @pytest.fixture
 def preference_batch() -> PreferenceBatch:
-    return PreferenceBatch(_tokens(16), _tokens(16), _learn(16), -5 * torch.rand(16) - 10)
+    return PreferenceBatch(_tokens(16), _tokens(16), _learn(16), _alone(16), -5 * torch.rand(16) - 10)
 
 
 @pytest.fixture
 def ranking_batch() -> RankingBatch:
     """Eight questions with three answers each; the fifth's answers are all of one tier."""
-    tier_B = torch.tensor([0, 1, 2, 0, 1, 1, 0, 2, 1, 2, 0, 0, 1, 1, 1, 0, 3, 4, 1, 0, 2, 0, 0, 1])
-    return RankingBatch(_tokens(24), torch.randint(LENGTH, (24,)), torch.arange(24) // 3, tier_B)
+    tier_A = torch.tensor([0, 1, 2, 0, 1, 1, 0, 2, 1, 2, 0, 0, 1, 1, 1, 0, 3, 4, 1, 0, 2, 0, 0, 1])
+    last_A = torch.arange(24) * LENGTH + torch.randint(LENGTH, (24,))
+    return RankingBatch(_tokens(24), _alone(24), last_A, torch.arange(24) // 3, tier_A)
 
 
 @pytest.fixture
@@ -102,6 +108,11 @@ def experience() -> Experience:
 def split() -> Callable[[Any, int], list[Any]]:
     def split(batch: Any, pieces: int) -> list[Any]:
         columns = {name: value.tensor_split(pieces) for name, value in vars(batch).items() if value is not None}
+        # A piece counts its answers and their positions anew.
+        for name in {"document_BT", "last_A"} & columns.keys():
+            step = 1 if name == "document_BT" else LENGTH
+            firsts = [sum(len(piece) for piece in columns[name][:n]) for n in range(pieces)]
+            columns[name] = tuple(piece - first * step for piece, first in zip(columns[name], firsts, strict=True))
         return [replace(batch, **{name: column[n] for name, column in columns.items()}) for n in range(pieces)]
 
     return split

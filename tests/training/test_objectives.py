@@ -42,11 +42,11 @@ def test_next_token_is_cross_entropy_where_something_is_to_be_learned(nano, toke
 def test_ranking_is_a_double_loop_over_pairs(nano, ranking_batch):
     model, batch = RewardModel(nano), ranking_batch
     values = model(batch.tokens_BT).values_BT
-    scores = [values[row, last] for row, last in enumerate(batch.last_B.tolist())]
+    scores = [values.flatten()[last] for last in batch.last_A.tolist()]
     total, right = torch.zeros(()), 0.0
     for question in range(8):
-        rows = [row for row in range(24) if batch.question_B[row] == question]
-        pairs = [(a, b) for a in rows for b in rows if batch.tier_B[a] < batch.tier_B[b]]
+        rows = [row for row in range(24) if batch.question_A[row] == question]
+        pairs = [(a, b) for a in rows for b in rows if batch.tier_A[a] < batch.tier_A[b]]
         for better, worse in pairs:
             total = total - torch.log(torch.sigmoid(scores[better] - scores[worse])) / len(pairs)
             right += bool(scores[better] > scores[worse]) / len(pairs)
@@ -68,8 +68,8 @@ def test_dpo_is_its_definition(nano, preference_batch, imitation):
     total, right, margins = torch.zeros(()), 0, 0.0
     for chosen in range(0, 16, 2):
         rejected = chosen + 1
-        margin = beta * (answers[chosen] - batch.reference_B[chosen])
-        margin = margin - beta * (answers[rejected] - batch.reference_B[rejected])
+        margin = beta * (answers[chosen] - batch.reference_A[chosen])
+        margin = margin - beta * (answers[rejected] - batch.reference_A[rejected])
         total = total + torch.log(1 + torch.exp(-margin)) - imitation * answers[chosen] / batch.learn_BT[chosen].sum()
         right += bool(margin > 0)
         margins += float(margin.detach())

@@ -1,6 +1,6 @@
 """Direct preference optimisation (Rafailov et al. 2023, eq. 7): votes to a better policy without a reward model.
 
-Shapes: B rows (chosen and rejected answers), T time, N learned positions, P pairs.
+Shapes: B rows, T time, N learned positions, A answers (chosen and rejected), P pairs.
 """
 
 import torch
@@ -13,11 +13,11 @@ from homeroom.models.logprobs import token_log_probs
 from homeroom.training.objectives.base import Loss
 
 
-def answer_log_probs(outputs: Outputs, next_token_BT: Tensor, learn_BT: Tensor) -> Tensor:
-    """Σ log p of each row's learned tokens (B,), with gradient."""
+def answer_log_probs(outputs: Outputs, next_token_BT: Tensor, learn_BT: Tensor, document_BT: Tensor) -> Tensor:
+    """Σ log p of each answer's learned tokens (A,), with gradient; answers are numbered from 1 in `document_BT`."""
     log_probs_N, _ = token_log_probs(outputs.hidden_BTD[learn_BT], outputs.head_VD, next_token_BT[learn_BT])
-    rows_N = learn_BT.nonzero()[:, 0]
-    return torch.zeros(len(learn_BT), device=log_probs_N.device).index_add(0, rows_N, log_probs_N)
+    sums_A = torch.zeros(int(document_BT.max()), device=log_probs_N.device)
+    return sums_A.index_add(0, document_BT[learn_BT] - 1, log_probs_N)
 
 
 class DPO:
@@ -33,17 +33,17 @@ class DPO:
         self.beta, self.imitation = beta, imitation
 
     def weight(self, batch: PreferenceBatch) -> Tensor:
-        return torch.tensor(len(batch.tokens_BT) // 2)
+        return torch.tensor(len(batch.reference_A) // 2)
 
     def loss(self, outputs: Outputs, batch: PreferenceBatch) -> Loss:
-        log_probs_B = answer_log_probs(outputs, batch.next_token_BT, batch.learn_BT)
-        # Rows come as chosen, rejected, chosen, rejected …
-        reward_P2 = self.beta * (log_probs_B - batch.reference_B).view(-1, 2)
+        log_probs_A = answer_log_probs(outputs, batch.next_token_BT, batch.learn_BT, batch.document_BT)
+        # Answers come as chosen, rejected, chosen, rejected …
+        reward_P2 = self.beta * (log_probs_A - batch.reference_A).view(-1, 2)
         margin_P = reward_P2[:, 0] - reward_P2[:, 1]
         total = -F.logsigmoid(margin_P).sum()
         if self.imitation:
-            length_P = batch.learn_BT[::2].sum(dim=1).clamp(min=1)
-            total = total - self.imitation * (log_probs_B[::2] / length_P).sum()
+            length_A = torch.bincount(batch.document_BT[batch.learn_BT] - 1, minlength=len(log_probs_A)).clamp(min=1)
+            total = total - self.imitation * (log_probs_A / length_A)[::2].sum()
         return Loss(
             total=total,
             weight=self.weight(batch),

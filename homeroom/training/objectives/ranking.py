@@ -1,6 +1,6 @@
 """Reward modelling from rankings: of two answers to a question the better one is to score higher.
 
-Shapes: B answers (rows) of a micro-batch, P pairs.
+Shapes: B rows, T time, A answers, P pairs.
 """
 
 import torch
@@ -27,9 +27,9 @@ class PairwiseRanking:
     def loss(self, outputs: Outputs, batch: RankingBatch) -> Loss:
         if outputs.values_BT is None:
             raise ValueError("ranking needs a model with a score per position, such as RewardModel")
-        scores_B = outputs.values_BT[torch.arange(len(batch.last_B)), batch.last_B]
+        scores_A = outputs.values_BT.flatten()[batch.last_A]
         better_P, worse_P, share_P = batch.pairs()
-        margin_P = scores_B[better_P] - scores_B[worse_P]
+        margin_P = scores_A[better_P] - scores_A[worse_P]
         total = -(F.logsigmoid(margin_P) * share_P).sum()
         correct = ((margin_P.detach() > 0) * share_P).sum()
         return Loss(total=total, weight=self.weight(batch), metrics={"loss": total.detach(), "accuracy": correct})
