@@ -3,8 +3,8 @@
     python -m bench.ppo_step [--rounds 3]
 
 The model of `bench.train_throughput` (vocabulary 8192, width 256, 6 layers, 4 heads), 64 episodes of 64 prompt and 64
-answer tokens, one epoch, a reward model and a reference of the same size. No answer ends early: every episode has its
-64 + 64 tokens.
+answer tokens, one epoch, a reward model and a reference of the same size, in the ppo stage's own number format. No
+answer ends early: every episode has its 64 + 64 tokens.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from bench.train_throughput import HEADS, LAYERS, VOCABULARY, WIDTH
 from homeroom.inference.engine import Engine
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import ActorCritic, RewardModel
+from homeroom.stages import ppo
 from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.optimizers import OptimizerSettings
@@ -32,7 +33,7 @@ EPISODES, PROMPT, ANSWER = 64, 64, 64
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--precision", default=ppo.Config().precision, choices=["auto", "float32", "bfloat16"])
     given = parser.parse_args()
     torch.manual_seed(0)
     config = Config(vocab_size=VOCABULARY, max_length=PROMPT + ANSWER, layers=LAYERS, width=WIDTH, heads=HEADS)
@@ -69,7 +70,8 @@ def main() -> None:
     seconds = {name: round(median([share[name] for share in shares]), 3) for name in shares[0]}
     for name, value in sorted(seconds.items(), key=lambda item: -item[1]):
         print(f"{name:<32} {value:6.3f} s")
-    print(json.dumps({"episodes_per_second": round(EPISODES / median(rounds), 2), "seconds": seconds}))
+    rate = round(EPISODES / median(rounds), 2)
+    print(json.dumps({"episodes_per_second": rate, "seconds": seconds, "precision": given.precision}))
 
 
 def _timed(spent: dict[str, float], name: str, function: Callable[..., Any]) -> Callable[..., Any]:

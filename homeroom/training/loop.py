@@ -84,7 +84,6 @@ def train(
     non-additive objective is in pieces, and NotFinite when a gradient is not finite (the last checkpoint is kept).
     """
     dtype = resolve_precision(settings.precision, model)
-    kind = next(model.parameters()).device.type
     optimizer = Optimizer(model, settings.optimizer, muon_dtype=dtype)
     state = RunState(model, settings.steps)
     position = load_run(checkpoint, model, optimizer) if checkpoint else None
@@ -109,20 +108,19 @@ def train(
         if micro_batches is None:
             break
         multiplier = warmup_stable_decay(state.step, settings.steps, warmup=warmup, decay=decay, floor=settings.floor)
-        with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
-            state.metrics = gradient(model, objective, micro_batches)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-        if not torch.isfinite(norm):
-            raise NotFinite(f"step {state.step}: the gradient is not finite; try a lower learning rate")
-        optimizer.step(multiplier)
-        optimizer.zero_grad()
+        try:
+            state.metrics = optimize(
+                model, objective, micro_batches, optimizer, multiplier, clip=settings.gradient_clip, dtype=dtype
+            )
+        except NotFinite as error:
+            raise NotFinite(f"step {state.step}: {error}") from None
         elapsed, tokens = time.perf_counter() - started, sum(batch.tokens_BT.numel() for batch in micro_batches)
         recent = [*recent[-9:], (tokens, elapsed)]
         state.step += 1
         state.tokens += tokens
         state.seconds += elapsed
         state.tokens_per_second = sum(t for t, _ in recent) / sum(s for _, s in recent)
-        state.metrics |= {"gradient_norm": float(norm), "learning_rate": multiplier}
+        state.metrics["learning_rate"] = multiplier
         for every, hook in hooks:
             if state.step % every == 0 or state.step == settings.steps:
                 hook(state)
@@ -142,7 +140,29 @@ def resolve_precision(precision: Precision, model: nn.Module) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def gradient(model: nn.Module, objective: Objective[Any], micro_batches: list[Batch]) -> dict[str, float]:
+def optimize(
+    model: nn.Module,
+    objective: Objective[Any],
+    micro_batches: Sequence[Batch],
+    optimizer: Optimizer,
+    multiplier: float = 1.0,
+    *,
+    clip: float,
+    dtype: torch.dtype,
+) -> dict[str, float]:
+    """One optimizer step on one batch, however it was cut; returns the step's mean metrics. Raises NotFinite."""
+    kind = next(model.parameters()).device.type
+    with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
+        metrics = gradient(model, objective, micro_batches)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+    if not torch.isfinite(norm):
+        raise NotFinite("the gradient is not finite; try a lower learning rate")
+    optimizer.step(multiplier)
+    optimizer.zero_grad()
+    return metrics | {"gradient_norm": float(norm)}
+
+
+def gradient(model: nn.Module, objective: Objective[Any], micro_batches: Sequence[Batch]) -> dict[str, float]:
     """Accumulate the gradient of one large batch, however it was cut; returns the step's mean metrics."""
     if len(micro_batches) > 1 and not objective.additive:
         raise ValueError(f"{type(objective).__name__} is not additive over rows; give it each step as one batch")
