@@ -10,6 +10,7 @@ from typing import Literal
 
 SIZES = {"nano": 4, "micro": 6, "mini": 8, "small": 12, "medium": 16, "large": 20, "huge": 26}
 HEAD_WIDTH = 64
+LARGEST = 1e15  # more of anything is no setting; arithmetic stays finite below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ def dial(depth: int, given: Mapping[str, object]) -> list[Choice]:
     def choose(name: str, value: int | float, why: str) -> None:
         own = given.get(name)
         # A value of the wrong kind is for the recipe to report; arithmetic must not stumble over it.
-        if isinstance(own, (int, float)) and not isinstance(own, bool) and own > 0:
+        if isinstance(own, (int, float)) and not isinstance(own, bool) and 0 < own < LARGEST:
             value, why = own, "set in the recipe"
         chosen[name] = Choice(name, value, why)
 
@@ -93,7 +94,7 @@ def dial(depth: int, given: Mapping[str, object]) -> list[Choice]:
 
     choose("depth", depth, "the dial")
     choose("width", HEAD_WIDTH * whole("depth"), f"{HEAD_WIDTH} × depth")
-    choose("heads", max(1, whole("width") // HEAD_WIDTH), f"width / {HEAD_WIDTH}")
+    choose("heads", _heads(whole("width")), f"width / {HEAD_WIDTH}, so that it divides")
     choose("vocab_size", min(65536, 24 * whole("width")), "24 × width, at most 65,536")
     choose("max_length", _power_of_two(64 * whole("depth"), 128, 4096), "64 × depth, as a power of two")
     shape = shape_of({name: choice.value for name, choice in chosen.items()}, given)
@@ -117,6 +118,12 @@ def shape_of(chosen: Mapping[str, float], given: Mapping[str, object]) -> Shape:
         style="gpt2" if given.get("style") == "gpt2" else "llama",
         tied=bool(given.get("tied", False)),
     )
+
+
+def _heads(width: int) -> int:
+    """How many heads are nearest to HEAD_WIDTH wide, and an even number, which rotary positions need."""
+    able = [heads for heads in range(1, min(width // 2, 4096) + 1) if width % heads == 0 and width // heads % 2 == 0]
+    return min(able, key=lambda heads: abs(heads - width / HEAD_WIDTH), default=1)
 
 
 def _power_of_two(value: float, low: int, high: int) -> int:

@@ -30,6 +30,8 @@ DIAL = {
     "tokenize": ("vocab_size",),
     "pretrain": ("depth", "width", "heads", "max_length", "tokens", "batch_tokens", "learning_rate"),
 }
+# What a recipe fits to the size that it was written for, and what is no good at another.
+FITTED = {**DIAL, "pretrain": (*DIAL["pretrain"], "minutes", "embedding_rate")}
 STORED = "recipe.json"
 Settings = TypeVar("Settings", bound=Frozen)
 
@@ -138,13 +140,17 @@ def _section(given: Mapping[str, Json], stage: str) -> dict[str, Json]:
 
 
 def _overridden(given: Mapping[str, Json], origin: str, overrides: Iterable[str]) -> dict[str, Json]:
-    """A copy of the tree with each `stage.key=value` set; a value that is not TOML is text."""
+    """A copy of the tree with each `stage.key=value` set; a value that is not TOML is text.
+
+    Who turns the dial wants another size: what the recipe fitted to its own gives way, not what is set beside it.
+    """
     tree: dict[str, Json] = json.loads(json.dumps(given, default=str))
-    for override in overrides:
-        dotted, equals, text = override.partition("=")
-        *sections, key = [part.strip() for part in dotted.split(".")]
-        if not equals or not key:
-            raise RecipeError(f"--set {override}: write it as stage.key=value, as in --set pretrain.depth=6")
+    split = [_split(override) for override in overrides]
+    if any(sections == [] and key in ("size", "depth") for _, sections, key, _ in split):
+        for stage, keys in FITTED.items():
+            for key in keys:
+                _section(tree, stage).pop(key, None)
+    for override, sections, key, text in split:
         place: Any = tree
         for section in sections:
             place = place.setdefault(section, {})
@@ -152,8 +158,17 @@ def _overridden(given: Mapping[str, Json], origin: str, overrides: Iterable[str]
                 raise RecipeError(f"--set {override}: {section} is a value in recipe {origin}, not a section")
         if key in ("size", "depth") and not sections:
             tree.pop("depth" if key == "size" else "size", None)  # one dial: the later word holds
-        place[key] = _value(text.strip())
+        place[key] = _value(text)
     return tree
+
+
+def _split(override: str) -> tuple[str, list[str], str, str]:
+    """The override itself, the sections on the way, the key and the text after it."""
+    dotted, equals, text = override.partition("=")
+    *sections, key = [part.strip() for part in dotted.split(".")]
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: write it as stage.key=value, as in --set pretrain.depth=6")
+    return override, sections, key, text.strip()
 
 
 def _value(text: str) -> Json:

@@ -51,6 +51,14 @@ def test_every_size_gives_a_shape_that_fits_together(depth: int) -> None:
     assert 1e-4 < chosen["learning_rate"] < 1e-2
 
 
+@pytest.mark.parametrize(("width", "heads"), [(32, 1), (96, 1), (192, 3), (200, 4), (224, 4), (226, 1), (384, 6)])
+def test_heads_divide_any_width_into_an_even_number(width: int, heads: int) -> None:
+    chosen = {choice.name: choice.value for choice in dial(4, {"width": width})}
+    assert chosen["heads"] == heads
+    assert width % heads == 0
+    assert width // heads % 2 == 0
+
+
 def test_larger_models_get_more_tokens_larger_batches_and_smaller_steps() -> None:
     small, large = ({c.name: c.value for c in dial(depth, {})} for depth in (4, 12))
     assert small["tokens"] < large["tokens"]
@@ -61,7 +69,7 @@ def test_larger_models_get_more_tokens_larger_batches_and_smaller_steps() -> Non
 def test_what_is_given_is_kept_and_nonsense_is_left_for_the_recipe_to_refuse() -> None:
     kept = {choice.name: choice for choice in dial(4, {"width": 96})}
     assert (kept["width"].value, kept["heads"].value, kept["vocab_size"].value) == (96, 1, 2304)
-    for nonsense in ("wide", True, -3, 0, None, [1]):
+    for nonsense in ("wide", True, -3, 0, None, [1], float("inf"), float("nan"), 1e300):
         assert dial(4, {"width": nonsense}) == dial(4, {})
 
 

@@ -78,6 +78,16 @@ def test_a_value_that_is_set_is_kept_and_the_rest_follows_from_it() -> None:
     assert fewer.learning_rate > pretrain(read({})).learning_rate
 
 
+def test_whoever_turns_the_dial_gets_its_size_and_not_the_one_that_the_recipe_was_fitted_to() -> None:
+    fitted: dict[str, object] = {"size": "nano", "pretrain": {"width": 96, "tokens": 10, "schedule": "cosine"}}
+    turned = pretrain(read(fitted, "pretrain.heads=2", "size=micro"))
+    plain = pretrain(read({"size": "micro"}))
+    assert (turned.depth, turned.width, turned.tokens) == (plain.depth, plain.width, plain.tokens)
+    assert turned.heads == 2  # what is set beside the dial is meant
+    assert turned.schedule == "cosine"  # and what has nothing to do with size stays
+    assert pretrain(read(fitted, "pretrain.depth=6")).width == 96
+
+
 def test_an_override_is_laid_over_the_file_and_the_last_one_wins() -> None:
     recipe = read({"pretrain": {"schedule": "wsd"}}, "pretrain.schedule=cosine", "pretrain.loop.clip_norm=0.5")
     assert pretrain(recipe).schedule == "cosine"
