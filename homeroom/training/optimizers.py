@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from homeroom.models.feed_forward import FusedLinear
@@ -27,6 +27,9 @@ class OptimizerSettings(Frozen):
     beta1: Probability = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     momentum: Probability = 0.95
+    orthogonalization_steps: PositiveInt = Field(
+        3, description="of Muon's iteration; its authors take 5, which models of this size learn nothing more from"
+    )
 
 
 class Optimizer:
@@ -62,6 +65,7 @@ class Optimizer:
                     lr=settings.learning_rate,
                     momentum=settings.momentum,
                     weight_decay=settings.weight_decay,
+                    steps=settings.orthogonalization_steps,
                     parts={
                         id(module.weight): module.parts for module in model.modules() if isinstance(module, FusedLinear)
                     },
