@@ -41,7 +41,7 @@ def generate_answers(
     sampling: Sampling,
     seed: int,
     *,
-    slots: int = 64,
+    slots: int = 128,
     on_answer: Callable[[int], None] | None = None,
 ) -> list[Answer]:
     """One sampled answer per question, in their order.

@@ -25,7 +25,7 @@ from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import ancestor, champion, made_before
 from homeroom.stages.measuring import measure, measured_by, suite_of
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import RunState, train
+from homeroom.training.loop import Precision, RunState, train
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.pairs import Rows, fitting, preference_accuracy, preference_pairs, rows_of
@@ -49,6 +49,8 @@ class Config(TrainingSettings):
     warmup: Probability = 0.1
     decay: Probability = 0.5
     text: TextSettings = TextSettings()
+    # The reference's log-probabilities are float32: in bfloat16 a policy that has not moved yet would differ from it.
+    precision: Precision = "float32"
     minimum_pairs: PositiveInt = Field(30, description="fewer training pairs teach nothing that could be measured")
     inverted: bool = Field(False, description="a control: learn from the votes turned upside down")
     control: bool = Field(True, description="also train the inverted control and put it before the gate")

@@ -31,7 +31,7 @@ from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace, read_log
 
-VERSION = 1
+VERSION = 2
 
 
 class NotQualified(HomeroomError):
@@ -68,7 +68,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         actor = ActorCritic(checkpoints.load(sft))
         rollouts = Rollouts(
             actor,
-            Engine(actor.policy, end_id=tokenizer.end_id, slots=config.rollouts.episodes),
+            Engine(actor.policy, end_id=tokenizer.end_id, slots=min(config.rollouts.episodes, 128)),
             checkpoints.load(sft),
             _prompts(config, cleaned, actor, tokenizer),
             _scorer(reward),

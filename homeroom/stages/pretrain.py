@@ -27,7 +27,7 @@ from homeroom.training.settings import TrainingSettings
 from homeroom.training.throughput import tokens_per_second
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 1
+VERSION = 2
 PROMPTS = ("成语：", "画蛇添足", "The function", "def ")
 
 

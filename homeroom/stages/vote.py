@@ -40,7 +40,7 @@ class Config(Frozen):
     questions: PositiveInt = 300
     mix: Mix = MIX
     answers_per_question: Annotated[int, Field(ge=2)] = 2
-    requests: PositiveInt = Field(32, description="questions under way at the same time")
+    requests: PositiveInt = Field(64, description="questions under way at the same time")
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(
         1.0, description="higher than in conversation: answers that do not differ cannot be compared"
     )
