@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from homeroom.settings import Frozen, Json, Probability
 from homeroom.tasks.base import language_of
-from homeroom.tasks.wording import HAN, plain, simplified, unscripted
+from homeroom.tasks.wording import HAN, plain, simplified, unscripted, worded
 
 
 class Rules(Frozen):
@@ -162,14 +162,19 @@ def content_key(text: str, fields: dict[str, Any], kind: str) -> str:
         case "idiom":
             parts = [fields[name] for name in ("word", "explanation", "derivation", "example")]
         case "dialogue":
-            parts = [message["content"] for message in fields["messages"]]
+            return _with_symbols(*(message["content"] for message in fields["messages"])) or text
         case "function":
-            parts = [fields["signature"], fields["doc"]]
+            return _with_symbols(fields["signature"], fields["doc"]) or text
         case "code":
-            parts = [text.partition("\n")[2] if text.startswith("# ") else text]
+            return _with_symbols(text.partition("\n")[2] if text.startswith("# ") else text) or text
         case _:
             parts = [text]
     return unscripted("".join(parts)) or text
+
+
+def _with_symbols(*parts: str) -> str:
+    """Where x + y and x - y, or a question about C and one about C++, are not the same."""
+    return "".join("".join(worded(part).split()) for part in parts)
 
 
 def family_key(fields: dict[str, Any], kind: str) -> str:
