@@ -156,7 +156,7 @@ def _inspected(text: str, fields_json: str, kind: str, stated: str, rules: Rules
     found = stated or language(words, kind)
     rule = broken_rule(repaired, kind, found, rules)
     key, family = ("", "") if rule else (content_key(repaired, fields, kind), family_key(fields, kind))
-    # Families of two kinds, or of two sources' idioms, are different families.
+    # Families of two kinds are different families.
     family = f"{kind}\0{family}" if family else ""
     return {
         "text": repaired,
@@ -215,10 +215,16 @@ def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def _splits(family: NDArray[np.int64], ids: pa.ChunkedArray, settings: Cleaning) -> NDArray[np.str_]:
-    """One split for each family, by the hash of its first document: it holds whatever else is collected later."""
+    """One split for each family, drawn by the member whose id hashes lowest, so that order decides nothing.
+
+    What is collected later moves a family to another split only where it hashes lower still, or joins two families.
+    """
     splits = np.full(len(family), "train", dtype="<U10")
-    for first in np.unique(family):
-        drawn = share(ids[first].as_py(), "split")
+    hashes = np.fromiter((share(name.as_py(), "family") for name in ids), np.float64, len(ids))
+    lowest_first = np.lexsort((hashes, family))
+    families, starts = np.unique(family[lowest_first], return_index=True)
+    for first, lowest in zip(families, lowest_first[starts], strict=True):
+        drawn = share(ids[lowest].as_py(), "split")
         if drawn < settings.heldout + settings.validation:
             splits[first] = "heldout" if drawn < settings.heldout else "validation"
     return splits[family]
