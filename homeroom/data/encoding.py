@@ -25,19 +25,27 @@ class NoTrainingText(HomeroomError):
 
 def train_tokenizer(documents: Path, vocab_size: int, sample_bytes: float) -> Tokenizer:
     """Learn from so much of the train split, drawn by document; more text hardly changes the merges."""
+    drawn = _drawn(documents, sample_bytes)
+    sample = (document.text for document in read_documents(documents, split="train") if document.id in drawn)
+    return Tokenizer.train(sample, vocab_size)
+
+
+def _drawn(documents: Path, sample_bytes: float) -> set[str]:
+    """Ids of the train split in a stable random order until their texts' size is reached: never none."""
     frame = daft.read_parquet(str(documents)).where("split = 'train'")
-    total = frame.agg(col("text").cast(daft.DataType.binary()).length().sum().alias("bytes")).to_pydict()["bytes"][0]
+    sizes = frame.select("id", col("text").cast(daft.DataType.binary()).length().alias("bytes")).to_pydict()
+    drawn: set[str] = set()
+    total = 0
+    for name, size in sorted(zip(sizes["id"], sizes["bytes"], strict=True), key=lambda one: share(one[0], "tokenizer")):
+        if total >= sample_bytes:
+            break
+        drawn.add(name)
+        total += size
     if not total:
         raise NoTrainingText(
             f"{documents}: no document is in the train split. Give more text, or lower [clean].heldout."
         )
-    wanted = sample_bytes / total
-    sample = (
-        document.text
-        for document in read_documents(documents, split="train")
-        if share(document.id, "tokenizer") < wanted
-    )
-    return Tokenizer.train(sample, vocab_size)
+    return drawn
 
 
 def shuffled(documents: Path, split: str) -> Iterator[list[dict[str, str]]]:
