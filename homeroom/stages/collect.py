@@ -24,7 +24,7 @@ from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 SHOWN = 10  # rejects; a folder of the wrong encoding has millions, and the file holds them all
 
 
