@@ -31,7 +31,7 @@ from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace, read_log
 
-VERSION = 1
+VERSION = 2
 
 
 class NotQualified(HomeroomError):

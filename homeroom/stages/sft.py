@@ -20,7 +20,7 @@ from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 PROMPTS = (
     "画蛇添足是什么意思？",
     "How is the idiom 守株待兔 pronounced?",
