@@ -16,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, Protocol
 
+from homeroom.data.alike import DisjointSets
 from homeroom.tasks.wording import plain, simplified, worded
 
 NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
@@ -198,25 +199,18 @@ def near_duplicates(questions: Sequence[str]) -> list[int]:
     shingles = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in distinct]
     count = Counter(shingle for one in shingles for shingle in one)
     holders: dict[str, list[int]] = defaultdict(list)
-    parent = list(range(len(distinct)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
+    clusters = DisjointSets(len(distinct))
     for index in sorted(range(len(distinct)), key=lambda index: len(shingles[index])):
         one = shingles[index]
         rarest = sorted(one, key=lambda shingle: (count[shingle], shingle))
         for other in {holder for shingle in rarest[: _prefix(len(one), NEARLY_SAME)] for holder in holders[shingle]}:
-            if root(other) != root(index):
+            if clusters.find(other) != clusters.find(index):
                 common = len(one & shingles[other])
                 if common / (len(one) + len(shingles[other]) - common) >= NEARLY_SAME:
-                    parent[root(index)] = root(other)
+                    clusters.join(index, other)
         for shingle in rarest[: _prefix(len(one), 2 * NEARLY_SAME / (1 + NEARLY_SAME))]:
             holders[shingle].append(index)
-    cluster = {text: root(index) for index, text in enumerate(distinct)}
+    cluster = {text: clusters.find(index) for index, text in enumerate(distinct)}
     return [cluster[text] for text in questions]
 
 
