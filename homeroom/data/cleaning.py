@@ -6,10 +6,9 @@ Daft runs it in three passes over files, so that only verdicts and no texts are 
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import daft
 import numpy as np
@@ -20,7 +19,7 @@ from daft import DataType, Series, col
 from numpy.typing import NDArray
 
 from homeroom.data.deduplication import Duplicates, find_duplicates
-from homeroom.data.documents import Document, DocumentWriter
+from homeroom.data.documents import Document, DocumentWriter, row_batches
 from homeroom.data.quality import RULES, Rules, broken_rule, content_key, family_key, language, repair, repair_fields
 from homeroom.progress import progress
 from homeroom.settings import Frozen, HomeroomError, Json, Probability
@@ -133,16 +132,18 @@ def _inspect(source: Path, target: Path, settings: Cleaning) -> int:
         documents = zip(text.to_pylist(), fields.to_pylist(), kind.to_pylist(), stated.to_pylist(), strict=True)
         return [_inspected(*document, rules) for document in documents]
 
-    total = pq.read_metadata(source).num_rows
+    metadata = pq.read_metadata(source)
     row = 0
-    frame = daft.read_parquet(str(source)).into_batches(settings.batch_documents)
-    frame = frame.select("id", "source", "kind", inspect(col("text"), col("fields"), col("kind"), col("language")))
-    with progress("inspecting documents", total) as bar, pq.ParquetWriter(target, _INSPECTED) as file:
-        for batch in frame.to_arrow_iter():
-            numbered = pa.Table.from_batches([batch]).append_column("row", pa.array(range(row, row + len(batch))))
-            file.write_table(numbered.select(_INSPECTED.names).cast(_INSPECTED))
-            row += len(batch)
-            bar.advance(len(batch))
+    with progress("inspecting documents", metadata.num_rows) as bar, pq.ParquetWriter(target, _INSPECTED) as file:
+        # By row group, which is bounded in bytes: of all, a batch of large documents would be gigabytes.
+        for group in range(metadata.num_row_groups):
+            frame = daft.read_parquet([str(source)], row_groups=[[group]]).into_batches(settings.batch_documents)
+            verdicts = inspect(col("text"), col("fields"), col("kind"), col("language"))
+            for batch in frame.select("id", "source", "kind", verdicts).to_arrow_iter():
+                numbered = pa.Table.from_batches([batch]).append_column("row", pa.array(range(row, row + len(batch))))
+                file.write_table(numbered.select(_INSPECTED.names).cast(_INSPECTED))
+                row += len(batch)
+                bar.advance(len(batch))
     return row
 
 
@@ -178,7 +179,7 @@ def _write(inspected: Path, folder: Path, found: Duplicates, rows: int, settings
         DocumentWriter(folder / "documents.parquet") as kept,
         pq.ParquetWriter(folder / "dropped.parquet", _DROPPED_SCHEMA, compression="zstd") as dropped,
     ):
-        for batch in _batches(inspected):
+        for batch in row_batches(inspected, ["row", "id", "source", "kind", "text", "fields", "language", "rule"]):
             refused: list[dict[str, str]] = []
             for one in batch:
                 row, text, rule = one["row"], one["text"], one["rule"]
@@ -204,14 +205,6 @@ def _write(inspected: Path, folder: Path, found: Duplicates, rows: int, settings
             dropped.write_table(pa.Table.from_pylist(refused, schema=_DROPPED_SCHEMA))
             bar.advance(len(batch))
     return funnel
-
-
-def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(
-            4096, columns=["row", "id", "source", "kind", "text", "fields", "language", "rule"]
-        ):
-            yield batch.to_pylist()
 
 
 def _splits(family: NDArray[np.int64], ids: pa.ChunkedArray, settings: Cleaning) -> NDArray[np.str_]:

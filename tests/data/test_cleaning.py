@@ -1,12 +1,14 @@
 import hashlib
 import json
 import random
+import tracemalloc
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from homeroom.data.cleaning import Cleaning, Funnel, NothingLeft, clean
+from homeroom.data import documents as documents_module
+from homeroom.data.cleaning import Cleaning, Funnel, NothingLeft, _inspect, clean
 from homeroom.data.documents import Document, DocumentWriter, dialogue, read_documents
 from homeroom.data.quality import Rules
 from homeroom.tasks.split import share
@@ -133,6 +135,23 @@ def test_relatives_that_are_added_move_few_families_and_their_order_none(tmp_pat
     for number in moved:
         family = (newer[number], *documents[2 * number : 2 * number + 2])
         assert min(family, key=lambda document: share(document.id, "family")) == newer[number]
+
+
+def test_large_documents_are_held_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents_module, "_ROW_GROUP_BYTES", 200_000)
+    with DocumentWriter(tmp_path / "collected.parquet") as writer:
+        for seed in range(40):
+            writer.write(text("".join(random.Random(seed).choices("abcd efgh", k=100_000))))
+    assert _inspect(tmp_path / "collected.parquet", tmp_path / "inspected.parquet", Cleaning()) == 40
+    inspected = pq.read_metadata(tmp_path / "inspected.parquet")
+    assert {inspected.row_group(group).num_rows for group in range(inspected.num_row_groups)} == {2}
+    assert pq.read_table(tmp_path / "inspected.parquet")["row"].to_pylist() == list(range(40))
+
+    tracemalloc.start()
+    assert sum(1 for _ in read_documents(tmp_path / "collected.parquet")) == 40
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
