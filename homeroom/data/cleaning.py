@@ -6,10 +6,9 @@ Daft runs it in three passes over files, so that only verdicts and no texts are 
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import daft
 import numpy as np
@@ -20,7 +19,7 @@ from daft import DataType, Series, col
 from numpy.typing import NDArray
 
 from homeroom.data.deduplication import Duplicates, find_duplicates
-from homeroom.data.documents import Document, DocumentWriter
+from homeroom.data.documents import Document, DocumentWriter, row_batches
 from homeroom.data.quality import RULES, Rules, broken_rule, content_key, family_key, language, repair, repair_fields
 from homeroom.progress import progress
 from homeroom.settings import Frozen, HomeroomError, Json, Probability
@@ -133,16 +132,18 @@ def _inspect(source: Path, target: Path, settings: Cleaning) -> int:
         documents = zip(text.to_pylist(), fields.to_pylist(), kind.to_pylist(), stated.to_pylist(), strict=True)
         return [_inspected(*document, rules) for document in documents]
 
-    total = pq.read_metadata(source).num_rows
+    metadata = pq.read_metadata(source)
     row = 0
-    frame = daft.read_parquet(str(source)).into_batches(settings.batch_documents)
-    frame = frame.select("id", "source", "kind", inspect(col("text"), col("fields"), col("kind"), col("language")))
-    with progress("inspecting documents", total) as bar, pq.ParquetWriter(target, _INSPECTED) as file:
-        for batch in frame.to_arrow_iter():
-            numbered = pa.Table.from_batches([batch]).append_column("row", pa.array(range(row, row + len(batch))))
-            file.write_table(numbered.select(_INSPECTED.names).cast(_INSPECTED))
-            row += len(batch)
-            bar.advance(len(batch))
+    with progress("inspecting documents", metadata.num_rows) as bar, pq.ParquetWriter(target, _INSPECTED) as file:
+        # By row group, which is bounded in bytes: of all, a batch of large documents would be gigabytes.
+        for group in range(metadata.num_row_groups):
+            frame = daft.read_parquet([str(source)], row_groups=[[group]]).into_batches(settings.batch_documents)
+            verdicts = inspect(col("text"), col("fields"), col("kind"), col("language"))
+            for batch in frame.select("id", "source", "kind", verdicts).to_arrow_iter():
+                numbered = pa.Table.from_batches([batch]).append_column("row", pa.array(range(row, row + len(batch))))
+                file.write_table(numbered.select(_INSPECTED.names).cast(_INSPECTED))
+                row += len(batch)
+                bar.advance(len(batch))
     return row
 
 
@@ -156,7 +157,7 @@ def _inspected(text: str, fields_json: str, kind: str, stated: str, rules: Rules
     found = stated or language(words, kind)
     rule = broken_rule(repaired, kind, found, rules)
     key, family = ("", "") if rule else (content_key(repaired, fields, kind), family_key(fields, kind))
-    # Families of two kinds, or of two sources' idioms, are different families.
+    # Families of two kinds are different families.
     family = f"{kind}\0{family}" if family else ""
     return {
         "text": repaired,
@@ -178,7 +179,7 @@ def _write(inspected: Path, folder: Path, found: Duplicates, rows: int, settings
         DocumentWriter(folder / "documents.parquet") as kept,
         pq.ParquetWriter(folder / "dropped.parquet", _DROPPED_SCHEMA, compression="zstd") as dropped,
     ):
-        for batch in _batches(inspected):
+        for batch in row_batches(inspected, ["row", "id", "source", "kind", "text", "fields", "language", "rule"]):
             refused: list[dict[str, str]] = []
             for one in batch:
                 row, text, rule = one["row"], one["text"], one["rule"]
@@ -206,19 +207,17 @@ def _write(inspected: Path, folder: Path, found: Duplicates, rows: int, settings
     return funnel
 
 
-def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(
-            4096, columns=["row", "id", "source", "kind", "text", "fields", "language", "rule"]
-        ):
-            yield batch.to_pylist()
-
-
 def _splits(family: NDArray[np.int64], ids: pa.ChunkedArray, settings: Cleaning) -> NDArray[np.str_]:
-    """One split for each family, by the hash of its first document: it holds whatever else is collected later."""
+    """One split for each family, drawn by the member whose id hashes lowest, so that order decides nothing.
+
+    What is collected later moves a family to another split only where it hashes lower still, or joins two families.
+    """
     splits = np.full(len(family), "train", dtype="<U10")
-    for first in np.unique(family):
-        drawn = share(ids[first].as_py(), "split")
+    hashes = np.fromiter((share(name.as_py(), "family") for name in ids), np.float64, len(ids))
+    lowest_first = np.lexsort((hashes, family))
+    families, starts = np.unique(family[lowest_first], return_index=True)
+    for first, lowest in zip(families, lowest_first[starts], strict=True):
+        drawn = share(ids[lowest].as_py(), "split")
         if drawn < settings.heldout + settings.validation:
             splits[first] = "heldout" if drawn < settings.heldout else "validation"
     return splits[family]

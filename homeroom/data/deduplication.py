@@ -13,6 +13,8 @@ from daft import col
 from daft import functions as F
 from numpy.typing import NDArray
 
+from homeroom.data.alike import DisjointSets, ngrams
+
 NGRAM = 5  # characters
 # 16 bands of 4: pairs of similarity 0.8 are proposed with 99.98 %, of 0.5 with 64 %.
 HASHES, BAND = 64, 4
@@ -28,27 +30,11 @@ class Duplicates:
     family: NDArray[np.int64]  # for each row the first row of those that belong in one split
 
 
-class _Union:
-    """Disjoint sets whose representative is their smallest row."""
-
-    def __init__(self, rows: int) -> None:
-        self.parent = list(range(rows))
-
-    def find(self, row: int) -> int:
-        while self.parent[row] != row:
-            self.parent[row] = row = self.parent[self.parent[row]]
-        return row
-
-    def join(self, one: int, other: int) -> None:
-        low, high = sorted((self.find(one), self.find(other)))
-        self.parent[high] = low
-
-
 def find_duplicates(frame: daft.DataFrame, rows: int, *, near: float, related: float) -> Duplicates:
     """`frame` has the columns row, key (what is compared), script_free and family (equal ones stay in one split; "" is
     none). `script_free` is the key whatever it is written in: twins in two scripts are related, but no duplicates.
     """
-    families = _Union(rows)
+    families = DisjointSets(rows)
     for group in _groups(frame, F.hash(col("key")), "row"):
         for row in group[1:]:
             families.join(group[0], row)
@@ -61,7 +47,7 @@ def find_duplicates(frame: daft.DataFrame, rows: int, *, near: float, related: f
     distinct = frame.where(~col("row").is_in(list(exact))) if exact else frame
     pairs = {pair for bucket in _buckets(distinct) for pair in _candidates(bucket)}
     wanted = sorted({row for pair in pairs for row in pair})
-    clusters = _Union(rows)
+    clusters = DisjointSets(rows)
     if wanted:
         found = distinct.where(col("row").is_in(wanted)).select("row", "key", "script_free").to_pydict()
         keys = dict(zip(found["row"], found["key"], strict=True))
@@ -108,11 +94,7 @@ def _candidates(bucket: list[int]) -> Iterator[tuple[int, int]]:
 
 def _shingles(text: str) -> NDArray[np.uint64]:
     characters = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
-    hashes = np.zeros(max(1, len(characters) - NGRAM + 1), np.uint64)
-    for offset in range(min(NGRAM, len(characters))):
-        run = characters[offset : offset + len(hashes)]
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + run
-    return np.unique(hashes)
+    return np.unique(ngrams(characters, NGRAM))
 
 
 def _jaccard(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -99,9 +99,16 @@ def document_count(path: Path) -> int:
 
 def read_documents(path: Path, *, split: str | None = None, kinds: Collection[str] | None = None) -> Iterator[Document]:
     """The documents of a documents.parquet in its order, those of one split or of some kinds if asked."""
+    for batch in row_batches(path):
+        for row in batch:
+            if (split is None or row["split"] == split) and (kinds is None or row["kind"] in kinds):
+                row["fields"] = json.loads(row["fields"]) if row["fields"] else {}
+                yield Document(**row)
+
+
+def row_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[list[dict[str, Any]]]:
+    """Rows of a parquet file in its order, never more than a row group at once."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=4096):
-            for row in batch.to_pylist():
-                if (split is None or row["split"] == split) and (kinds is None or row["kind"] in kinds):
-                    row["fields"] = json.loads(row["fields"]) if row["fields"] else {}
-                    yield Document(**row)
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(4096, row_groups=[group], columns=columns):
+                yield batch.to_pylist()

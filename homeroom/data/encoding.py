@@ -5,6 +5,7 @@ The tokenizer itself is `homeroom.text.tokenizer`, the files' format is shards.p
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import daft
@@ -16,7 +17,9 @@ from homeroom.settings import HomeroomError
 from homeroom.tasks.split import share
 from homeroom.text.tokenizer import Tokenizer
 
-_BATCH = 1_000  # documents: enough for all cores, and few enough for memory
+# Documents, and characters: enough for all cores, and few enough for memory.
+_BATCH, _BATCH_CHARACTERS = 1_000, 16_000_000
+_HELD_BYTES = 256_000_000  # of text that is sorted at once
 
 
 class NoTrainingText(HomeroomError):
@@ -25,26 +28,55 @@ class NoTrainingText(HomeroomError):
 
 def train_tokenizer(documents: Path, vocab_size: int, sample_bytes: float) -> Tokenizer:
     """Learn from so much of the train split, drawn by document; more text hardly changes the merges."""
+    drawn = _drawn(documents, sample_bytes)
+    sample = (document.text for document in read_documents(documents, split="train") if document.id in drawn)
+    return Tokenizer.train(sample, vocab_size)
+
+
+def _drawn(documents: Path, sample_bytes: float) -> set[str]:
+    """Ids of the train split in a stable random order until their texts' size is reached: never none."""
     frame = daft.read_parquet(str(documents)).where("split = 'train'")
-    total = frame.agg(col("text").cast(daft.DataType.binary()).length().sum().alias("bytes")).to_pydict()["bytes"][0]
+    sizes = frame.select("id", _size_of_text()).to_pydict()
+    drawn: set[str] = set()
+    total = 0
+    for name, size in sorted(zip(sizes["id"], sizes["bytes"], strict=True), key=lambda one: share(one[0], "tokenizer")):
+        if total >= sample_bytes:
+            break
+        drawn.add(name)
+        total += size
     if not total:
         raise NoTrainingText(
             f"{documents}: no document is in the train split. Give more text, or lower [clean].heldout."
         )
-    wanted = sample_bytes / total
-    sample = (
-        document.text
-        for document in read_documents(documents, split="train")
-        if share(document.id, "tokenizer") < wanted
-    )
-    return Tokenizer.train(sample, vocab_size)
+    return drawn
 
 
 def shuffled(documents: Path, split: str) -> Iterator[list[dict[str, str]]]:
-    """A split's texts and languages, in the order of their ids: these are hashes, so that sources are well mixed."""
+    """A split's texts and languages, in the order of their ids: these are hashes, so that sources are well mixed.
+
+    The file is read once for each part of the order that is held and sorted: slower with the corpus, but no larger.
+    """
     frame = daft.read_parquet(str(documents)).where(f"split = '{split}'").select("id", "text", "language")
-    for batch in frame.sort("id").into_batches(_BATCH).to_arrow_iter():
-        yield batch.to_pylist()
+    size = frame.agg(_size_of_text().sum().alias("bytes")).to_pydict()["bytes"][0] or 0
+    parts = -(-size // _HELD_BYTES)
+    # Ids begin with hexadecimal digits, evenly; whatever else they may be is in the first part or the last.
+    borders = ["", *(f"{part * 16**4 // parts:04x}" for part in range(1, parts)), chr(0x10FFFF)]
+    batch: list[dict[str, str]] = []
+    held = 0
+    for low, high in pairwise(borders):
+        part = frame.where(f"id >= '{low}' and id < '{high}'").sort("id").into_batches(_BATCH)
+        for row in (row for arrow in part.to_arrow_iter() for row in arrow.to_pylist()):
+            batch.append(row)
+            held += len(row["text"])
+            if held >= _BATCH_CHARACTERS or len(batch) == _BATCH:
+                yield batch
+                batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _size_of_text() -> daft.Expression:
+    return col("text").cast(daft.DataType.binary()).length().alias("bytes")
 
 
 def encode_split(

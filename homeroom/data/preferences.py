@@ -4,19 +4,24 @@ Questions that nearly say the same count as one, so that what a model is tested 
 Where the votes come from and what learns from the pairs is left to others.
 """
 
+import hashlib
 import json
 import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, Protocol
 
-from homeroom.tasks.wording import plain, simplified
+from homeroom.data.alike import DisjointSets
+from homeroom.tasks.wording import plain, simplified, worded
 
 NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
+# A turn is about code if it holds one of these; without, a name that is also a word ("all", "next") may be the word.
+_OF_CODE = re.compile("python|function|argument|parameter|module|函数|参数|模块")
 Split = Literal["train", "heldout"]
 
 
@@ -80,11 +85,14 @@ def harvest(
     `share` hashes a question to [0, 1); a whole cluster of near-duplicates goes where its smallest text goes, which
     does not depend on who voted when. Several votes on one answer are added up. A conversation in which a person asks
     what the evaluation asks, or names one of `evaluated_names` in other words, is left out.
+
+    The pairs' order follows from what was said: a server that answers many at once stores votes in any order.
     """
     by_question: dict[tuple[tuple[str, str], ...], list[Vote]] = defaultdict(list)
-    for vote in votes:
-        by_question[tuple((m["role"], plain(m["content"])) for m in vote.history)].append(vote)
-    asked = ["\n".join(text for role, text in key if role == "user") for key in by_question]
+    for vote in sorted(votes, key=_content):
+        by_question[tuple((m["role"], simplified(worded(m["content"]))) for m in vote.history)].append(vote)
+    # Coarser than what makes a pair: "C" and "C++" are two questions, but on one side of the split.
+    asked = ["\n".join(plain(text) for role, text in key if role == "user") for key in by_question]
     clusters = near_duplicates(asked)
     smallest: dict[int, str] = {}
     for question, cluster in zip(asked, clusters, strict=True):
@@ -98,12 +106,23 @@ def harvest(
             excluded += len(judged)
             continue
         split: Split = "heldout" if share(smallest[cluster]) < heldout else "train"
-        made, used = _pairs(judged, split)
-        kept = made[:pairs_per_question]
-        pairs += kept
-        with_pairs[split] += bool(kept)
+        made, used = _pairs(judged, split, pairs_per_question)
+        pairs += made
+        with_pairs[split] += bool(made)
         lone += len(judged) - used
     return Harvest(pairs, dict(with_pairs), lone, excluded)
+
+
+def _content(vote: Vote) -> str:
+    """All that is read of a vote, and nothing that was drawn or that tells when it came."""
+    turns = [[m["role"], m["content"]] for m in vote.history]
+    token_ids = vote.token_ids and list(vote.token_ids)
+    return json.dumps([turns, vote.answer, vote.value, vote.better_answer, vote.finish_reason, token_ids])
+
+
+def digest(votes: Iterable[Vote]) -> str:
+    """Of what counts in votes, in whatever order they are given."""
+    return hashlib.sha256("\n".join(sorted(map(_content, votes))).encode()).hexdigest()[:16]
 
 
 def _evaluated(judged: Sequence[Sequence[Vote]], questions: Sequence[str], names: Sequence[str]) -> list[bool]:
@@ -115,39 +134,52 @@ def _evaluated(judged: Sequence[Sequence[Vote]], questions: Sequence[str], names
     same = set(clusters[: len(asked)])
     leaking = {turn for turn, cluster in zip(said, clusters[len(asked) :], strict=True) if cluster in same}
     # A name in Latin letters ends where its letters do: abs is not in "absent". Chinese has no such borders.
-    patterns = "|".join(rf"(?<![a-z0-9_.]){re.escape(_folded(name))}(?![a-z0-9_])" for name in names if name)
-    named = re.compile(patterns) if patterns else None
-    return [
-        any(plain(turn) in leaking or (named is not None and named.search(_folded(turn))) for turn in each)
-        for each in turns
-    ]
+    longest_first = sorted(map(_folded, filter(None, names)), key=len, reverse=True)
+    patterns = "|".join(rf"(?<![a-z0-9_.]){re.escape(name)}(?![a-z0-9_])" for name in longest_first)
+    named = re.compile(patterns or r"(?!)")  # nothing is found where there are no names
+
+    def leaks(turn: str) -> bool:
+        said = _folded(turn)
+        return plain(turn) in leaking or any(_means_the_name(hit, said) for hit in named.finditer(said))
+
+    return [any(map(leaks, each)) for each in turns]
+
+
+def _means_the_name(hit: re.Match[str], said: str) -> bool:
+    """json.dumps and 画蛇添足 mean nothing else; `all` and `open` are said in every other conversation."""
+    if not hit[0].isascii() or "." in hit[0]:
+        return True
+    return said[hit.end() : hit.end() + 1] in ("(", "`") or _OF_CODE.search(said) is not None
 
 
 def _folded(text: str) -> str:
     return simplified(unicodedata.normalize("NFKC", text).casefold())
 
 
-def _pairs(judged: Sequence[Vote], split: Split) -> tuple[list[Pair], int]:
+def _pairs(judged: Sequence[Vote], split: Split, most: int) -> tuple[list[Pair], int]:
+    """At most so many pairs of one question's answers, and how many of the judged answers are in them."""
     messages = tuple({"role": m["role"], "content": m["content"]} for m in judged[0].history)
     totals: Counter[Said] = Counter()
-    better: list[tuple[str, Said]] = []
+    better: list[tuple[Said, Said]] = []
     for vote in judged:
         answer = _said(vote)
         totals[answer] += vote.value
         if vote.better_answer and vote.better_answer.strip() != vote.answer.strip():
-            better.append((vote.better_answer, answer))
-    # Corrections first: a person wrote them, so they survive the cap on pairs per question.
-    found = [(Said(text, True), answer) for text, answer in better]
+            better.append((Said(vote.better_answer, True), answer))
     ups = [answer for answer, total in totals.items() if total > 0]
     downs = [answer for answer, total in totals.items() if total < 0]
-    # The first of each first: with a cap, every answer gets into a pair before one gets into two.
-    found += sorted(
-        ((up, down) for up in ups for down in downs),
-        key=lambda pair: abs(ups.index(pair[0]) - downs.index(pair[1])),
-    )
+    # Corrections first: a person wrote them, so they survive the cap on pairs per question.
+    found = list(islice(chain(better, _crossed(ups, downs)), most))
     in_pairs = {answer for pair in found for answer in pair}
     used = sum(_said(vote) in in_pairs for vote in judged)
     return [Pair(messages, chosen, rejected, split) for chosen, rejected in found], used
+
+
+def _crossed(ups: Sequence[Said], downs: Sequence[Said]) -> Iterator[tuple[Said, Said]]:
+    """Each with each, the first of each first: with a cap, every answer gets into a pair before one gets into two."""
+    for apart in range(max(len(ups), len(downs))):
+        for i, up in enumerate(ups):
+            yield from ((up, downs[j]) for j in sorted({i - apart, i + apart}) if 0 <= j < len(downs))
 
 
 def _said(vote: Vote) -> Said:
@@ -167,25 +199,18 @@ def near_duplicates(questions: Sequence[str]) -> list[int]:
     shingles = [{text[i : i + 3] for i in range(max(1, len(text) - 2))} for text in distinct]
     count = Counter(shingle for one in shingles for shingle in one)
     holders: dict[str, list[int]] = defaultdict(list)
-    parent = list(range(len(distinct)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
+    clusters = DisjointSets(len(distinct))
     for index in sorted(range(len(distinct)), key=lambda index: len(shingles[index])):
         one = shingles[index]
         rarest = sorted(one, key=lambda shingle: (count[shingle], shingle))
         for other in {holder for shingle in rarest[: _prefix(len(one), NEARLY_SAME)] for holder in holders[shingle]}:
-            if root(other) != root(index):
+            if clusters.find(other) != clusters.find(index):
                 common = len(one & shingles[other])
                 if common / (len(one) + len(shingles[other]) - common) >= NEARLY_SAME:
-                    parent[root(index)] = root(other)
+                    clusters.join(index, other)
         for shingle in rarest[: _prefix(len(one), 2 * NEARLY_SAME / (1 + NEARLY_SAME))]:
             holders[shingle].append(index)
-    cluster = {text: root(index) for index, text in enumerate(distinct)}
+    cluster = {text: clusters.find(index) for index, text in enumerate(distinct)}
     return [cluster[text] for text in questions]
 
 

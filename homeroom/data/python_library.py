@@ -110,19 +110,21 @@ def _indented(doc: str) -> str:
 
 def _separate(tree: ast.Module, source: str, nodes: Sequence[Definition]) -> tuple[list[str], str]:
     """Long comments, and the source without them and without docstrings."""
-    lines = source.splitlines()
+    lines = source.split("\n")  # as the parser counts them: a form feed ends none
     quoted = _lines_of_strings(tree) if _COMMENT_RUN.search(source) else set()
     dropped: set[int] = set()
     for node in (tree, *nodes):
         first = node.body[0] if node.body and ast.get_docstring(node, clean=False) is not None else None
         if first is None or first.end_lineno is None:
             continue
-        if isinstance(node, ast.Module) or first.lineno > node.lineno:
-            if not isinstance(node, ast.Module) and len(node.body) == 1:
-                lines[first.lineno - 1] = " " * first.col_offset + "..."
-            else:
-                dropped.add(first.lineno)
-            dropped.update(range(first.lineno + 1, first.end_lineno + 1))
+        # Columns count bytes.
+        before = lines[first.lineno - 1].encode()[: first.col_offset].decode()
+        after = lines[first.end_lineno - 1].encode()[first.end_col_offset :].decode()
+        if before.strip() or after.strip() or (len(node.body) == 1 and not isinstance(node, ast.Module)):
+            lines[first.lineno - 1] = f"{before}...{after}"
+        else:
+            dropped.add(first.lineno)
+        dropped.update(range(first.lineno + 1, first.end_lineno + 1))
     comments: list[str] = []
     run: list[int] = []
     for number, line in enumerate([*lines, ""], start=1):

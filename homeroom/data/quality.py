@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import ftfy
 import numpy as np
 from annotated_types import Gt
-from numpy.typing import NDArray
 
+from homeroom.data.alike import ngrams
 from homeroom.settings import Frozen, Json, Probability
 from homeroom.tasks.base import language_of
-from homeroom.tasks.wording import HAN, plain, simplified, unscripted
+from homeroom.tasks.wording import HAN, plain, simplified, unscripted, worded
 
 
 class Rules(Frozen):
@@ -137,23 +137,15 @@ def _repeats(text: str, rules: Rules) -> bool:
     lengths = np.fromiter(map(len, words), np.int64, len(words))
     total = int(lengths.sum())
     for n, most in zip((2, 3, 4), rules.maximum_top_ngram, strict=True):
-        _, firsts, counts = np.unique(_ngrams(ids, n), return_index=True, return_counts=True)
+        _, firsts, counts = np.unique(ngrams(ids, n), return_index=True, return_counts=True)
         top = int(counts.argmax())
         if counts[top] > 1 and int(lengths[firsts[top] : firsts[top] + n].sum()) * counts[top] > most * total:
             return True
-    _, firsts = np.unique(grams := _ngrams(ids, 10), return_index=True)
+    _, firsts = np.unique(grams := ngrams(ids, 10), return_index=True)
     again = np.ones(len(grams), bool)
     again[firsts] = False
     inside = np.convolve(again, np.ones(10, bool)) > 0
     return int(lengths[inside].sum()) > rules.maximum_repeated_ngrams * total
-
-
-def _ngrams(ids: NDArray[np.uint64], n: int) -> NDArray[np.uint64]:
-    """A hash of every run of n ids."""
-    hashes = np.zeros(len(ids) - n + 1, np.uint64)
-    for offset in range(n):
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + ids[offset : len(hashes) + offset] + np.uint64(1)
-    return hashes
 
 
 def content_key(text: str, fields: dict[str, Any], kind: str) -> str:
@@ -162,14 +154,19 @@ def content_key(text: str, fields: dict[str, Any], kind: str) -> str:
         case "idiom":
             parts = [fields[name] for name in ("word", "explanation", "derivation", "example")]
         case "dialogue":
-            parts = [message["content"] for message in fields["messages"]]
+            return _with_symbols(*(message["content"] for message in fields["messages"])) or text
         case "function":
-            parts = [fields["signature"], fields["doc"]]
+            return _with_symbols(fields["signature"], fields["doc"]) or text
         case "code":
-            parts = [text.partition("\n")[2] if text.startswith("# ") else text]
+            return _with_symbols(text.partition("\n")[2] if text.startswith("# ") else text) or text
         case _:
             parts = [text]
     return unscripted("".join(parts)) or text
+
+
+def _with_symbols(*parts: str) -> str:
+    """Where x + y and x - y, or a question about C and one about C++, are not the same."""
+    return "".join("".join(worded(part).split()) for part in parts)
 
 
 def family_key(fields: dict[str, Any], kind: str) -> str:

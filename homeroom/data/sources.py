@@ -49,7 +49,7 @@ def read_folder(
     """Every document that can be read. Longer ones than `document_bytes` are split, and the report says so."""
     if document_bytes < _SMALLEST_PIECE:
         raise ValueError(f"document_bytes is {document_bytes}; the least is {_SMALLEST_PIECE}")
-    source = f"folder:{folder.resolve().name}"
+    source = f"folder:{_shown(folder.resolve().name)}"
     documents, rejects = 0, 0
     first: list[str] = []
 
@@ -61,7 +61,7 @@ def read_folder(
         report(reject)
 
     for path in source_files(folder):
-        name = str(path.relative_to(folder)) if folder.is_dir() else path.name
+        name = _shown(str(path.relative_to(folder)) if folder.is_dir() else path.name)
         for document in _read_file(path, name, source, count, document_bytes):
             documents += 1
             yield document
@@ -73,6 +73,11 @@ def read_folder(
             "Allowed are .txt, .md, .jsonl, .jsonl.gz (rows with text, content or messages) and .parquet. "
             + "; ".join(first)
         )
+
+
+def _shown(name: str) -> str:
+    """A file's name may be any bytes; what is written down is text."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _read_file(path: Path, name: str, source: str, report: Report, document_bytes: int) -> Iterator[Document]:
@@ -205,16 +210,30 @@ def _read_parquet(path: Path, name: str, source: str, report: Report, limit: int
             rows_in_group = file.metadata.row_group(group).num_rows
             try:
                 for batch in file.iter_batches(batch_size=1024, row_groups=[group], columns=columns):
-                    for row in batch.to_pylist():
+                    for row in _rows(batch):
                         row_number += 1
                         try:
+                            if isinstance(row, _Bad):
+                                raise row
                             yield row_number, _document(row, source)
                         except _Bad as bad:
                             report(Reject(name, row_number, str(bad)))
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            except (pa.ArrowException, OSError) as error:
                 why = f"rows {row_number + 1:,} to {first + rows_in_group:,} are damaged: {_first_line(error)}"
                 report(Reject(name, row_number + 1, why))
             row_number = first + rows_in_group
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[Json | _Bad]:
+    """One text that is not UTF-8 keeps a whole batch from being read; then row after row is."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for index in range(len(batch)):
+            try:
+                yield batch.slice(index, 1).to_pylist()[0]
+            except UnicodeDecodeError as error:
+                yield _Bad(invalid(error))
 
 
 def _first_line(error: Exception) -> str:

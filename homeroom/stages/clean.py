@@ -8,7 +8,7 @@ from homeroom.progress import say
 from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 
 
 class Config(Cleaning):

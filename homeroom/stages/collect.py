@@ -6,6 +6,7 @@ holds a digest of all that is read, so that a changed folder is collected again 
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge
-from pydantic import Field, NonNegativeFloat
+from pydantic import AfterValidator, Field, NonNegativeFloat
 
 from homeroom.data.documents import Document, DocumentWriter
 from homeroom.data.reading import Reject
@@ -24,15 +25,26 @@ from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 SHOWN = 10  # rejects; a folder of the wrong encoding has millions, and the file holds them all
+
+
+def _is_text(folder: Path) -> Path:
+    """It is written into the recipe and the manifest; names inside of the folder may be any bytes."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the folder's name is not UTF-8: {os.fsencode(folder)!r}; rename it, or link to it") from None
+    return folder
 
 
 class Config(Frozen):
     """What the assistant is raised on."""
 
     starter: bool = Field(True, description="idioms, dialogues and CPython's own text, from the installed packages")
-    folders: tuple[Path, ...] = Field((), description="folders of .txt, .md, .jsonl, .jsonl.gz and .parquet files")
+    folders: tuple[Annotated[Path, AfterValidator(_is_text)], ...] = Field(
+        (), description="folders of .txt, .md, .jsonl, .jsonl.gz and .parquet files"
+    )
     code_megabytes: NonNegativeFloat = Field(4.0, description="most of the starter data's source code")
     document_megabytes: Annotated[float, Ge(0.001)] = Field(2.0, description="longer documents are split")
 

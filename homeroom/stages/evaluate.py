@@ -22,7 +22,7 @@ from homeroom.stages.measuring import QUESTIONS, Measuring, build_suite, measure
 from homeroom.tasks.base import Question
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 3
+VERSION = 4
 
 
 class Config(Measuring):

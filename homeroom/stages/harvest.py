@@ -4,15 +4,13 @@ How is the business of `homeroom.data.preferences`. Its identity holds a digest 
 keeps collecting them: new votes make a new harvest, the same votes are not harvested again.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
 from homeroom.data.documents import read_documents
-from homeroom.data.preferences import harvest, save_pairs
+from homeroom.data.preferences import digest, harvest, save_pairs
 from homeroom.progress import say
 from homeroom.settings import Frozen
 from homeroom.stages.lookup import unchanged
@@ -20,9 +18,9 @@ from homeroom.stages.measuring import evaluation_questions
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
-from homeroom.workspace import Artifact, JudgedAnswer, Workspace
+from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 
 
 class Config(Frozen):
@@ -41,7 +39,7 @@ class Identity(Config):
 def run(config: Config, workspace: Workspace) -> Artifact:
     evaluation = workspace.latest("evaluate")
     votes = workspace.feedback.votes()
-    settings = Identity(**config.model_dump(), votes=_digest(votes))
+    settings = Identity(**config.model_dump(), votes=digest(votes))
     if done := unchanged(workspace, "harvest", settings, [evaluation], VERSION):
         return done
     with workspace.publish("harvest", settings, inputs=[evaluation], version=VERSION) as out:
@@ -75,9 +73,3 @@ def _names(cleaned: Artifact, asked: Sequence[Question]) -> list[str]:
     about = {question.document_id for question in asked}
     documents = read_documents(cleaned.path / "documents.parquet", kinds=("idiom", "function"))
     return [name_of(document) for document in documents if document.id in about]
-
-
-def _digest(votes: Sequence[JudgedAnswer]) -> str:
-    """Of what counts, in whatever order it was given."""
-    rows = sorted(json.dumps([v.message_id, v.user, v.value, v.better_answer]) for v in votes)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]

@@ -5,9 +5,9 @@ The starter data has no human rankings; `homeroom.tasks.rankings` says by which 
 
 import random
 from collections import Counter
-from typing import Annotated, cast
+from typing import Annotated, Self, cast
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from homeroom.data.documents import read_documents
 from homeroom.data.rankings import Part, save_rankings
@@ -23,7 +23,7 @@ from homeroom.tasks.rankings import MOST_OWN, OtherAnswers, OwnAnswer, Ranking, 
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 4
+VERSION = 5
 
 
 class Config(Frozen):
@@ -38,6 +38,15 @@ class Config(Frozen):
     max_tokens: PositiveInt = 64
     mix: Mix = MIX
     seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _leave_room_for_the_right_answer(self) -> Self:
+        if self.own_answers >= self.answers:
+            raise ValueError(
+                f"own_answers is {self.own_answers}, but of {self.answers} answers one is right: "
+                f"at most {self.answers - 1} are allowed"
+            )
+        return self
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:

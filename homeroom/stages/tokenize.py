@@ -14,7 +14,7 @@ from homeroom.settings import Frozen, Json
 from homeroom.stages.lookup import unchanged
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 
 
 class Config(Frozen):

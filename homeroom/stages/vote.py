@@ -29,7 +29,7 @@ from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.workspace import Artifact, FeedbackError, Workspace
 
-VERSION = 1
+VERSION = 2
 USER = "scripted-rater"
 
 

@@ -86,7 +86,8 @@ def predicate(doc: str) -> str | None:
     words = sentence.split(" ")
     if len(words) < 3 or not sentence.isascii() or re.search(r">>>|->|--|[{}\\|]|https?:", sentence):
         return None
-    position = 1 if words[0].endswith("ly") else 0  # "Recursively delete …"
+    # "Recursively delete …", but "Apply …".
+    position = 1 if words[0].endswith("ly") and third_person(words[0]) is None else 0
     if not (verb := third_person(words[position])):
         return None
     words[position] = verb

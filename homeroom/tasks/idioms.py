@@ -16,6 +16,8 @@ _SENTENCE = re.compile(r"[^。！？；]*[。！？；]?[”’）]*")
 # 亦作“…”, 同“…”: other idioms, which say nothing about the meaning.
 _CROSS_REFERENCE = re.compile(r"^(?:亦|也|又)?(?:作|说|称|写作|为|同|见|参见|即)“.*$|^见《.*$")
 _READS_ON = re.compile(r"^(?:常?用?来?比喻|形容|泛?指|原指|本指|旧指|旧时指|表示|犹言|谓)")
+# 后用以比喻… went on from a sentence that was lost; 后悔 and 后来 are words.
+_WENT_ON = re.compile("^后(?=[用指以比因泛常多为作统遂反亦也有])")
 _SOURCE = re.compile(r"^(?:语出|语本|典出|出自|出|见于|见)?((?:[^“”：，。；《》]{0,16})《[^《》“”]{1,16}》)")
 _NUMERALS = {
     3: ("三", "three"), 4: ("四", "four"), 5: ("五", "five"), 6: ("六", "six"), 7: ("七", "seven"), 8: ("八", "eight"),
@@ -76,7 +78,7 @@ def meaning_of(explanation: str, word: str, glosses: bool = False) -> str:
     sentences = [found for found in _SENTENCE.findall(explanation) if found and not _CROSS_REFERENCE.match(found)]
     while len(sentences) > 1 and not glosses and _is_gloss(sentences[0], word):
         sentences = sentences[1:]
-    text = "".join(sentences).removeprefix("后").rstrip("；，")
+    text = _WENT_ON.sub("", "".join(sentences)).rstrip("；，")
     return text if not text or text[-1] in "。！？”" else text + "。"
 
 

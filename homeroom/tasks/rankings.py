@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from sacrebleu.metrics.chrf import CHRF
 
@@ -125,6 +126,7 @@ def build_ranking(
             chosen.append(RankedAnswer(text, TIERS[kind], kind, ended))
 
     said = {text: answer for answer in own if (text := answer.text.strip()) and text not in texts}
+    said = dict(islice(said.items(), answers - 1))
     for text, tier in _tiers_of_own(question, said).items():
         texts.add(text)
         chosen.append(RankedAnswer(text, tier, "own", said[text].ended, said[text].token_ids))

@@ -29,6 +29,11 @@ def unscripted(text: str) -> str:
     return _NO_WORDS.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
+def worded(text: str) -> str:
+    """Without width, case, rows of spaces and the last mark only: symbols tell C from C++ and 2+3 from 2*3."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip("?!.。 ")
+
+
 @cache
 def _simpler() -> dict[int, str]:
     rows = data_path("TSCharacters.txt").read_text(encoding="utf-8").splitlines()

@@ -1,14 +1,17 @@
 import hashlib
 import json
 import random
+import tracemalloc
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from homeroom.data.cleaning import Cleaning, Funnel, NothingLeft, clean
+from homeroom.data import documents as documents_module
+from homeroom.data.cleaning import Cleaning, Funnel, NothingLeft, _inspect, clean
 from homeroom.data.documents import Document, DocumentWriter, dialogue, read_documents
 from homeroom.data.quality import Rules
+from homeroom.tasks.split import share
 
 HAN = [chr(code) for code in range(0x4E00, 0x5200)]
 
@@ -115,6 +118,40 @@ def test_a_document_keeps_its_split_when_others_are_added(tmp_path: Path) -> Non
     after, _ = run(tmp_path, [text(chinese(seed)) for seed in range(1000, 1100)] + documents, settings)
     split_after = {document.id: document.split for document in after}
     assert {document.id: document.split for document in before}.items() <= split_after.items()
+
+
+def test_relatives_that_are_added_move_few_families_and_their_order_none(tmp_path: Path) -> None:
+    related = [chinese(seed)[:90] + chinese(seed + 500)[:30] for seed in range(60)]
+    documents = [text(words) for seed in range(60) for words in (chinese(seed), related[seed])]
+    newer = [text(chinese(seed)[:90] + chinese(seed + 1000)[:30]) for seed in range(60)]
+    settings = Cleaning(validation=0.3, heldout=0.3)
+    before, after, turned = (
+        {document.id: document.split for document in run(tmp_path, each, settings)[0]}
+        for each in (documents, newer + documents, (newer + documents)[::-1])
+    )
+    assert turned == after
+    moved = [number for number in range(60) if after[documents[2 * number].id] != before[documents[2 * number].id]]
+    assert 0 < len(moved) < 20
+    for number in moved:
+        family = (newer[number], *documents[2 * number : 2 * number + 2])
+        assert min(family, key=lambda document: share(document.id, "family")) == newer[number]
+
+
+def test_large_documents_are_held_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents_module, "_ROW_GROUP_BYTES", 200_000)
+    with DocumentWriter(tmp_path / "collected.parquet") as writer:
+        for seed in range(40):
+            writer.write(text("".join(random.Random(seed).choices("abcd efgh", k=100_000))))
+    assert _inspect(tmp_path / "collected.parquet", tmp_path / "inspected.parquet", Cleaning()) == 40
+    inspected = pq.read_metadata(tmp_path / "inspected.parquet")
+    assert {inspected.row_group(group).num_rows for group in range(inspected.num_row_groups)} == {2}
+    assert pq.read_table(tmp_path / "inspected.parquet")["row"].to_pylist() == list(range(40))
+
+    tracemalloc.start()
+    assert sum(1 for _ in read_documents(tmp_path / "collected.parquet")) == 40
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.data.preferences import NEARLY_SAME, Pair, Said, harvest, load_pairs, near_duplicates, plain, save_pairs
+from homeroom.data.preferences import (
+    NEARLY_SAME,
+    Pair,
+    Said,
+    digest,
+    harvest,
+    load_pairs,
+    near_duplicates,
+    plain,
+    save_pairs,
+)
+from homeroom.tasks.split import share
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,44 @@ def test_one_question_does_not_fill_the_harvest():
     assert len({pair.chosen for pair in pairs}) == len({pair.rejected for pair in pairs}) == 5
 
 
+def test_the_order_of_votes_decides_no_pair_and_no_identity():
+    """A server answers many at once: they are stored as they come."""
+    asked = [f"What is {thing}?" for thing in ("tea", "rain", "snow")]
+    votes = [Judged(question, f"{value} {i}", value) for question in asked for i in range(6) for value in (1, -1)]
+    votes += [Judged("what is tea", "1 3", -1), Judged("What is snow?", "-1 2", -1, better_answer="Cold.")]
+    assert reap(votes[::-1]) == reap(votes)
+    assert digest(votes[::-1]) == digest(votes)
+    assert digest([replace(votes[0], better_answer="x"), *votes[1:]]) != digest(votes) != digest([*votes, votes[0]])
+
+
+def test_what_a_full_question_leaves_out_is_in_no_pair():
+    votes = [Judged("q?", f"good {i}", 1) for i in range(6)] + [Judged("q?", "bad", -1)]
+    reaped = reap(votes, pairs_per_question=4)
+    assert (len(reaped.pairs), reaped.lone) == (4, 2)
+
+
+def test_many_answers_to_one_question_are_paired_at_once():
+    """All pairs are many; the first few are wanted."""
+    votes = [Judged("q?", f"{value} {i}", value) for i in range(2_000) for value in (1, -1)]
+    assert [(p.chosen.text, p.rejected.text) for p in reap(votes).pairs][:1] == [("1 0", "-1 0")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("What is C?", "What is C++?", False),
+        ("What is 2+3?", "What is 2*3?", False),
+        ("Is it -5?", "Is it 5?", False),
+        ("😀", "😡", False),
+        ("What is tea?", "what is  tea", True),
+        ("这是什么？", "這是什麼?", True),
+    ],
+)
+def test_which_answers_are_compared(one, other, same):
+    reaped = reap([Judged(one, "a", 1), Judged(other, "b", -1)])
+    assert len(reaped.pairs) == same
+
+
 def groups(clusters):
     members = defaultdict(set)
     for index, cluster in enumerate(clusters):
@@ -119,7 +168,7 @@ def test_near_duplicates_are_on_one_side_of_the_split():
     ]
     votes = [vote for question in asked for vote in (Judged(question, "a", 1), Judged(question, "b", -1))]
     splits = [pair.split for pair in reap(votes, heldout=[asked[1]]).pairs]
-    assert splits == ["heldout", "heldout", "train"]
+    assert sorted(splits) == ["heldout", "heldout", "train"]
 
 
 def test_evaluation_questions_never_train():
@@ -152,9 +201,29 @@ def test_a_conversation_that_touches_the_evaluation_is_left_out(follow_up):
 
 
 def test_a_name_is_not_found_inside_of_another():
-    votes = [Judged("Why is Ben absent from x.abs?", "a", 1), Judged("Why is Ben absent from x.abs?", "b", -1)]
+    votes = [Judged("Why is Ben absent() from x.abs?", "a", 1), Judged("Why is Ben absent() from x.abs?", "b", -1)]
     assert len(reap(votes, evaluated_names=["abs", ""]).pairs) == 1
     assert reap(votes, evaluated_names=["absent"]).pairs == []
+
+
+@pytest.mark.parametrize(
+    ("question", "leaks"),
+    [
+        ("Is that all? What comes next?", False),
+        ("Will you open the door?", False),
+        ("What does `all` do?", True),
+        ("Is next() slow?", True),
+        ("How do I use open in Python?", True),
+        ("open 函数怎么用", True),
+        ("What does str.join do?", True),
+    ],
+)
+def test_a_name_that_is_also_a_word_leaks_where_code_is_meant(question, leaks):
+    reaped = reap(
+        [Judged(question, "a", 1), Judged(question, "b", -1)],
+        evaluated_names=["all", "next", "open", "str", "str.join"],
+    )
+    assert bool(reaped.excluded) is leaks
 
 
 def test_a_better_answer_beside_a_thumb_up_is_learned_from():
@@ -177,7 +246,7 @@ def test_the_order_of_votes_decides_no_split():
 )
 def test_no_question_trains_and_tests(asked, evaluation, heldout):
     votes = [vote for question in asked for vote in (Judged(question, "a", 1), Judged(question, "b", -1))]
-    reaped = harvest(votes, evaluation, heldout, lambda text: hash(text) % 97 / 97)
+    reaped = harvest(votes, evaluation, heldout, lambda text: share(text, "test"))
     sides = {split: [plain(p.messages[-1]["content"]) for p in reaped.pairs if p.split == split]
              for split in ("train", "heldout")}  # fmt: skip
     assert not set(sides["train"]) & set(sides["heldout"])

@@ -13,6 +13,7 @@ MODULE = '''
 
 import os
 
+\f
 # A comment of four lines
 # is prose: it tells in words
 # what the code below it
@@ -35,6 +36,11 @@ class Thing(dict):
         return len(self)
 
     async def wait(self, seconds=1.5, *, loudly=False): "One line."
+
+
+    def known(
+        self,
+        é=1): "Told on the last line."; return é
 
 
 def alone(a, /, b):
@@ -62,6 +68,7 @@ def test_functions_read_like_help(documents: list[Document]) -> None:
     assert own == {
         "package.Thing.size": "package.Thing.size(self) -> int\n    How large it is.",
         "package.Thing.wait": "package.Thing.wait(self, seconds=1.5, *, loudly=False)\n    One line.",
+        "package.Thing.known": "package.Thing.known(self, é=1)\n    Told on the last line.",
         "package.alone": "package.alone(a, /, b)\n    Only a docstring.",
     }
     assert functions["len"].fields["signature"] == "len(obj, /)"
@@ -73,6 +80,8 @@ def test_prose_and_code_share_no_sentence_and_the_code_still_runs(documents: lis
     [code] = of_kind(documents, "code")
     for sentence in ("What this module is for.", "is prose: it tells in words", "A thing in a class."):
         assert sentence in prose
+        assert sentence not in code.text
+    for sentence in ("How large it is.", "One line.", "Told on the last line.", "Only a docstring."):
         assert sentence not in code.text
     assert "# at all" in code.text
     assert "Skipped" not in prose

@@ -104,8 +104,21 @@ def test_keys_hold_what_a_document_says_and_not_its_layout() -> None:
     assert content_key("成语：画蛇添足", fields, "idiom") == "画蛇添足多此一举别画蛇添足"
     assert family_key(fields, "idiom") == "多此一举。"
     messages = {"messages": [{"role": "user", "content": "What's AI?"}, {"role": "assistant", "content": "A field."}]}
-    assert content_key("Q: …", messages, "dialogue") == "whatsaiafield"
+    assert content_key("Q: …", messages, "dialogue") == "what'saiafield"
     assert family_key(messages, "dialogue") == "whatsai"
-    assert content_key("# module\nx = 1", {}, "code") == "x1"
+    assert content_key("# module\nx = 1", {}, "code") == "x=1"
     assert content_key("Ｈｅｌｌｏ, World", {}, "text") == content_key("hello world", {}, "text")
     assert content_key("?!", {}, "text") == "?!"
+
+
+def test_symbols_tell_code_and_conversations_apart() -> None:
+    def said(question: str) -> str:
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": "A language."}]
+        return content_key("", {"messages": messages}, "dialogue")
+
+    assert said("What is C#?") != said("What is C++?")
+    assert said("What is C?") == said("what is  c")
+    assert content_key("x = a + b", {}, "code") != content_key("x = a - b", {}, "code")
+    assert content_key("x = a + b", {}, "code") == content_key("x=a  +\n\tb", {}, "code")
+    plus, minus = ({"signature": "f(x)", "doc": f"Return x {sign} 1."} for sign in "+-")
+    assert content_key("", plus, "function") != content_key("", minus, "function")

@@ -1,5 +1,7 @@
 import gzip
 import json
+import os
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -84,7 +86,7 @@ def test_a_bad_line_is_named_and_the_rows_around_it_are_kept(tmp_path: Path, lin
 
 def test_a_truncated_gz_keeps_the_whole_lines_before(tmp_path: Path) -> None:
     # Incompressible, so that the cut falls inside of a known line.
-    packed = gzip.compress(rows(*(f"{number} {hash(str(number))}" * 40 for number in range(1000))))
+    packed = gzip.compress(rows(*(f"{number} {random.Random(number).random()}" * 40 for number in range(1000))))
     (tmp_path / "a.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     documents, [reject] = read(tmp_path)
     assert 100 < len(documents) < 900
@@ -129,7 +131,7 @@ def test_truncated_and_foreign_parquet(tmp_path: Path) -> None:
 
 
 def test_damage_inside_of_a_parquet_loses_one_row_group(tmp_path: Path) -> None:
-    table = pa.table({"text": [f"row {number} {hash(str(number))}" for number in range(3000)]})
+    table = pa.table({"text": [f"row {number} {random.Random(number).random()}" for number in range(3000)]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000, compression="zstd", use_dictionary=False)
     column = pq.read_metadata(tmp_path / "a.parquet").row_group(1).column(0)
     data = bytearray((tmp_path / "a.parquet").read_bytes())
@@ -139,6 +141,30 @@ def test_damage_inside_of_a_parquet_loses_one_row_group(tmp_path: Path) -> None:
     assert len(documents) == 2000
     assert reject.line == 1001
     assert reject.why.startswith("rows 1,001 to 2,000 are damaged")
+
+
+def test_a_bad_text_inside_of_a_parquet_is_named_and_the_rows_around_it_are_kept(tmp_path: Path) -> None:
+    texts = [f"row {number}".encode() for number in range(3000)]
+    texts[5] = b"caf\xe9"
+    # Types are only names in a parquet: what is called text need not be.
+    column = pa.array(texts, pa.binary()).view(pa.string())
+    said = pa.array([b"Hello.", b"caf\xe9"], pa.binary()).view(pa.string())
+    turns = pa.StructArray.from_arrays([pa.array(["user", "user"]), said], ["role", "content"])
+    pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"messages": pa.ListArray.from_arrays([0, 1, 2], turns)}), tmp_path / "b.parquet")
+    documents, rejects = read(tmp_path)
+    assert len(documents) == 3000
+    assert [(reject.file, reject.line) for reject in rejects] == [("a.parquet", 6), ("b.parquet", 2)]
+    assert {reject.why for reject in rejects} == {"not UTF-8: byte 0xe9 at byte 4 of the line"}
+
+
+def test_names_that_are_not_utf_8_are_shown_as_far_as_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xe9.txt")).write_text("good", encoding="utf-8")
+    (folder / os.fsdecode(b"\xe9.png")).write_bytes(b"x")
+    [document], [reject] = read(folder)
+    assert (document.source, reject.file) == ("folder:caf\ufffd", "\ufffd.png")
 
 
 def test_files_that_are_no_text(tmp_path: Path) -> None:

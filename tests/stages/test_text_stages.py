@@ -1,6 +1,7 @@
 """collect, clean and tokenize: what each publishes, when it runs again, and what it says of bad input."""
 
 import json
+import os
 import random
 import tracemalloc
 from itertools import pairwise
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from homeroom.data.documents import SPLITS, read_documents
 from homeroom.data.shards import Shards
@@ -100,6 +102,11 @@ def test_errors_say_what_to_do(tmp_path: Path, workspace: Workspace) -> None:
         collect.run(collect_config(tmp_path / "nowhere"), workspace)
     with pytest.raises(HomeroomError, match="homeroom collect"):
         clean.run(clean.Config(), workspace)
+
+
+def test_a_folder_whose_name_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"not UTF-8: b'caf\\xe9'; rename it, or link to it"):
+        collect_config(Path(os.fsdecode(b"caf\xe9")))
 
 
 def test_rejects_are_counted_and_a_few_shown_but_not_kept_in_memory(folder: Path, workspace: Workspace) -> None:

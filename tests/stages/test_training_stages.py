@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from homeroom.data.documents import Document, dialogue, read_documents
 from homeroom.data.rankings import as_rows, read_rankings
@@ -271,6 +272,11 @@ def test_as_many_tokens_are_read_as_were_asked_for(max_length, workspace):
 def test_without_questions_there_is_nothing_to_rank(workspace):
     with pytest.raises(HomeroomError, match=r"an answer of 128 tokens in a context of 128.*\[rankings\]\.max_tokens"):
         rankings.run(RANKINGS.model_copy(update={"max_tokens": 128}), workspace)
+
+
+def test_a_ranking_keeps_a_place_for_the_right_answer():
+    with pytest.raises(ValidationError, match="own_answers is 5, but of 5 answers one is right: at most 4 are allowed"):
+        rankings.Config(answers=5, own_answers=5)
 
 
 def test_a_kl_stop_below_the_samplers_noise_is_refused(workspace):

@@ -54,6 +54,8 @@ def test_what_is_no_signature_is_not_asked_about(make: Make) -> None:
         ("Returns the number of eggs, e.g. twelve. And more.", "returns the number of eggs, e.g. twelve."),
         ("Copy ``egg`` into a :class:`Pot`", "copies egg into a Pot."),
         ("Recursively delete a tree", "recursively deletes a tree."),
+        ("Apply a function to eggs.", "applies a function to eggs."),
+        ("Multiply and return the eggs.", "multiplies and returns the eggs."),
         ("S.count(sub) -> int", None),
         ("Eggs and more of them.", None),
         ("Return it.", None),

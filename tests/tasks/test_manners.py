@@ -56,7 +56,18 @@ def test_a_span_said_three_times_is_a_loop_wherever_it_stands(text: str, span: s
 
 
 @pytest.mark.parametrize(
-    "text", ["You are an idiot.", "SHUT UP!", "what a moron", "你这个蠢货", "闭嘴。", "bullshit, really"]
+    "text",
+    [
+        "You are an idiot.",
+        "SHUT UP!",
+        "what a moron",
+        "你这个蠢货",
+        "闭嘴。",
+        "我操你",
+        "滚开！",
+        "傻瓜",
+        "bullshit, really",
+    ],
 )
 def test_rude_words_are_found(text: str) -> None:
     assert is_rude(text)
@@ -71,6 +82,12 @@ def test_rude_words_are_found(text: str) -> None:
         "Scunthorpe shuts down.",
         "废物利用的意思是：使无用的东西成为有用的。",
         "Thank God it's over.",
+        "做体操你要小心。",
+        "曹操你听说过吗？",
+        "请喝滚开水。",
+        "在滚开的热水中。",
+        "锅里的水滚开了。",
+        "这台傻瓜相机很好用。",
     ],
 )
 def test_harmless_words_are_not_rude(text: str) -> None:

@@ -104,6 +104,12 @@ def test_the_models_own_answer_stands_with_its_fault(others: OtherAnswers, text:
         assert all(answer.token_ids is None for answer in answers if answer is not own)
 
 
+def test_own_answers_leave_the_size_as_it_was_asked_for(pool: list[Question], others: OtherAnswers) -> None:
+    own = [OwnAnswer(f"{number} is a number.", True, [number]) for number in range(10)]
+    kinds = [answer.kind for answer in ask(others, pool[0], *own, answers=5).answers]
+    assert (kinds[0], len(kinds), kinds.count("own")) == ("right", 5, 4)
+
+
 def test_of_its_own_answers_the_nearer_to_the_right_one_stands_higher(others: OtherAnswers) -> None:
     question = Question("q", "How do you say 画蛇添足?", "画蛇添足 is pronounced huà shé tiān zú.", "en", "k", "d")
     far, near, like_near = (
