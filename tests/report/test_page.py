@@ -61,6 +61,19 @@ def test_a_finished_circle_misses_nothing(finished: Path, tmp_path: Path) -> Non
         assert told in page, told
 
 
+def test_settings_are_those_of_what_is_shown_and_not_of_the_last_recipe(workspace, fill, make, tmp_path):
+    """As after `homeroom run --until pretrain` with another recipe: it has made nothing that is shown."""
+    made = fill(workspace, list(CIRCLE))
+    (workspace.path / "recipe.json").write_text('{"derived": {"depth": [77, "set"]}, "resolved": {"depth": 77}}')
+    make(workspace, "pretrain", dict(made), depth=8)
+    page = write_report(workspace, tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="lineage">') :]
+    assert section.count('"depth": 4') == len(CIRCLE)
+    assert '"depth": 77' not in section
+    assert '"depth": 8' not in section
+    assert all(f"<summary>{artifact.id}</summary>" in section for artifact in made.values())
+
+
 def test_what_models_wrote_is_shown_as_text(finished: Path, tmp_path: Path) -> None:
     page = report_of(finished, tmp_path)
     assert "<script>alert(1)</script>" not in page
