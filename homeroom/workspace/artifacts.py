@@ -131,12 +131,11 @@ class ArtifactStore:
 
     def all(self) -> list[Artifact]:
         """All that are there, the one used last at the end."""
+        in_order = select(tables.artifacts).order_by(tables.artifacts.c.used, tables.artifacts.c.used_at)
         with self._database.read() as connection:
-            ids = connection.execute(
-                select(tables.artifacts.c.id).order_by(tables.artifacts.c.used, tables.artifacts.c.used_at)
-            ).scalars()
-            in_order = list(ids)
-        return [artifact for artifact_id in in_order if (artifact := self.find(artifact_id))]
+            rows = connection.execute(in_order).all()
+        paths = [(self.folder / row.id, row.manifest) for row in rows]
+        return [Artifact.from_manifest(path, manifest) for path, manifest in paths if (path / MANIFEST).is_file()]
 
     def record(self, artifact: Artifact) -> None:
         """Make a published folder known, or one that a rerun found again, and so the latest of its stage."""

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, event
 
 from homeroom.files import sha256
 from homeroom.settings import Frozen
@@ -75,6 +76,14 @@ def test_latest_is_the_one_made_or_found_again_last(workspace: Workspace) -> Non
     assert workspace.find("clean", Config(steps=3)) == small
     assert workspace.latest("clean") == small
     assert [a.id for a in workspace.artifacts.all()] == [large.id, small.id]
+
+
+def test_all_are_read_at_once(workspace: Workspace) -> None:
+    made = [make(workspace, steps) for steps in (3, 4, 5)]
+    transactions: list[Connection] = []
+    event.listen(workspace._database._engine, "begin", transactions.append)
+    assert workspace.artifacts.all() == made
+    assert len(transactions) == 1
 
 
 def test_missing_says_what_to_run(workspace: Workspace) -> None:
