@@ -13,6 +13,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from homeroom.files import write_atomically
+from homeroom.settings import HomeroomError
 from homeroom.text.chat_template import JINJA
 
 PAD, DOCUMENT, SYSTEM, USER, ASSISTANT, END = SPECIAL_TOKENS = (
@@ -50,6 +51,10 @@ def _byte_alphabet() -> dict[str, int]:
     return stand_ins | {chr(0x100 + index): byte for index, byte in enumerate(others)}
 
 
+class TokenizerError(HomeroomError):
+    """A tokenizer that cannot be read, or is none of ours."""
+
+
 class StreamDecoder:
     """Ids to text, one by one. What `push` and `flush` return adds up to `decode`, never half a character."""
 
@@ -73,7 +78,7 @@ class Tokenizer:
         vocabulary: dict[str, int] = backend.get_vocab()
         missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
         if missing:
-            raise ValueError(f"this tokenizer lacks {', '.join(missing)}: train one with `homeroom tokenize`")
+            raise TokenizerError(f"lacks {', '.join(missing)}: train one with `homeroom tokenize`")
         self.pad_id = vocabulary[PAD]
         self.document_id = vocabulary[DOCUMENT]
         self.system_id = vocabulary[SYSTEM]
@@ -120,8 +125,13 @@ class Tokenizer:
     def load(cls, folder: Path) -> "Tokenizer":
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no tokenizer.json: make one with `homeroom tokenize`")
-        return cls(tokenizers.Tokenizer.from_file(str(path)))
+            raise TokenizerError(f"{folder} holds no tokenizer.json: make one with `homeroom tokenize`")
+        try:
+            return cls(tokenizers.Tokenizer.from_file(str(path)))
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
+        except Exception as error:  # the library's own errors have no narrower type
+            raise TokenizerError(f"{path}: damaged ({error!r}). See `homeroom verify`.") from error
 
     def save(self, folder: Path) -> None:
         """Write what `load` and `transformers.AutoTokenizer.from_pretrained` read."""

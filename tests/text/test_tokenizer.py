@@ -5,7 +5,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from homeroom.text.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerError
 
 PIECE = st.text() | st.sampled_from([*SPECIAL_TOKENS, "画蛇添足", " Python3", "\r\n", "🙂"])
 ANY_TEXT = st.lists(PIECE).map("".join)
@@ -89,10 +89,15 @@ def test_a_vocabulary_without_room_for_all_bytes_is_refused() -> None:
         Tokenizer.train(["a"], vocab_size=261)
 
 
-def test_what_is_no_tokenizer_of_ours_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="homeroom tokenize"):
+def test_what_is_no_tokenizer_of_ours_is_refused(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"holds no tokenizer\.json.*homeroom tokenize"):
         Tokenizer.load(tmp_path)
     foreign = tokenizers.Tokenizer(tokenizers.models.BPE())
     foreign.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(ValueError, match=r"lacks <\|pad\|>"):
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: lacks <\|pad\|>"):
         Tokenizer.load(tmp_path)
+    whole = (saved / "tokenizer.json").read_text(encoding="utf-8")
+    for damaged in (whole[:2000], "[]", "", whole.replace('"!"', '"!!"')):
+        (tmp_path / "tokenizer.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(TokenizerError, match=r"tokenizer\.json: .*homeroom verify"):
+            Tokenizer.load(tmp_path)
