@@ -93,9 +93,6 @@ class Tokenizer:
         for token, token_id in vocabulary.items():
             if token_id not in self.special_ids:
                 self._bytes_of_id[token_id] = bytes(alphabet[character] for character in token)
-        self._bytes_with_special = list(self._bytes_of_id)
-        for token in SPECIAL_TOKENS:
-            self._bytes_with_special[vocabulary[token]] = token.encode()
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
@@ -161,9 +158,9 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast(encodable, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-        table = self._bytes_of_id if skip_special else self._bytes_with_special
-        return b"".join(table[token_id] for token_id in ids).decode("utf-8", "replace")
+    def decode(self, ids: Iterable[int]) -> str:
+        """Special tokens are left out."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """What is valid UTF-8 becomes ordinary tokens, every other byte the token of that byte."""
@@ -179,8 +176,8 @@ class Tokenizer:
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return b"".join(self._bytes_of_id[token_id] for token_id in ids)
 
-    def stream_decoder(self, skip_special: bool = True) -> StreamDecoder:
-        return StreamDecoder(self._bytes_of_id if skip_special else self._bytes_with_special)
+    def stream_decoder(self) -> StreamDecoder:
+        return StreamDecoder(self._bytes_of_id)
 
 
 def _encodable(text: str) -> str:
