@@ -238,6 +238,6 @@ def _require_answer(connection: Connection, message_id: str) -> None:
 
 
 def _valid(text: str) -> str:
-    """JSON can carry halves of surrogate pairs, which no database takes, and PostgreSQL takes no NUL."""
+    """As a database takes it, and without NUL, which ends a text for many a program."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole.replace("\0", "\ufffd")
