@@ -16,7 +16,7 @@ from homeroom.report.charts import Series
 from homeroom.report.figures import decided_by, figures, number_at, rows_at, shown, value_at, verdicts
 from homeroom.report.lineage import lineage
 from homeroom.report.overview import in_circle_order
-from homeroom.settings import Json
+from homeroom.settings import HomeroomError, Json
 from homeroom.workspace import Artifact, Decision, Workspace, read_log
 
 HERE = Path(__file__).parent
@@ -24,7 +24,14 @@ HERE = Path(__file__).parent
 
 def write_report(workspace: Workspace, path: Path) -> Path:
     """Write the report, whole or not at all, and return where it is."""
-    write_atomically(path, render(workspace))
+    page = render(workspace)
+    try:
+        write_atomically(path, page)
+    except OSError as error:
+        raise HomeroomError(
+            f"{path}: the report cannot be written ({error.strerror or error}). Name a file in a folder that is there, "
+            "on a disk with space, with `homeroom report --output FILE`."
+        ) from error
     return path
 
 

@@ -4,7 +4,10 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from homeroom.report.page import write_report
+from homeroom.settings import HomeroomError
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Workspace
 
@@ -59,6 +62,14 @@ def test_a_finished_circle_misses_nothing(finished: Path, tmp_path: Path) -> Non
                  "forum.jsonl.gz:48213", "2.500", "58.0 % [53.0, 63.0]", "inverted votes: win rate 31 %",
                  "refused, as it must be", ">18.7<", ">0.59<"):  # fmt: skip
         assert told in page, told
+
+
+@pytest.mark.parametrize("name", ["nowhere/report.html", "folder"])
+def test_a_report_that_cannot_be_written_says_why(workspace, name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(HomeroomError, match=rf"{name}: the report cannot be written .*--output"):
+        write_report(workspace, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".aside")] == []
 
 
 def test_settings_are_those_of_what_is_shown_and_not_of_the_last_recipe(workspace, fill, make, tmp_path):
