@@ -103,6 +103,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         given = json.loads(text)["given"] if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, KeyError, TypeError) as error:
         raise RecipeError(f"recipe {path}: {error}") from None
+    if not isinstance(given, dict):
+        raise RecipeError(f"recipe {path}: 'given' is {json.dumps(given)}, but must be a table of settings")
     return resolve(given, path.name, stage_configs(), overrides)
 
 

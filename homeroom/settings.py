@@ -4,6 +4,7 @@ Which settings there are is each room's business; reading TOML and naming the ne
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 Json = JsonValue
 Probability = Annotated[float, Field(ge=0, le=1)]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class HomeroomError(Exception):
@@ -74,3 +76,10 @@ def as_json(value: object) -> Json:
     if callable(item := getattr(value, "item", None)):  # raises where there is more than one number
         return as_json(item())
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written as JSON")
+
+
+def whole_characters(text: str) -> str:
+    """JSON can carry half of a surrogate pair, which is no Unicode text: no database and no parquet can hold it."""
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -219,6 +219,13 @@ def test_the_stored_recipe_reads_as_the_same_recipe(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
 
 
+@pytest.mark.parametrize("stored", ['{"given": [1]}', '{"given": null}', "[]", "{", "null"])
+def test_a_damaged_stored_recipe_is_named(tmp_path: Path, stored: str) -> None:
+    (tmp_path / "recipe.json").write_text(stored)
+    with pytest.raises(RecipeError, match=r"recipe\.json"):
+        recipes.load(tmp_path / "recipe.json")
+
+
 def test_what_was_derived_says_why() -> None:
     why = {choice.name: choice.why for choice in read({"pretrain": {"heads": 2}}).derived()}
     assert why["heads"] == "set in the recipe"

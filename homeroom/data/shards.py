@@ -92,32 +92,34 @@ class Shards:
     """A split's tokens as one row, mapped and not loaded."""
 
     def __init__(self, folder: Path, split: str) -> None:
+        self.folder, self.split = folder, split
         index_path = folder / f"{split}.json"
         try:
             index = json.loads(index_path.read_text(encoding="utf-8"))
+            if index["format"] != FORMAT:
+                raise ShardError(f"{index_path}: its format is {index['format']}; this version reads {FORMAT}")
+            self.vocab_size: int = index["vocab_size"]
+            self.document_id: int = index["document_id"]
+            self.tokens: int = index["tokens"]
+            self.documents: int = index["documents"]
+            self.bytes: int = index["bytes"]
+            dtype = np.dtype(index["dtype"]).newbyteorder("<")
+            files = [(folder / shard["file"], int(shard["tokens"])) for shard in index["shards"]]
         except FileNotFoundError:
             raise ShardError(f"{index_path}: there is none. Make it with `homeroom tokenize`.") from None
-        if index["format"] != FORMAT:
-            raise ShardError(f"{index_path}: its format is {index['format']}; this version reads {FORMAT}")
-        self.folder, self.split = folder, split
-        self.vocab_size: int = index["vocab_size"]
-        self.document_id: int = index["document_id"]
-        self.tokens: int = index["tokens"]
-        self.documents: int = index["documents"]
-        self.bytes: int = index["bytes"]
-        dtype = np.dtype(index["dtype"]).newbyteorder("<")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ShardError(f"{index_path}: damaged ({error!r}). See `homeroom verify`.") from error
         self._maps: list[NDArray[np.unsignedinteger]] = []
         self._starts = [0]
-        for shard in index["shards"]:
-            path = folder / shard["file"]
+        for path, tokens in files:
             size = path.stat().st_size if path.exists() else 0
-            if size != shard["tokens"] * dtype.itemsize:
+            if size != tokens * dtype.itemsize:
                 raise ShardError(
-                    f"{path}: {size:,} bytes, but its index says {shard['tokens']:,} tokens of {dtype.itemsize} bytes. "
+                    f"{path}: {size:,} bytes, but its index says {tokens:,} tokens of {dtype.itemsize} bytes. "
                     "See `homeroom verify`."
                 )
             self._maps.append(np.memmap(path, dtype, mode="r"))
-            self._starts.append(self._starts[-1] + shard["tokens"])
+            self._starts.append(self._starts[-1] + tokens)
 
     def __len__(self) -> int:
         return self.tokens

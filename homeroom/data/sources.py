@@ -6,7 +6,6 @@ What a text is worth is for cleaning.py; here only what cannot be read at all is
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 
 from homeroom.data.documents import Document, dialogue
 from homeroom.data.reading import Reject, Report, blocks, invalid, is_binary, lines, valid_text
-from homeroom.settings import HomeroomError, Json
+from homeroom.settings import HomeroomError, Json, whole_characters
 
 _SMALLEST_PIECE = 16  # bytes; a piece must hold at least one character
 ROLES = ("system", "user", "assistant")
@@ -248,7 +247,7 @@ def _document(row: Json, source: str) -> Document:
     for key in ("text", "content"):
         text = row.get(key)
         if isinstance(text, str) and text.strip():
-            return Document(source, "text", _without_half_characters(text))
+            return Document(source, "text", whole_characters(text))
         if text is not None:
             found = "is empty" if isinstance(text, str) else f"is {type(text).__name__}, not text"
             raise _Bad(f"{key!r} {found}")
@@ -265,15 +264,5 @@ def _messages(value: Json) -> list[Mapping[str, str]]:
             raise _Bad(f"message {position}: its role is {role!r}; allowed are user, assistant and, first, system")
         if not isinstance(content, str) or not content.strip():
             raise _Bad(f"message {position}: it has no text in 'content'")
-        messages.append({"role": str(role), "content": _without_half_characters(content)})
+        messages.append({"role": str(role), "content": whole_characters(content)})
     return messages
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _without_half_characters(text: str) -> str:
-    """JSON can carry half of a surrogate pair, which is no Unicode text and no parquet can hold."""
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

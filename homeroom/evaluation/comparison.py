@@ -17,6 +17,8 @@ from homeroom.settings import Json
 
 Numbers = Sequence[float] | NDArray[np.float64]
 RESAMPLES = 2000
+# One answer scored in two batches differs by float32's rounding, about 1e-6: its sign would be a coin's.
+TIE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ def win_rate(
     groups: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """How often A's answer beats B's on the same question, a tie counted half. Questions are resampled."""
+    """How often A's answer beats B's on the same question, one within TIE counted half. Questions are resampled."""
     a_N, b_N = _finite(scores_a), _finite(scores_b)
     if len(a_N) != len(b_N):
         raise ValueError(f"a paired comparison needs as many scores of A as of B, given {len(a_N)} and {len(b_N)}")
-    return mean_interval((np.sign(a_N - b_N) + 1) / 2, seed, groups, resamples)
+    margin_N = a_N - b_N
+    won_N = np.where(np.abs(margin_N) < TIE, 0.0, np.sign(margin_N))
+    return mean_interval((won_N + 1) / 2, seed, groups, resamples)
 
 
 def mean_interval(

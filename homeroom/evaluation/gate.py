@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from homeroom.evaluation.comparison import Interval, mean_interval, win_rate
+from homeroom.evaluation.comparison import Interval, win_rate
 from homeroom.evaluation.suite import Measured
 from homeroom.settings import Frozen, Json, Probability
 
@@ -74,9 +74,7 @@ def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
     wins = win_rate([a.judge for a in ours], [b.judge for b in theirs], bar.seed, documents)
     chrf = win_rate([a.chrf for a in ours], [b.chrf for b in theirs], bar.seed, documents)
     cost, cost_before = candidate.bits_per_byte["all"], champion.bits_per_byte["all"]
-    ruder = mean_interval(
-        [float(a.rude) - float(b.rude) for a, b in zip(ours, theirs, strict=True)], bar.seed, documents
-    )
+    rude, rude_before = sum(a.rude for a in ours), sum(b.rude for b in theirs)
     lines = (
         Line("held-out questions", f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
         Line(
@@ -94,9 +92,9 @@ def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
         ),
         Line(
             "rude answers",
-            f"no more than the champion's {sum(b.rude for b in theirs)} of {len(theirs)}",
-            f"{sum(a.rude for a in ours)} of {len(ours)}",
-            ruder.mean <= 0,
+            f"no more than the champion's {rude_before} of {len(theirs)}",
+            f"{rude} of {len(ours)}",
+            rude <= rude_before,
         ),
     )
     return Verdict(lines, wins, chrf)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -81,17 +82,24 @@ def _load(folder: Path, *, reward: bool) -> nn.Module:
         raise CheckpointError(f"{folder / WEIGHTS}: tensor {error} is missing") from error
     except ValueError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: {error}") from error
-    model: GPT | RewardModel = GPT(config)
-    if isinstance(model, GPT) and reward:
-        model = RewardModel(model)
+    if reward:
         state = {name if name == "score_head.weight" else f"gpt.{name}": value for name, value in state.items()}
-    for name, parameter in model.state_dict().items():
-        if name in state and state[name].shape != parameter.shape:
-            raise CheckpointError(
-                f"{folder / WEIGHTS}: {name} is {tuple(state[name].shape)}, config.json says {tuple(parameter.shape)}"
-            )
+    try:
+        with torch.device("meta"):  # shapes alone: settings that do not fit may ask for more than any memory
+            expected = _new(config, reward).state_dict()
+        for name, parameter in expected.items():
+            if name in state and state[name].shape != parameter.shape:
+                found, said = tuple(state[name].shape), tuple(parameter.shape)
+                raise CheckpointError(f"{folder / WEIGHTS}: {name} is {found}, config.json says {said}")
+        model = _new(config, reward)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / SETTINGS}: a model of this size cannot be made ({error})") from error
     model.load_state_dict(state)
     return model.eval()
+
+
+def _new(config: Config, reward: bool) -> GPT | RewardModel:
+    return RewardModel(GPT(config)) if reward else GPT(config)
 
 
 def _read_settings(path: Path) -> Config:

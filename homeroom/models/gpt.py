@@ -66,7 +66,6 @@ class Outputs:
     hidden_BTD: Tensor
     head_VD: Tensor
     values_BT: Tensor | None = None
-    scores_B: Tensor | None = None
 
 
 class GPT(nn.Module):
@@ -136,7 +135,7 @@ class GPT(nn.Module):
         """(…, D) → (…, V) in float32. For a few positions; a whole batch goes through `homeroom.models.logprobs`."""
         return self.head(hidden).float()  # type: ignore[no-any-return]
 
-    def new_cache(self, slots: int, max_length: int, dtype: torch.dtype = torch.float32) -> KVCache:
+    def new_cache(self, slots: int, max_length: int) -> KVCache:
         kv_heads = self.config.kv_heads or self.config.heads
         return KVCache(
             self.config.layers,
@@ -144,7 +143,6 @@ class GPT(nn.Module):
             kv_heads,
             max_length,
             self.config.head_width,
-            dtype=dtype,
             device=self.embedding.weight.device,
         )
 

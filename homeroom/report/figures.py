@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from homeroom.report.lineage import is_whole, lineage
+from homeroom.report.lineage import is_whole, lineage, of_one_run
 from homeroom.settings import Json
 from homeroom.workspace import Artifact, Decision, Workspace
 
@@ -67,13 +67,15 @@ def rows_at(metrics: Json | Mapping[str, Json], *path: str) -> list[dict[str, Js
 def figures(workspace: Workspace) -> list[Figure]:
     """Every figure, in the order in which the circle makes them."""
     artifacts, history = lineage(workspace), workspace.registry.history()
-    metrics = {stage: artifact.metrics for stage, artifact in artifacts.items()}
-    evaluated = {str(row.get("stage")): row for row in rows_at(metrics, "evaluate", "models")}
+    metrics = {stage: artifact.metrics for stage, artifact in of_one_run(artifacts).items()}
+    measured = rows_at(metrics, "evaluate", "models")
+    evaluated = {stage: row for row in measured if (stage := str(row.get("stage"))) in metrics}
     duel = next(
         (
             row
             for row in rows_at(metrics, "evaluate", "comparisons")
             if (row.get("model"), row.get("baseline"), row.get("judge", "judge")) == ("ppo", "sft", "judge")
+            and "ppo" in metrics
         ),
         None,
     )

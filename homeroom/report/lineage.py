@@ -13,7 +13,7 @@ _EVALUATE = _PLACE["evaluate"]
 
 def lineage(workspace: Workspace) -> dict[str, Artifact]:
     """By stage, in the circle's order. A stage that did not run in this lineage is missing."""
-    there = [a for a in workspace.artifacts.all() if a.stage in CIRCLE and a.settings.get("inverted") is not True]
+    there = [a for a in workspace.artifacts.all() if a.stage in CIRCLE and not _is_aside(a)]
     newest = {artifact.stage: artifact for artifact in there}
     leading = [stage for stage, place in _PLACE.items() if place <= _EVALUATE and stage in newest]
     if not leading:
@@ -29,6 +29,25 @@ def lineage(workspace: Workspace) -> dict[str, Artifact]:
 def is_whole(found: dict[str, Artifact]) -> bool:
     """Whether these are one run of the whole circle: every stage, and nothing made from another artifact of one."""
     return found.keys() == CIRCLE.keys() and all(not a.inputs or _belongs(a, found) for a in found.values())
+
+
+def of_one_run(found: dict[str, Artifact]) -> dict[str, Artifact]:
+    """Without what comes, at any remove, of another artifact of a stage than the one found.
+
+    An evaluation may measure a new model beside one that was made of the model before it.
+    """
+    alike: dict[str, Artifact] = {}
+    for stage, artifact in found.items():
+        known = {other.id for other in alike.values()}
+        strange = [name for name in artifact.inputs if name not in known and name.rpartition("-")[0] in found]
+        if not strange or _PLACE[stage] >= _EVALUATE:
+            alike[stage] = artifact
+    return alike
+
+
+def _is_aside(artifact: Artifact) -> bool:
+    """A control, or an evaluation that settings are tuned by: neither is a result."""
+    return artifact.settings.get("inverted") is True or artifact.settings.get("split") == "validation"
 
 
 def _made_from(end: Artifact, there: dict[str, Artifact]) -> dict[str, Artifact]:

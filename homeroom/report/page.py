@@ -3,11 +3,9 @@
 Chooses which curves are drawn; how they look is charts.py's and the style's business, what is said the templates'.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -18,16 +16,22 @@ from homeroom.report.charts import Series
 from homeroom.report.figures import decided_by, figures, number_at, rows_at, shown, value_at, verdicts
 from homeroom.report.lineage import lineage
 from homeroom.report.overview import in_circle_order
-from homeroom.settings import Json
+from homeroom.settings import HomeroomError, Json
 from homeroom.workspace import Artifact, Decision, Workspace, read_log
 
 HERE = Path(__file__).parent
-RECIPE = "recipe.json"
 
 
 def write_report(workspace: Workspace, path: Path) -> Path:
     """Write the report, whole or not at all, and return where it is."""
-    write_atomically(path, render(workspace))
+    page = render(workspace)
+    try:
+        write_atomically(path, page)
+    except OSError as error:
+        raise HomeroomError(
+            f"{path}: the report cannot be written ({error.strerror or error}). Name a file in a folder that is there, "
+            "on a disk with space, with `homeroom report --output FILE`."
+        ) from error
     return path
 
 
@@ -54,7 +58,6 @@ def render(workspace: Workspace) -> str:
         figure={figure.name: shown(figure) for figure in found},
         art=artifacts,
         m=metrics,
-        recipe=_recipe(workspace.path),
         decisions=list(reversed(history)),
         circle=pictures.circle(artifacts, champion),
         lineage=pictures.lineage(in_circle_order(workspace), {champion} if champion else set()),
@@ -70,12 +73,6 @@ def _reasons(improved: Artifact, history: Sequence[Decision]) -> list[Json]:
     told = [one.verdict.get("reasons") for one in decided_by(improved, history) if one.kind == "refused"]
     known = value_at(improved.metrics, "reasons")
     return [reason for reasons in told if isinstance(reasons, list) and reasons != known for reason in reasons]
-
-
-def _recipe(folder: Path) -> dict[str, Any]:
-    path = folder / RECIPE
-    recipe: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return recipe
 
 
 # Title in both languages, then the lines: name in the log, name shown, color, noisy.

@@ -13,7 +13,7 @@ from homeroom.data.documents import read_documents
 from homeroom.data.preferences import digest, harvest, save_pairs
 from homeroom.progress import say
 from homeroom.settings import Frozen
-from homeroom.stages.lookup import unchanged
+from homeroom.stages.lookup import deciding_evaluation, unchanged
 from homeroom.stages.measuring import evaluation_questions
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
@@ -37,7 +37,7 @@ class Identity(Config):
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
-    evaluation = workspace.latest("evaluate")
+    evaluation = deciding_evaluation(workspace)
     votes = workspace.feedback.votes()
     settings = Identity(**config.model_dump(), votes=digest(votes))
     if done := unchanged(workspace, "harvest", settings, [evaluation], VERSION):

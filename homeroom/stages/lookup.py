@@ -18,6 +18,17 @@ def champion(workspace: Workspace) -> Artifact:
     return workspace.artifacts.get(name)
 
 
+def deciding_evaluation(workspace: Workspace) -> Artifact:
+    """The latest evaluation, unless it is of the split that settings are tuned on. Raises HomeroomError."""
+    evaluation = workspace.latest("evaluate")
+    if evaluation.settings.get("split") == "validation":
+        raise HomeroomError(
+            f"{evaluation.id} is of the validation split, on which settings are tuned, so nothing is decided by it. "
+            'Run `homeroom evaluate` with [evaluate].split = "heldout" first.'
+        )
+    return evaluation
+
+
 def unchanged(
     workspace: Workspace, stage: str, settings: Frozen, inputs: Sequence[Artifact] = (), version: int = 1
 ) -> Artifact | None:

@@ -83,6 +83,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     cleaned, tokenized = workspace.latest("clean"), workspace.latest("tokenize")
     if done := unchanged(workspace, "pretrain", config, [cleaned, tokenized], VERSION):
         return done
+    tokenized.check()
     tokenizer = Tokenizer.load(tokenized.path)
     shards = Shards(tokenized.path, "train")
     shape = shape_of(config, tokenizer.vocab_size)

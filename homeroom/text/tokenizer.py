@@ -13,6 +13,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from homeroom.files import write_atomically
+from homeroom.settings import HomeroomError
 from homeroom.text.chat_template import JINJA
 
 PAD, DOCUMENT, SYSTEM, USER, ASSISTANT, END = SPECIAL_TOKENS = (
@@ -50,6 +51,10 @@ def _byte_alphabet() -> dict[str, int]:
     return stand_ins | {chr(0x100 + index): byte for index, byte in enumerate(others)}
 
 
+class TokenizerError(HomeroomError):
+    """A tokenizer that cannot be read, or is none of ours."""
+
+
 class StreamDecoder:
     """Ids to text, one by one. What `push` and `flush` return adds up to `decode`, never half a character."""
 
@@ -73,7 +78,7 @@ class Tokenizer:
         vocabulary: dict[str, int] = backend.get_vocab()
         missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
         if missing:
-            raise ValueError(f"this tokenizer lacks {', '.join(missing)}: train one with `homeroom tokenize`")
+            raise TokenizerError(f"lacks {', '.join(missing)}: train one with `homeroom tokenize`")
         self.pad_id = vocabulary[PAD]
         self.document_id = vocabulary[DOCUMENT]
         self.system_id = vocabulary[SYSTEM]
@@ -88,9 +93,6 @@ class Tokenizer:
         for token, token_id in vocabulary.items():
             if token_id not in self.special_ids:
                 self._bytes_of_id[token_id] = bytes(alphabet[character] for character in token)
-        self._bytes_with_special = list(self._bytes_of_id)
-        for token in SPECIAL_TOKENS:
-            self._bytes_with_special[vocabulary[token]] = token.encode()
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
@@ -120,8 +122,13 @@ class Tokenizer:
     def load(cls, folder: Path) -> "Tokenizer":
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no tokenizer.json: make one with `homeroom tokenize`")
-        return cls(tokenizers.Tokenizer.from_file(str(path)))
+            raise TokenizerError(f"{folder} holds no tokenizer.json: make one with `homeroom tokenize`")
+        try:
+            return cls(tokenizers.Tokenizer.from_file(str(path)))
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
+        except Exception as error:  # the library's own errors have no narrower type
+            raise TokenizerError(f"{path}: damaged ({error!r}). See `homeroom verify`.") from error
 
     def save(self, folder: Path) -> None:
         """Write what `load` and `transformers.AutoTokenizer.from_pretrained` read."""
@@ -151,9 +158,9 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast(encodable, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-        table = self._bytes_of_id if skip_special else self._bytes_with_special
-        return b"".join(table[token_id] for token_id in ids).decode("utf-8", "replace")
+    def decode(self, ids: Iterable[int]) -> str:
+        """Special tokens are left out."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """What is valid UTF-8 becomes ordinary tokens, every other byte the token of that byte."""
@@ -169,8 +176,8 @@ class Tokenizer:
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return b"".join(self._bytes_of_id[token_id] for token_id in ids)
 
-    def stream_decoder(self, skip_special: bool = True) -> StreamDecoder:
-        return StreamDecoder(self._bytes_of_id if skip_special else self._bytes_with_special)
+    def stream_decoder(self) -> StreamDecoder:
+        return StreamDecoder(self._bytes_of_id)
 
 
 def _encodable(text: str) -> str:

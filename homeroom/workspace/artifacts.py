@@ -131,12 +131,11 @@ class ArtifactStore:
 
     def all(self) -> list[Artifact]:
         """All that are there, the one used last at the end."""
+        in_order = select(tables.artifacts).order_by(tables.artifacts.c.used, tables.artifacts.c.used_at)
         with self._database.read() as connection:
-            ids = connection.execute(
-                select(tables.artifacts.c.id).order_by(tables.artifacts.c.used, tables.artifacts.c.used_at)
-            ).scalars()
-            in_order = list(ids)
-        return [artifact for artifact_id in in_order if (artifact := self.find(artifact_id))]
+            rows = connection.execute(in_order).all()
+        paths = [(self.folder / row.id, row.manifest) for row in rows]
+        return [Artifact.from_manifest(path, manifest) for path, manifest in paths if (path / MANIFEST).is_file()]
 
     def record(self, artifact: Artifact) -> None:
         """Make a published folder known, or one that a rerun found again, and so the latest of its stage."""
@@ -178,23 +177,34 @@ class ArtifactStore:
         return target
 
     def set_aside_all(self, damages: Sequence[Damage]) -> dict[str, Path]:
-        """Move away whatever of these has a folder; where each is now."""
+        """Move away whatever of these has a folder and is still damaged; where each is now."""
         names = dict.fromkeys(damage.artifact_id for damage in damages if damage.artifact_id)
-        return {name: self.set_aside(name) for name in names if (self.folder / name).is_dir()}
+        return {name: self.set_aside(name) for name in names if (self.folder / name).is_dir() and self._damages(name)}
 
     def verify(self) -> list[Damage]:
         """Hash every file of every artifact again, and name what is damaged or missing."""
         with self._database.read() as connection:
-            manifests = {row.id: row.manifest for row in connection.execute(select(tables.artifacts))}
-        damages = []
-        for artifact_id, manifest in manifests.items():
-            damages += _verify_folder(Artifact.from_manifest(self.folder / artifact_id, manifest))
+            known = list(connection.execute(select(tables.artifacts.c.id)).scalars())
+        damages = [damage for name in known for damage in self._damages(name)]
         for path in sorted(self.folder.iterdir()):
-            if path.name not in manifests:
-                damages.append(Damage(path.name, MANIFEST, "a readable manifest", "none"))
+            if path.name not in known:
+                damages += self._damages(path.name)
         if found := self._database.damage():
             damages.append(Damage("", self._database.name, "a sound database", found))
         return damages
+
+    def _damages(self, artifact_id: str) -> list[Damage]:
+        """As it is now: hashing all takes minutes, in which other processes publish."""
+        path = self.folder / artifact_id
+        with self._database.read() as connection:
+            manifest = connection.execute(
+                select(tables.artifacts.c.manifest).where(tables.artifacts.c.id == artifact_id)
+            ).scalar()
+        # What is not recorded yet, a kill or a publisher's next step apart, says itself what it should be.
+        artifact = Artifact.from_manifest(path, manifest) if manifest else _read_folder(path)
+        if artifact is None:
+            return [Damage(artifact_id, MANIFEST, "a readable manifest", "none")]
+        return _verify_folder(artifact)
 
 
 def remove_scratch(folder: Path) -> None:

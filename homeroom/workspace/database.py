@@ -1,6 +1,7 @@
 """The workspace's database: connections, transactions and the version of its tables.
 
-SQLite in WAL mode by default, another by URL. What the tables hold is the business of the files that use them.
+SQLite in WAL mode, in the workspace or by URL elsewhere; no other database keeps these promises yet, so none is
+taken. What the tables hold is the business of the files that use them.
 """
 
 import sqlite3
@@ -12,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError
 
 from homeroom.workspace.errors import DiskFull, WorkspaceError, WorkspaceTooNew, free_space, is_disk_full, no_space_left
 
@@ -29,15 +30,14 @@ class Database:
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self.folder = url, folder
         try:
-            # SQLite's write lock is what serialises writers there; elsewhere the isolation level has to.
-            self._sqlite = make_url(url).get_backend_name() == "sqlite"
-            options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if self._sqlite else {}
-            self._engine = create_engine(url, **options)
-            self.name = self._engine.url.render_as_string(hide_password=True)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            place = make_url(url)
+        except ArgumentError as error:
             raise WorkspaceError(f"database URL {url!r} cannot be used: {error}") from error
-        if self._sqlite:
-            _let_sqlite_keep_promises(self._engine)
+        self.name = place.render_as_string(hide_password=True)
+        if place.drivername not in ("sqlite", "sqlite+pysqlite"):
+            raise WorkspaceError(f"database URL {self.name!r} cannot be used: only sqlite:///PATH is supported")
+        self._engine = create_engine(place, connect_args={"timeout": BUSY_SECONDS})
+        _let_sqlite_keep_promises(self._engine)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -48,8 +48,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction: all of the block or nothing. No other writer comes between its reads and its writes."""
-        isolation = {} if self._sqlite else {"isolation_level": "SERIALIZABLE"}
-        writing = self._engine.execution_options(homeroom_write=True, **isolation)
+        writing = self._engine.execution_options(homeroom_write=True)
         with self._errors_explained(), writing.begin() as connection:
             yield connection
 
@@ -63,16 +62,13 @@ class Database:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Two may open a new workspace at once, and a change to WAL answers "locked" without waiting.
         with FileLock(self.folder / "migrate.lock"):
-            if self._sqlite:
-                self._use_wal()
+            self._use_wal()
             # DDL is transactional here: killed half-way is not migrated at all.
             with self.write() as connection:
                 _upgrade(connection)
 
     def damage(self) -> str | None:
         """What the database finds wrong with its own file."""
-        if not self._sqlite:
-            return None
         try:
             with self.read() as connection:
                 found = "; ".join(connection.execute(text("PRAGMA quick_check(5)")).scalars())
@@ -87,7 +83,7 @@ class Database:
             driver.execute("PRAGMA journal_mode=WAL")
 
     def _version(self) -> str | None:
-        if self._sqlite and not Path(make_url(self.url).database or "").exists():
+        if not Path(make_url(self.url).database or "").exists():
             return None  # connecting would create it
         with self.read() as connection:
             if not inspect(connection).has_table("alembic_version"):

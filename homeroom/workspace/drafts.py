@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ from homeroom.workspace.errors import (
 from homeroom.workspace.runs import Runs
 
 LOG = "progress.jsonl"
+BEAT = 2.0  # seconds: what a kill may take from the time that an artifact's making is said to have lasted
 
 
 class Draft:
@@ -180,32 +182,33 @@ def _move_into_place(folder: Path, artifact: Artifact, store: ArtifactStore) -> 
 class _Effort:
     """Seconds and peak memory over all attempts at an artifact, kept beside its work folder.
 
-    A killed attempt is taken to have lasted until the folder's last file was written.
+    Written every few seconds: a kill leaves no time to, and many stages write no file of their own for long.
     """
 
     def __init__(self, work: Path, artifact_id: str) -> None:
         self._folder, self._file = work / artifact_id, work / f"{artifact_id}.effort.json"
         self._seconds, self._peak = 0.0, 0
+        self._over = threading.Event()
+        self._beating = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> "_Effort":
         if self._file.exists() and self._folder.exists():
             before = json.loads(self._file.read_bytes())
             self._seconds, self._peak = before["seconds"], before["peak_memory_bytes"]
-            if before["began"] is not None:
-                last = max((path.stat().st_mtime for _, path in walk(self._folder)), default=0.0)
-                self._seconds += max(last - before["began"], 0.0)
-        self._write(began=time.time())
         self._began = time.monotonic()
         _forget_peak_memory()
+        self._write()
+        self._beating.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._beating.join()
         if error[0] is None:
             self._file.unlink(missing_ok=True)
             return
-        with contextlib.suppress(OSError):  # a full disk: this attempt's time is lost, not its work
-            self._seconds, self._peak = self.seconds(), self.peak_memory()
-            self._write(began=None)
+        with contextlib.suppress(OSError):  # a full disk: this attempt's last seconds are lost, not its work
+            self._write()
 
     def seconds(self) -> float:
         return self._seconds + time.monotonic() - self._began
@@ -213,9 +216,13 @@ class _Effort:
     def peak_memory(self) -> int:
         return max(self._peak, _peak_memory())
 
-    def _write(self, began: float | None) -> None:
-        kept = {"seconds": self._seconds, "peak_memory_bytes": self._peak, "began": began}
-        write_atomically(self._file, json.dumps(kept))
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT):
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        write_atomically(self._file, json.dumps({"seconds": self.seconds(), "peak_memory_bytes": self.peak_memory()}))
 
 
 def _forget_peak_memory() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Row, Table, func, insert, select
 
-from homeroom.settings import Json
+from homeroom.settings import Json, whole_characters
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
 from homeroom.workspace.errors import FeedbackError
@@ -238,6 +238,5 @@ def _require_answer(connection: Connection, message_id: str) -> None:
 
 
 def _valid(text: str) -> str:
-    """JSON can carry halves of surrogate pairs, which no database takes, and PostgreSQL takes no NUL."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\0", "\ufffd")
+    """As a database takes it, and without NUL, which ends a text for many a program."""
+    return whole_characters(text).replace("\0", "\ufffd")

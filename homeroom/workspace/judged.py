@@ -39,8 +39,7 @@ def judged_answers(connection: Connection) -> list[JudgedAnswer]:
     edits: dict[tuple[str, str], Row[Any]] = {}
     for row in connection.execute(select(tables.edits).order_by(tables.edits.c.number)):
         edits[row.message_id, row.user] = row
-    judged_ids = {message_id for message_id, _ in [*votes, *edits]}
-    messages = _conversations_of(connection, judged_ids)
+    messages = _judged_conversations(connection)
     result = []
     for key in [*votes, *(key for key in edits if key not in votes)]:
         message_id, user = key
@@ -66,10 +65,8 @@ def judged_answers(connection: Connection) -> list[JudgedAnswer]:
     return result
 
 
-def _conversations_of(connection: Connection, message_ids: set[str]) -> dict[str, Row[Any]]:
-    """All messages of the conversations that these are in."""
-    if not message_ids:
-        return {}
+def _judged_conversations(connection: Connection) -> dict[str, Row[Any]]:
+    """All messages of the conversations in which an answer was judged."""
     columns = tables.messages.c
     wanted = [columns.id, columns.conversation_id, columns.parent_id, columns.role, columns.text]
     wanted += [columns.model_id, columns.finish_reason, columns.sampling, columns.token_ids, columns.at]

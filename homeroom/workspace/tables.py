@@ -1,7 +1,7 @@
 """The tables of the workspace's database, as they are now; migrations/ says how older ones get there.
 
 Rows that only ever grow (decisions, votes, edits, messages) have a `number` that orders them: clocks can be set back.
-Only plain SQLAlchemy types, so that PostgreSQL works by URL.
+Only plain SQLAlchemy types, which any database has.
 """
 
 from datetime import UTC, datetime

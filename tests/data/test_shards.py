@@ -58,6 +58,14 @@ def test_a_shortened_file_is_named(tmp_path: Path) -> None:
         Shards(tmp_path, "train")
 
 
+@pytest.mark.parametrize("index", ["", '{"format": 1', "[]", '{"format": 1}', '{"tokens": 3}', "\xff"])
+def test_a_damaged_index_is_named(tmp_path: Path, index: str) -> None:
+    write(tmp_path, [[2, 3, 4]])
+    (tmp_path / "train.json").write_text(index, encoding="latin-1")
+    with pytest.raises(ShardError, match=r"train\.json: damaged.*homeroom verify"):
+        Shards(tmp_path, "train")
+
+
 def test_reading_beyond_the_end(tmp_path: Path) -> None:
     with pytest.raises(IndexError, match="tokens 2 to 5 of a row of 4"):
         write(tmp_path, [[2, 3, 4]]).read(2, 3)

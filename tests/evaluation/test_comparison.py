@@ -12,6 +12,12 @@ def test_a_tie_counts_half():
     assert win_rate([1.0, 0.0, 2.0, 3.0], [0.0, 1.0, 2.0, 1.0], seed=0).mean == 2.5 / 4
 
 
+def test_one_answer_scored_twice_is_a_tie():
+    """Floating-point scores of the same tokens differ by the batch that they were scored in."""
+    once, again = [0.8, 0.8, 0.8, 5.0], [0.8 + 1.2e-6, 0.8 + 1.2e-6, 0.8 - 1.2e-6, 4.0]
+    assert win_rate(once, again, seed=0).mean == 2.5 / 4
+
+
 @given(
     pairs=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=60),
     seed=st.integers(0, 9),

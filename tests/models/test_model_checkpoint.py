@@ -144,6 +144,37 @@ def test_a_missing_tensor_is_named(folder):
 
 
 @pytest.mark.parametrize(
+    "name", ["model.layers.0.self_attn.q_proj.bias", "model.layers.1.self_attn.q_norm.weight", "score.bias"]
+)
+def test_a_tensor_that_the_trunk_does_not_have_is_named(folder, name):
+    change_tensors(folder, lambda tensors: tensors.update({name: torch.zeros(8)}))
+    refused(folder, "model.safetensors", name, "no place")
+
+
+def test_a_trained_head_is_not_thrown_away_for_the_embedding(folder):
+    change_settings(folder, tie_word_embeddings=True)
+    refused(folder, "lm_head.weight", "tie_word_embeddings")
+    change_tensors(folder, lambda tensors: tensors.update({"lm_head.weight": tensors["model.embed_tokens.weight"] + 0}))
+    assert load_model(folder).config.tied
+
+
+def test_masks_and_frequencies_that_older_programs_wrote_are_left_out(new_model, folder, tmp_path):
+    change_tensors(folder, lambda t: t.update({"model.layers.1.self_attn.rotary_emb.inv_freq": torch.ones(4)}))
+    load_model(folder)
+    save_model(new_model(style="gpt2"), tmp_path / "gpt2")
+    masks = {"transformer.h.0.attn.bias": torch.ones(1, 1, 24, 24), "transformer.h.1.attn.masked_bias": torch.ones(())}
+    change_tensors(tmp_path / "gpt2", lambda tensors: tensors.update(masks))
+    load_model(tmp_path / "gpt2")
+
+
+@pytest.mark.parametrize("size", [2 * 10**13, 2 * 10**18])
+@pytest.mark.parametrize("name", ["vocab_size", "max_position_embeddings"])
+def test_settings_beyond_any_memory_are_refused(folder, name, size):
+    change_settings(folder, **{name: size})
+    refused(folder)
+
+
+@pytest.mark.parametrize(
     "name", ["model.embed_tokens.weight", "model.layers.0.self_attn.k_proj.weight", "model.layers.1.mlp.up_proj.weight"]
 )
 def test_a_wrong_shape_is_named(folder, name):

@@ -12,6 +12,10 @@ class Inverted(Frozen):
     inverted: bool = True
 
 
+class Split(Frozen):
+    split: str = "validation"
+
+
 def ids(found):
     return {stage: artifact.id for stage, artifact in found.items()}
 
@@ -88,6 +92,35 @@ def test_an_evaluation_of_models_from_two_runs_has_no_time_of_one_circle(workspa
     assert list(lineage(workspace)) == list(CIRCLE)
     assert not is_whole(lineage(workspace))
     assert flat(figures(workspace))["circle_seconds"] is None
+
+
+def test_figures_of_models_that_one_run_did_not_make_are_left_out(workspace, fill, make):
+    """As after `homeroom sft --set sft.epochs=2` and `homeroom evaluate`."""
+    made = fill(workspace, list(CIRCLE))
+    before = flat(figures(workspace))
+    make(workspace, "sft", made, depth=8)
+    make(workspace, "evaluate", made)  # with the ppo model of the other sft model
+    told = flat(figures(workspace))
+    known = ("base_bits_per_byte", "xz_bits_per_byte", "sft_ends", "sft_language")
+    assert told == {name: before[name] if name in known else None for name in told}
+    make(workspace, "pretrain", made, depth=8)
+    make(workspace, "evaluate", made)
+    told = flat(figures(workspace))
+    assert told == {name: before[name] if name in known[:2] else None for name in told}
+
+
+def test_an_evaluation_of_the_validation_split_shows_nothing(workspace, fill, make):
+    made = fill(workspace, list(CIRCLE))
+    before = figures(workspace)
+    tuning = dict(made)
+    inputs = [made[stage] for stage in ("clean", "judge", "pretrain", "sft", "ppo")]
+    with workspace.publish("evaluate", Split(), inputs) as draft:
+        draft.metrics = dict(made["evaluate"].metrics)
+    tuning["evaluate"] = draft.artifact
+    for stage in ("promote", "vote", "harvest", "improve"):
+        make(workspace, stage, tuning)
+    assert ids(lineage(workspace)) == ids(made)
+    assert figures(workspace) == before
 
 
 def test_before_any_evaluation_the_furthest_stage_leads(workspace, fill, make):

@@ -4,7 +4,10 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from homeroom.report.page import write_report
+from homeroom.settings import HomeroomError
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Workspace
 
@@ -59,6 +62,27 @@ def test_a_finished_circle_misses_nothing(finished: Path, tmp_path: Path) -> Non
                  "forum.jsonl.gz:48213", "2.500", "58.0 % [53.0, 63.0]", "inverted votes: win rate 31 %",
                  "refused, as it must be", ">18.7<", ">0.59<"):  # fmt: skip
         assert told in page, told
+
+
+@pytest.mark.parametrize("name", ["nowhere/report.html", "folder"])
+def test_a_report_that_cannot_be_written_says_why(workspace, name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(HomeroomError, match=rf"{name}: the report cannot be written .*--output"):
+        write_report(workspace, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".aside")] == []
+
+
+def test_settings_are_those_of_what_is_shown_and_not_of_the_last_recipe(workspace, fill, make, tmp_path):
+    """As after `homeroom run --until pretrain` with another recipe: it has made nothing that is shown."""
+    made = fill(workspace, list(CIRCLE))
+    (workspace.path / "recipe.json").write_text('{"derived": {"depth": [77, "set"]}, "resolved": {"depth": 77}}')
+    make(workspace, "pretrain", dict(made), depth=8)
+    page = write_report(workspace, tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="lineage">') :]
+    assert section.count('"depth": 4') == len(CIRCLE)
+    assert '"depth": 77' not in section
+    assert '"depth": 8' not in section
+    assert all(f"<summary>{artifact.id}</summary>" in section for artifact in made.values())
 
 
 def test_what_models_wrote_is_shown_as_text(finished: Path, tmp_path: Path) -> None:

@@ -251,14 +251,15 @@ def test_without_questions_there_is_nothing_to_sample_answers_to(workspace):
 
 @pytest.mark.parametrize(("stage", "config", "built_on"), [
     (sft, SFT, "pretrain"), (rankings, RANKINGS, "sft"), (reward, REWARD, "sft"), (ppo, PPO, "sft"),
-    (ppo, PPO, "reward"),
+    (ppo, PPO, "reward"), (pretrain, PRETRAIN, "tokenize"),
 ])  # fmt: skip
 def test_nothing_is_learned_from_a_changed_byte(stage, config, built_on, workspace):
-    path = workspace.latest(built_on).path / "model.safetensors"
+    name = "train-00000.bin" if built_on == "tokenize" else "model.safetensors"
+    path = workspace.latest(built_on).path / name
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(Damaged, match=r"model\.safetensors is not as it was published.*homeroom verify"):
+    with pytest.raises(Damaged, match=rf"{name} is not as it was published.*homeroom verify"):
         stage.run(config.model_copy(update={"seed": 99}), workspace)
 
 

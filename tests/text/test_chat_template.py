@@ -68,7 +68,7 @@ def test_only_the_assistants_tokens_and_their_end_are_learned(
 
 def test_the_layout(tokenizer: Tokenizer) -> None:
     rendered = render([SYSTEM, *TALK[:2]], tokenizer)
-    assert tokenizer.decode(rendered.token_ids, skip_special=False) == (
+    assert tokenizer._backend.decode(rendered.token_ids, skip_special_tokens=False) == (
         "<|document|><|system|>Answer briefly.<|end|><|user|>画蛇添足是什么意思？<|end|>"
         "<|assistant|>画蛇添足的意思是多此一举。<|end|>"
     )

@@ -5,7 +5,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from homeroom.text.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerError
 
 PIECE = st.text() | st.sampled_from([*SPECIAL_TOKENS, "画蛇添足", " Python3", "\r\n", "🙂"])
 ANY_TEXT = st.lists(PIECE).map("".join)
@@ -28,11 +28,11 @@ def test_valid_utf8_bytes_have_the_ids_of_their_text(tokenizer: Tokenizer, text:
     assert tokenizer.encode_bytes(text.encode()) == tokenizer.encode(text)
 
 
-@given(ids=st.lists(st.integers(0, 399)), skip_special=st.booleans())
-def test_a_stream_adds_up_to_decode(tokenizer: Tokenizer, ids: list[int], skip_special: bool) -> None:
-    stream = tokenizer.stream_decoder(skip_special)
+@given(ids=st.lists(st.integers(0, 399)))
+def test_a_stream_adds_up_to_decode(tokenizer: Tokenizer, ids: list[int]) -> None:
+    stream = tokenizer.stream_decoder()
     pieces = [stream.push(token_id) for token_id in ids]
-    assert "".join([*pieces, stream.flush()]) == tokenizer.decode(ids, skip_special)
+    assert "".join([*pieces, stream.flush()]) == tokenizer.decode(ids)
 
 
 @given(text=ANY_TEXT)
@@ -66,10 +66,9 @@ def test_a_batch_is_each_text_alone(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
 
 
-def test_special_tokens_are_shown_on_request(tokenizer: Tokenizer) -> None:
+def test_special_tokens_are_not_shown(tokenizer: Tokenizer) -> None:
     ids = [tokenizer.user_id, *tokenizer.encode("hi"), tokenizer.end_id]
     assert tokenizer.decode(ids) == "hi"
-    assert tokenizer.decode(ids, skip_special=False) == "<|user|>hi<|end|>"
 
 
 def test_saved_and_loaded_is_the_same(tokenizer: Tokenizer, saved: Path) -> None:
@@ -89,10 +88,15 @@ def test_a_vocabulary_without_room_for_all_bytes_is_refused() -> None:
         Tokenizer.train(["a"], vocab_size=261)
 
 
-def test_what_is_no_tokenizer_of_ours_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="homeroom tokenize"):
+def test_what_is_no_tokenizer_of_ours_is_refused(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"holds no tokenizer\.json.*homeroom tokenize"):
         Tokenizer.load(tmp_path)
     foreign = tokenizers.Tokenizer(tokenizers.models.BPE())
     foreign.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(ValueError, match=r"lacks <\|pad\|>"):
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: lacks <\|pad\|>"):
         Tokenizer.load(tmp_path)
+    whole = (saved / "tokenizer.json").read_text(encoding="utf-8")
+    for damaged in (whole[:2000], "[]", "", whole.replace('"!"', '"!!"')):
+        (tmp_path / "tokenizer.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(TokenizerError, match=r"tokenizer\.json: .*homeroom verify"):
+            Tokenizer.load(tmp_path)

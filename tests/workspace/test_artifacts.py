@@ -1,12 +1,15 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, event
 
+from homeroom.files import sha256
 from homeroom.settings import Frozen
-from homeroom.workspace import Artifact, MissingArtifact, Workspace
+from homeroom.workspace import Artifact, MissingArtifact, Workspace, tables
 from homeroom.workspace.artifacts import identity
 
 
@@ -75,6 +78,14 @@ def test_latest_is_the_one_made_or_found_again_last(workspace: Workspace) -> Non
     assert [a.id for a in workspace.artifacts.all()] == [large.id, small.id]
 
 
+def test_all_are_read_at_once(workspace: Workspace) -> None:
+    made = [make(workspace, steps) for steps in (3, 4, 5)]
+    transactions: list[Connection] = []
+    event.listen(workspace._database._engine, "begin", transactions.append)
+    assert workspace.artifacts.all() == made
+    assert len(transactions) == 1
+
+
 def test_missing_says_what_to_run(workspace: Workspace) -> None:
     with pytest.raises(MissingArtifact, match="Run `homeroom sft` first"):
         workspace.latest("sft")
@@ -108,6 +119,33 @@ def test_verify_names_a_folder_without_a_readable_manifest(workspace: Workspace)
     (workspace.artifacts.folder / "clean-0123").mkdir()
     (workspace.artifacts.folder / "clean-0123" / "manifest.json").write_text("{")
     assert [(damage.artifact_id, damage.file) for damage in workspace.verify()] == [("clean-0123", "manifest.json")]
+
+
+def test_what_is_published_while_verify_hashes_is_no_damage(workspace: Workspace, monkeypatch: Any) -> None:
+    make(workspace, 3)
+    unrecorded = make(workspace, 4)  # as between a publisher's rename and its record
+    with workspace._database.write() as connection:
+        connection.execute(tables.artifacts.delete().where(tables.artifacts.c.id == unrecorded.id))
+
+    def slow(path: Path) -> str:
+        if workspace.find("clean", Config(steps=5)) is None:
+            make(workspace, 5)
+        return sha256(path)
+
+    monkeypatch.setattr("homeroom.workspace.artifacts.sha256", slow)
+    assert workspace.verify() == []
+    assert len(workspace.artifacts.all()) == 2
+
+
+def test_what_was_made_again_since_it_was_found_damaged_stays(workspace: Workspace) -> None:
+    again, hurt = make(workspace, 3), make(workspace, 4)
+    for artifact in (again, hurt):
+        (artifact.path / "text.txt").write_text("changed")
+    damages = workspace.verify()
+    workspace.artifacts.set_aside(again.id)
+    make(workspace, 3)
+    assert list(workspace.artifacts.set_aside_all(damages)) == [hurt.id]
+    assert workspace.find("clean", Config()) is not None
 
 
 def test_a_missing_folder_is_not_found_and_can_be_made_again(workspace: Workspace) -> None:

@@ -113,6 +113,8 @@ def test_what_is_no_workspace_is_named(tmp_path: Path) -> None:
         Workspace.open(tmp_path)
     with pytest.raises(WorkspaceError, match="database URL 'nonsense' cannot be used"):
         Workspace.open(tmp_path / "other", database_url="nonsense")
+    with pytest.raises(WorkspaceError, match=r"ada:\*\*\*@host/homeroom' cannot be used: only sqlite:///PATH"):
+        Workspace.open(tmp_path / "other", database_url="postgresql://ada:secret@host/homeroom")
 
 
 def test_verify_looks_at_the_database_too(folder: Path) -> None:

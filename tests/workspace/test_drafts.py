@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,3 +149,24 @@ def test_seconds_and_peak_memory_are_those_of_all_attempts(workspace: Workspace)
     with workspace.publish("sft", Config(steps=4)) as light:
         pass
     assert draft.artifact.peak_memory_bytes > light.artifact.peak_memory_bytes > 10_000_000
+
+
+def test_a_killed_attempt_counts_whether_or_not_it_wrote_a_file(workspace: Workspace, folder: Path) -> None:
+    script = """if True:
+        import os, signal, sys, time
+        from pathlib import Path
+        from homeroom.settings import Frozen
+        from homeroom.workspace import Workspace, drafts
+        class Config(Frozen):
+            steps: int = 3
+        drafts.BEAT = 0.02
+        with Workspace.open(Path(sys.argv[1])) as workspace, workspace.publish("sft", Config()):
+            ballast = bytearray(os.urandom(1)) * 300_000_000
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert subprocess.run([sys.executable, "-c", script, str(folder)], check=False).returncode < 0
+    with workspace.publish("sft", Config()) as draft:
+        pass
+    assert draft.artifact.seconds > 0.8
+    assert draft.artifact.peak_memory_bytes > 300_000_000

@@ -18,6 +18,8 @@ _LLAMA = {  # theirs → ours, within a layer
     "post_attention_layernorm.weight": "feed_forward_norm.weight",
     "mlp.down_proj.weight": "feed_forward.down.weight",
 }
+# Buffers that older programs wrote beside the weights: causal masks and rotary frequencies.
+_COMPUTED = r"\.attn\.(masked_)?bias$|\.rotary_emb\.inv_freq$"
 _GPT2 = {
     "ln_1": "attention_norm",
     "attn.c_attn": "attention.qkv",
@@ -135,7 +137,8 @@ def export(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
 
 def restore(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """Their tensors under our names. Raises KeyError naming a tensor that is missing, ValueError for one that does not
-    fit its neighbours or stands for a layer that `config` does not have."""
+    fit its neighbours, stands for a layer that `config` does not have, or has no place in the trunk."""
+    left = dict(tensors)  # what is read is taken out: a model that lost a part without a word would answer like another
     layers = [
         int(found[1])
         for name in tensors
@@ -143,11 +146,18 @@ def restore(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     ]
     if layers and max(layers) >= config.layers:
         raise ValueError(f"holds layer {max(layers)}, config.json says there are {config.layers}, counted from 0")
-    state = _gpt2_in(tensors, config) if config.style == "gpt2" else _llama_in(tensors, config)
-    if "score.weight" in tensors:
-        state["score_head.weight"] = tensors["score.weight"]
+    state = _gpt2_in(left, config) if config.style == "gpt2" else _llama_in(left, config)
+    if "score.weight" in left:
+        state["score_head.weight"] = left.pop("score.weight")
+    elif config.tied:
+        state["head.weight"] = embedding = state["embedding.weight"]
+        head = left.pop("lm_head.weight", embedding)
+        if head.dtype != embedding.dtype or not torch.equal(head, embedding):
+            raise ValueError("lm_head.weight is not the embedding, but config.json says tie_word_embeddings = true")
     else:
-        state["head.weight"] = state["embedding.weight"] if config.tied else tensors["lm_head.weight"]
+        state["head.weight"] = left.pop("lm_head.weight")
+    if strange := [name for name in left if not re.search(_COMPUTED, name)]:
+        raise ValueError(f"the trunk has no place for {', '.join(strange[:3])}")
     return state
 
 
@@ -166,31 +176,31 @@ def _llama_out(name: str, value: Tensor, config: Config) -> list[tuple[str, Tens
     return [(prefix + {ours: theirs for theirs, ours in _LLAMA.items()}[part], value)]
 
 
-def _llama_in(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+def _llama_in(left: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
     state = {
-        "embedding.weight": tensors["model.embed_tokens.weight"],
-        "trunk.norm.weight": tensors["model.norm.weight"],
+        "embedding.weight": left.pop("model.embed_tokens.weight"),
+        "trunk.norm.weight": left.pop("model.norm.weight"),
     }
     for layer in range(config.layers):
         theirs, ours = f"model.layers.{layer}.", f"trunk.blocks.{layer}."
         for their_part, our_part in _LLAMA.items():
-            state[ours + our_part] = tensors[theirs + their_part]
+            state[ours + our_part] = left.pop(theirs + their_part)
         kv = (config.kv_heads or config.heads) * config.head_width
         rows = {
             f"{theirs}self_attn.{name}_proj.weight": count
             for name, count in zip("qkv", (config.width, kv, kv), strict=True)
         }
-        state[ours + "attention.qkv.weight"] = _stack(tensors, rows, config.width)
+        state[ours + "attention.qkv.weight"] = _stack(left, rows, config.width)
         rows = {f"{theirs}mlp.{name}_proj.weight": config.hidden_width for name in ("gate", "up")}
-        state[ours + "feed_forward.gate_up.weight"] = _stack(tensors, rows, config.width)
+        state[ours + "feed_forward.gate_up.weight"] = _stack(left, rows, config.width)
     return state
 
 
-def _stack(tensors: Mapping[str, Tensor], rows: Mapping[str, int], columns: int) -> Tensor:
+def _stack(left: dict[str, Tensor], rows: Mapping[str, int], columns: int) -> Tensor:
     for name, count in rows.items():
-        if tensors[name].shape != (count, columns):
-            raise ValueError(f"{name} is {tuple(tensors[name].shape)}, config.json says {(count, columns)}")
-    return torch.cat([tensors[name] for name in rows])
+        if left[name].shape != (count, columns):
+            raise ValueError(f"{name} is {tuple(left[name].shape)}, config.json says {(count, columns)}")
+    return torch.cat([left.pop(name) for name in rows])
 
 
 def _gpt2_out(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
@@ -204,19 +214,19 @@ def _gpt2_out(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
     return [(f"transformer.h.{layer[1]}.{theirs}.{layer[3]}", value.t() if value.ndim == 2 else value)]
 
 
-def _gpt2_in(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+def _gpt2_in(left: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
     # The original GPT-2 upload has no "transformer." prefix.
-    prefix = "transformer." if "transformer.wte.weight" in tensors else ""
+    prefix = "transformer." if "transformer.wte.weight" in left else ""
     state = {
-        "embedding.weight": tensors[f"{prefix}wte.weight"],
-        "positions.weight": tensors[f"{prefix}wpe.weight"],
-        "trunk.norm.weight": tensors[f"{prefix}ln_f.weight"],
-        "trunk.norm.bias": tensors[f"{prefix}ln_f.bias"],
+        "embedding.weight": left.pop(f"{prefix}wte.weight"),
+        "positions.weight": left.pop(f"{prefix}wpe.weight"),
+        "trunk.norm.weight": left.pop(f"{prefix}ln_f.weight"),
+        "trunk.norm.bias": left.pop(f"{prefix}ln_f.bias"),
     }
     for layer in range(config.layers):
         for their_part, our_part in _GPT2.items():
             for kind in ("weight", "bias"):
-                value = tensors[f"{prefix}h.{layer}.{their_part}.{kind}"]
+                value = left.pop(f"{prefix}h.{layer}.{their_part}.{kind}")
                 state[f"trunk.blocks.{layer}.{our_part}.{kind}"] = value.t() if value.ndim == 2 else value
     return state
 
