@@ -19,7 +19,7 @@ from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model
 from homeroom.progress import progress
-from homeroom.settings import Frozen
+from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages import checkpoints
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
@@ -117,6 +117,13 @@ def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str
         train = read_documents(cleaned.path / "documents.parquet", split="train", kinds=KINDS)
         asked = sample(unseen_questions(heldout, train), config.questions, f"evaluate {config.seed}", config.mix)
         asked = answerable(asked, judging, tokenizer, config.max_tokens)
+        if not asked:
+            raise HomeroomError(
+                f"nothing can be measured: none of the {len(heldout)} documents of {cleaned.id} that are "
+                f"{config.split} gives an unseen question that leaves room for {config.max_tokens} tokens of answer. "
+                f"Collect more idioms, functions or dialogues (rows with messages), raise [clean].{config.split}, or "
+                "lower [evaluate].max_tokens."
+            )
         rows = "".join(json.dumps(asdict(question), ensure_ascii=False) + "\n" for question in asked)
         write_atomically(kept, rows)
     text = up_to(config.text_megabytes, heldout)
@@ -127,7 +134,8 @@ def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str
         texts=[document.text for document in text],
         languages=[document.language for document in text],
         questions=asked,
-        cloze={shots: _cloze(config, heldout, shots, cleaned) for shots in config.shots},
+        # Empty where nobody collected idioms: then that figure is missing, and the others are not.
+        cloze={shots: items for shots in config.shots if (items := _cloze(config, heldout, shots, cleaned))},
         sampling=Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens),
         seed=config.seed,
     )

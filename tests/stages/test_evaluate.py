@@ -2,6 +2,7 @@ import pytest
 
 from homeroom.data.documents import DocumentWriter
 from homeroom.evaluation.suite import Suite
+from homeroom.settings import HomeroomError
 from homeroom.stages import evaluate, measuring, promote
 from homeroom.tasks.questions import questions
 
@@ -75,6 +76,13 @@ def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evalu
     assert measured == ["pretrain", "sft", "ppo"]
     assert evaluate.run(evaluating, workspace) == made
     assert len(measured) == 3
+
+
+def test_nothing_held_out_is_said_with_the_setting_also_on_a_rerun(workspace, evaluating):
+    none = evaluating.model_copy(update={"split": "validation"})
+    for _ in range(2):
+        with pytest.raises(HomeroomError, match=r"none of the 0 documents .* validation .* raise \[clean\].validation"):
+            evaluate.run(none, workspace)
 
 
 def test_a_misspelt_stage_is_found_before_anything_is_trained():
