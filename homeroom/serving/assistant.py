@@ -191,12 +191,6 @@ class Assistant:
         room = loaded.model.config.max_length - len(prompt_ids)
         if room < 1:
             raise ContextTooLong(len(prompt_ids), loaded.model.config.max_length)
-        with self._lock:
-            if self._closed:
-                raise AssistantStopped("the assistant is stopped")
-            if self._unfinished >= self._max_waiting:
-                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
-            self._unfinished += 1
         sampling = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
         request = Request(uuid.uuid4().hex, prompt_ids, sampling)
         answer = Answer(
@@ -216,7 +210,14 @@ class Assistant:
                 self._end(loaded, request.id)
                 writing.deliver(error)
 
-        self._commands.put(submit)
+        # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
+        with self._lock:
+            if self._closed:
+                raise AssistantStopped("the assistant is stopped")
+            if self._unfinished >= self._max_waiting:
+                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
+            self._unfinished += 1
+            self._commands.put(submit)
         return answer
 
     async def newest_that_fit(self, messages: Sequence[ChatMessage], room: int | None = None) -> list[ChatMessage]:
@@ -234,7 +235,8 @@ class Assistant:
 
     def close(self) -> None:
         """Cancel what is unfinished and end the thread."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._commands.put(lambda: None)
         self._thread.join(timeout=10)
 

@@ -3,10 +3,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from homeroom.inference.request import Sampling
+from homeroom.inference.request import Request, Sampling
 from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, TooBusy
 from homeroom.text.tokenizer import Tokenizer
 
@@ -182,3 +183,25 @@ def test_a_closed_assistant_ends_what_it_was_writing(endless: Path) -> None:
         return (await whole(answer))[1]
 
     assert asyncio.run(scenario()) == "cancelled"
+
+
+def test_an_answer_that_begins_while_the_assistant_closes_is_refused_or_ended(
+    endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late it closes: an answer that nobody will ever write would keep the server from ending."""
+    assistant = Assistant(slots=1)
+    assistant.load(Folder("endless", endless))
+
+    def close_first(*arguments: Any) -> Request:
+        assistant.close()
+        return Request(*arguments)
+
+    monkeypatch.setattr("homeroom.serving.assistant.Request", close_first)
+
+    async def scenario() -> str | None:
+        answer = await assistant.begin(ask("one"), FOREVER)
+        return (await asyncio.wait_for(whole(answer), 5))[1]
+
+    with pytest.raises(AssistantStopped):
+        asyncio.run(scenario())
+    assert assistant.unfinished == 0
