@@ -65,13 +65,13 @@ class Stored(Protocol):
     def path(self) -> Path: ...
 
 
-def measure(suite: Suite, models: Sequence[Stored], folder: Path | None = None) -> list[Measured]:
+def measure(suite: Suite, models: Sequence[Stored], folder: Path) -> list[Measured]:
     """Each model by the suite, with a bar. In `folder` the results are kept, and found there after a kill."""
     results = []
     with progress("evaluate", len(models) * sum(suite.work.values())) as bar:
         for artifact in models:
-            kept = folder / f"{artifact.id}.json" if folder else None
-            if kept and kept.exists():
+            kept = folder / f"{artifact.id}.json"
+            if kept.exists():
                 results.append(Measured.load(kept))
                 bar.advance(sum(suite.work.values()))
                 continue
@@ -83,8 +83,7 @@ def measure(suite: Suite, models: Sequence[Stored], folder: Path | None = None) 
                 lambda what, n, name=artifact.stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
             )
             results.append(measured)
-            if kept:
-                measured.save(kept)
+            measured.save(kept)
     return results
 
 
@@ -95,12 +94,19 @@ def suite_of(evaluation: Artifact, workspace: Workspace) -> Suite:
     return build_suite(config, cleaned, judge, evaluation.id, evaluation.path / QUESTIONS)
 
 
-def measured_by(evaluation: Artifact, model: Artifact, suite: Suite) -> Measured:
-    """What is known of a model by this suite; it is measured only if nobody did."""
-    for path in (evaluation.path / f"{model.id}.json", model.path / "evaluation.json"):
-        if path.exists() and (known := Measured.load(path)).suite == suite.name:
-            return known
-    return measure(suite, [model])[0]
+def measured_by(
+    evaluation: Artifact, model: Artifact, workspace: Workspace, folder: Path, suite: Suite | None = None
+) -> Measured:
+    """What is known of a model by an evaluation's suite; only if nobody measured it, it is, and kept in `folder`.
+
+    The suite holds the judge and all held-out text: it is loaded only if it is needed and was not given.
+    """
+    made_of_it = (artifact for artifact in workspace.artifacts.all() if evaluation.id in artifact.inputs)
+    for artifact in (evaluation, *made_of_it):
+        kept = artifact.path / f"{model.id}.json"
+        if kept.exists():
+            return Measured.load(kept)
+    return measure(suite or suite_of(evaluation, workspace), [model], folder)[0]
 
 
 def evaluation_questions(evaluation: Artifact) -> list[Question]:

@@ -98,11 +98,16 @@ def test_a_candidate_that_was_not_measured_is_named(workspace, evaluating):
         promote.run(CONFIG, workspace)
 
 
-def test_what_was_measured_of_a_champion_of_before_is_kept(workspace, evaluating):
+def test_what_was_measured_of_a_champion_of_before_is_kept(workspace, evaluating, measured):
     """It may stay champion, and the evaluation does not know it."""
     evaluation = evaluate.run(evaluating.model_copy(update={"stages": ("sft", "ppo")}), workspace)
     before = workspace.latest("pretrain")
     workspace.registry.promote(before.id, {"reasons": []})
-    measured = promote.run(CONFIG, workspace).metrics["evaluation_before"]
-    assert measured["artifact"] == before.id not in [row["artifact"] for row in evaluation.metrics["models"]]
-    assert measured.keys() == evaluation.metrics["models"][0].keys()
+    measured.clear()
+    row = promote.run(CONFIG, workspace).metrics["evaluation_before"]
+    assert row["artifact"] == before.id not in [row["artifact"] for row in evaluation.metrics["models"]]
+    assert row.keys() == evaluation.metrics["models"][0].keys()
+    assert measured == ["pretrain"]
+    strict = promote.Config(gate=Bar(questions=1000))
+    assert promote.run(strict, workspace).metrics["evaluation_before"] == row
+    assert measured == ["pretrain"]
