@@ -88,7 +88,8 @@ def measure(suite: Suite, models: Sequence[Stored], folder: Path) -> list[Measur
 
 
 def suite_of(evaluation: Artifact, workspace: Workspace) -> Suite:
-    """The suite that an evaluation was made with, to measure another model in the same way."""
+    """The suite that an evaluation was made with, to measure another model in the same way. Raises Damaged."""
+    evaluation.check()
     config = Measuring.model_validate(evaluation.settings)
     cleaned, judge = (workspace.artifacts.get(name) for name in evaluation.inputs[:2])
     return build_suite(config, cleaned, judge, evaluation.id, evaluation.path / QUESTIONS)
@@ -105,11 +106,14 @@ def measured_by(
     for artifact in (evaluation, *made_of_it):
         kept = artifact.path / f"{model.id}.json"
         if kept.exists():
+            artifact.check()  # answers that somebody changed would decide who is promoted
             return Measured.load(kept)
     return measure(suite or suite_of(evaluation, workspace), [model], folder)[0]
 
 
 def evaluation_questions(evaluation: Artifact) -> list[Question]:
+    """Raises Damaged: a question that is missing there could be trained on."""
+    evaluation.check()
     return _read_questions(evaluation.path / QUESTIONS)
 
 
