@@ -28,6 +28,11 @@ class Config(Frozen):
 
 def run(config: Config, workspace: Workspace) -> Artifact:
     evaluation = workspace.latest("evaluate")
+    if evaluation.settings.get("split") == "validation":
+        raise HomeroomError(
+            f"{evaluation.id} measured the validation split, which settings are tuned on, so it promotes nobody. Run "
+            '`homeroom evaluate` with [evaluate].split = "heldout" first.'
+        )
     if done := made_before(workspace, "promote", config, evaluation, VERSION):
         enact(done, workspace)
         return done

@@ -25,7 +25,11 @@ def evaluation(workspace, evaluating):
 
 def regrade(evaluation, workspace, **changed):
     """Another evaluation, where the ppo model has other grades than it earned: what the gate decides on."""
-    config = evaluate.Config.model_validate(evaluation.settings | {"seed": 1})
+    return republish(evaluation, workspace, {"seed": 1}, changed)
+
+
+def republish(evaluation, workspace, settings, changed):
+    config = evaluate.Config.model_validate(evaluation.settings | settings)
     inputs = [workspace.artifacts.get(name) for name in evaluation.inputs]
     with workspace.publish("evaluate", config, inputs, evaluate.VERSION) as draft:
         shutil.copy(evaluation.path / QUESTIONS, draft.path)
@@ -99,6 +103,13 @@ def test_a_kill_between_publishing_and_deciding_loses_no_decision(workspace, eva
     monkeypatch.setattr(promote, "enact", enact)
     promote.run(CONFIG, workspace)
     assert kinds(workspace) == [("promoted", "sft"), ("refused", "ppo")]
+
+
+def test_what_settings_were_tuned_on_decides_nothing(workspace, evaluation):
+    tuning = republish(evaluation, workspace, {"split": "validation"}, {"judge": 1000.0})
+    with pytest.raises(HomeroomError, match=rf"{tuning.id} .* validation .*\[evaluate\].split = \"heldout\""):
+        promote.run(CONFIG, workspace)
+    assert workspace.registry.history() == []
 
 
 def test_a_changed_evaluation_decides_nothing(workspace, evaluation):
