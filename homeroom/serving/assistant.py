@@ -225,13 +225,7 @@ class Assistant:
         loaded = self._loaded()
         limit = loaded.model.config.max_length
         room = limit // 4 if room is None else room
-        kept = list(messages)
-        while True:
-            length = len(await asyncio.to_thread(_prompt_ids, kept, loaded.tokenizer))
-            later_questions = [at for at, message in enumerate(kept) if at and message["role"] == "user"]
-            if length + room <= limit or not later_questions:
-                return kept
-            kept = kept[later_questions[0] :]
+        return await asyncio.to_thread(_newest, messages, loaded.tokenizer, limit - room)
 
     def close(self) -> None:
         """Cancel what is unfinished and end the thread."""
@@ -310,3 +304,16 @@ class Assistant:
 
 def _prompt_ids(messages: Sequence[ChatMessage], tokenizer: Tokenizer) -> list[int]:
     return render(messages, tokenizer, for_generation=True).token_ids
+
+
+def _newest(messages: Sequence[ChatMessage], tokenizer: Tokenizer, limit: int) -> list[ChatMessage]:
+    """As many turns as fit the limit, the last one in any case. From the end: what is older is not even encoded."""
+    frame = len(_prompt_ids([], tokenizer))  # what a prompt has around its messages, each of which is encoded alone
+    length, first = frame, None
+    for at in reversed(range(len(messages))):
+        length += len(_prompt_ids([messages[at]], tokenizer)) - frame
+        if first is not None and length > limit:
+            break
+        if at == 0 or messages[at]["role"] == "user":
+            first = at
+    return list(messages[first:])
