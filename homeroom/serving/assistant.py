@@ -14,12 +14,10 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import FinishReason, Request, Sampling
-from homeroom.models.checkpoint import load_model
+from homeroom.models.checkpoint import Stored, load_model
 from homeroom.models.gpt import GPT
 from homeroom.serving.stop_text import StopText
 from homeroom.settings import HomeroomError
@@ -56,15 +54,6 @@ class Piece:
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason | None = None
-
-
-class Stored(Protocol):
-    """What `load` needs of an artifact: its name and its folder with model and tokenizer."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
 
 
 class Answer:

@@ -60,7 +60,6 @@ class Candidate:
     """A model that is no artifact yet."""
 
     id: str
-    stage: str
     path: Path
 
 
@@ -99,7 +98,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             control = _control(config, before_model, pairs, text, suite, before, draft)
         learned = _learn(config, before_model, pairs, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, Tokenizer.load(before_model.path), draft.path)
-        after = measure(suite, [Candidate(draft.id, "improve", draft.path)], draft.path)[0]
+        after = measure(suite, {"improve": draft}, draft.path)[0]
         verdict = gate(after, before, config.gate)
         promoted = verdict.accepted and not config.inverted
         reasons = ["the votes were inverted, as a control"] if config.inverted else []
@@ -149,7 +148,7 @@ def _control(
     learned = _learn(config, champion, pairs, text, draft, inverted=True)
     checkpoints.save(learned.model, Tokenizer.load(champion.path), folder)
     # The gate asks for answers and text only.
-    after = measure(replace(suite, cloze={}), [Candidate(f"{draft.id}-inverted", "improve", folder)], folder)[0]
+    after = measure(replace(suite, cloze={}), {"improve": Candidate(f"{draft.id}-inverted", folder)}, folder)[0]
     verdict = gate(after, before, config.gate)
     figures: dict[str, Json] = {
         **verdict.figures(),

@@ -4,10 +4,10 @@ How something is measured is the business of `homeroom.evaluation`. Results are 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -17,7 +17,7 @@ from homeroom.evaluation.heldout import unseen_questions, up_to
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
-from homeroom.models.checkpoint import load_model
+from homeroom.models.checkpoint import Stored, load_model
 from homeroom.progress import progress
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages import checkpoints
@@ -54,33 +54,25 @@ class Measuring(Frozen):
     seed: NonNegativeInt = 0
 
 
-class Stored(Protocol):
-    """A model's folder and whose it is: an artifact, or a candidate that is none yet."""
+def measure(suite: Suite, models: Mapping[str, Stored], folder: Path) -> list[Measured]:
+    """Each stage's model by the suite, with a bar. In `folder` the results are kept, and found there after a kill.
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-
-
-def measure(suite: Suite, models: Sequence[Stored], folder: Path) -> list[Measured]:
-    """Each model by the suite, with a bar. In `folder` the results are kept, and found there after a kill."""
+    A candidate that is no artifact yet has no record to be checked by, so artifacts are checked by the caller.
+    """
     results = []
     with progress("evaluate", len(models) * sum(suite.work.values())) as bar:
-        for artifact in models:
-            kept = folder / f"{artifact.id}.json"
+        for stage, model in models.items():
+            kept = folder / f"{model.id}.json"
             if kept.exists():
                 results.append(Measured.load(kept))
                 bar.advance(sum(suite.work.values()))
                 continue
             measured = suite.measure(
-                checkpoints.load(artifact) if isinstance(artifact, Artifact) else load_model(artifact.path),
-                Tokenizer.load(artifact.path),
-                artifact.id,
-                artifact.stage,
-                lambda what, n, name=artifact.stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
+                load_model(model.path),
+                Tokenizer.load(model.path),
+                model.id,
+                stage,
+                lambda what, n, name=stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
             )
             results.append(measured)
             measured.save(kept)
@@ -108,7 +100,8 @@ def measured_by(
         if kept.exists():
             artifact.check()  # answers that somebody changed would decide who is promoted
             return Measured.load(kept)
-    return measure(suite or suite_of(evaluation, workspace), [model], folder)[0]
+    model.check()
+    return measure(suite or suite_of(evaluation, workspace), {model.stage: model}, folder)[0]
 
 
 def evaluation_questions(evaluation: Artifact) -> list[Question]:
