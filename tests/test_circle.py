@@ -301,3 +301,30 @@ def test_rollback_makes_the_champion_before_it_champion_again(circle, tmp_path):
     result = homeroom("rollback", "-w", workspace)
     assert f"champion is {promoted[-2]} again, in place of {promoted[-1]}" in result.output
     assert json.loads(homeroom("status", "--json", "-w", workspace).stdout)["champion"] == promoted[-2]
+
+
+def test_a_circle_on_talk_alone_is_measured_without_idioms(tmp_path):
+    """One's own conversations and nothing of the starter data: there is nothing to make a cloze item of."""
+    talk = tmp_path / "talk"
+    talk.mkdir()
+    rng = random.Random(0)
+    words = [first + last for first in ("ba", "cor", "den", "fil", "gor", "lum", "mar", "nop", "ret", "sul")
+             for last in ("a", "en", "ip", "ock", "und")]  # fmt: skip
+    with (talk / "talk.jsonl").open("w", encoding="utf-8") as file:
+        for _ in range(300):
+            asked, said = (" ".join(rng.sample(words, count)) for count in (4, 7))
+            messages = [
+                {"role": "user", "content": f"What is the {asked} of the house?"},
+                {"role": "assistant", "content": f"I think that it is the {said} of the house."},
+            ]
+            file.write(json.dumps({"messages": messages}) + "\n")
+    recipe, workspace = tmp_path / "talk.toml", tmp_path / "workspace"
+    recipe.write_text(RECIPE.replace("[collect]", f"[collect]\nstarter = false\nfolders = ['{talk}']"), "utf-8")
+    smaller = {"tokenize.vocab_size": 400, "pretrain.tokens": 20_000, "sft.examples": 200, "ppo.rollouts.iterations": 1}
+    settings = [part for key, value in smaller.items() for part in ("--set", f"{key}={value}")]
+    result = homeroom("run", recipe, "-w", workspace, *settings)
+    assert result.exit_code == 0, (result.output, result.exception)
+    figures = json.loads(homeroom("status", "--json", "-w", workspace).stdout)["figures"]
+    assert figures["final_cloze_accuracy"] is figures["final_cloze_low"] is None
+    assert figures["sft_ends"] is not None
+    assert homeroom("report", "-w", workspace, "--no-open").exit_code == 0

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from homeroom.data.rankings import as_rows
+from homeroom.data.rankings import RankedRows, as_rows
 from homeroom.evaluation.comparison import mean_interval
 from homeroom.models.heads import RewardModel
 from homeroom.settings import Json
@@ -77,6 +78,16 @@ def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:
         "score_length_correlation": _correlation(scores, lengths),
         "scatter": [{"length": a.length, "score": round(a.score, 3)} for a in answers[:300]],
     }
+
+
+def score_scale(model: RewardModel, rankings: Sequence[RankedRows]) -> dict[str, Json]:
+    """Mean of the right answers' scores and deviation of all scores.
+
+    Rewards are told in deviations from a right answer's mean: what a model learns is an order, and its scale chance.
+    """
+    scores = model.score([row for ranked in rankings for row in ranked.rows])
+    right = torch.tensor([tier == 0 for ranked in rankings for tier in ranked.tiers])
+    return {"score_mean": float(scores[right].mean()), "score_deviation": float(scores.std())}
 
 
 def _calibration(margins: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> list[dict[str, float]]:

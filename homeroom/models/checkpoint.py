@@ -6,6 +6,7 @@ What a tokenizer needs stands in the same folder, but `homeroom.text` writes it.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +20,15 @@ from homeroom.models.heads import RewardModel
 from homeroom.settings import HomeroomError
 
 WEIGHTS, SETTINGS = "model.safetensors", "config.json"
+
+
+class Stored(Protocol):
+    """A model's name and its folder, with the tokenizer in it: an artifact, or what is none yet."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
 
 
 class CheckpointError(HomeroomError):

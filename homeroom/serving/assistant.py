@@ -14,12 +14,10 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import FinishReason, Request, Sampling
-from homeroom.models.checkpoint import load_model
+from homeroom.models.checkpoint import Stored, load_model
 from homeroom.models.gpt import GPT
 from homeroom.serving.stop_text import StopText
 from homeroom.settings import HomeroomError
@@ -56,15 +54,6 @@ class Piece:
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason | None = None
-
-
-class Stored(Protocol):
-    """What `load` needs of an artifact: its name and its folder with model and tokenizer."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
 
 
 class Answer:
@@ -191,12 +180,6 @@ class Assistant:
         room = loaded.model.config.max_length - len(prompt_ids)
         if room < 1:
             raise ContextTooLong(len(prompt_ids), loaded.model.config.max_length)
-        with self._lock:
-            if self._closed:
-                raise AssistantStopped("the assistant is stopped")
-            if self._unfinished >= self._max_waiting:
-                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
-            self._unfinished += 1
         sampling = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
         request = Request(uuid.uuid4().hex, prompt_ids, sampling)
         answer = Answer(
@@ -216,7 +199,14 @@ class Assistant:
                 self._end(loaded, request.id)
                 writing.deliver(error)
 
-        self._commands.put(submit)
+        # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
+        with self._lock:
+            if self._closed:
+                raise AssistantStopped("the assistant is stopped")
+            if self._unfinished >= self._max_waiting:
+                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
+            self._unfinished += 1
+            self._commands.put(submit)
         return answer
 
     async def newest_that_fit(self, messages: Sequence[ChatMessage], room: int | None = None) -> list[ChatMessage]:
@@ -224,17 +214,12 @@ class Assistant:
         loaded = self._loaded()
         limit = loaded.model.config.max_length
         room = limit // 4 if room is None else room
-        kept = list(messages)
-        while True:
-            length = len(await asyncio.to_thread(_prompt_ids, kept, loaded.tokenizer))
-            later_questions = [at for at, message in enumerate(kept) if at and message["role"] == "user"]
-            if length + room <= limit or not later_questions:
-                return kept
-            kept = kept[later_questions[0] :]
+        return await asyncio.to_thread(_newest, messages, loaded.tokenizer, limit - room)
 
     def close(self) -> None:
         """Cancel what is unfinished and end the thread."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._commands.put(lambda: None)
         self._thread.join(timeout=10)
 
@@ -308,3 +293,16 @@ class Assistant:
 
 def _prompt_ids(messages: Sequence[ChatMessage], tokenizer: Tokenizer) -> list[int]:
     return render(messages, tokenizer, for_generation=True).token_ids
+
+
+def _newest(messages: Sequence[ChatMessage], tokenizer: Tokenizer, limit: int) -> list[ChatMessage]:
+    """As many turns as fit the limit, the last one in any case. From the end: what is older is not even encoded."""
+    frame = len(_prompt_ids([], tokenizer))  # what a prompt has around its messages, each of which is encoded alone
+    length, first = frame, None
+    for at in reversed(range(len(messages))):
+        length += len(_prompt_ids([messages[at]], tokenizer)) - frame
+        if first is not None and length > limit:
+            break
+        if at == 0 or messages[at]["role"] == "user":
+            first = at
+    return list(messages[first:])

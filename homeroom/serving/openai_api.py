@@ -2,7 +2,7 @@
 
 What is not supported is refused by name instead of being ignored: a client should know what it does not get.
 An answer's `id` is its stored message's id, which votes name (feedback_api.py). The extra object `homeroom` of a
-request (`extra_body={"homeroom": {...}}`) says which conversation it continues and who asks.
+request (`extra_body={"homeroom": {...}}`) says which conversation it continues and who asks, if that is not `user`.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Strict(pydantic.BaseModel):
 class Message(Strict):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(plain_text), AfterValidator(unicode_text)]
-    name: str | None = None
+    name: None = None  # the chat template has no place for it
 
 
 class StreamOptions(Strict):
@@ -64,7 +64,7 @@ class Extension(Strict):
     """What the API has beyond OpenAI's."""
 
     conversation_id: RecordId | None = None
-    user: UserName = API_USER
+    user: UserName | None = None
     top_k: Annotated[int, Field(ge=0)] = 0
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
 
@@ -88,6 +88,7 @@ class ChatRequest(Strict):
         BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
         Field(max_length=4),
     ] = None
+    user: UserName | None = None
     homeroom: Extension = Extension()
 
     # Known, but only with the value that changes nothing.
@@ -98,9 +99,8 @@ class ChatRequest(Strict):
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
     response_format: TextFormat | None = None
     tools: Annotated[list[object], Field(max_length=0)] | None = None
-    user: str | None = None
-    metadata: dict[str, str] | None = None
-    store: bool | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=0)] | None = None
+    store: Literal[True] | None = None  # answers always are, so that votes can name them
 
     @pydantic.field_validator("messages")
     @classmethod
@@ -146,7 +146,7 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
             body.sampling(settings.sampling()),
             stop=body.stop or (),
             conversation_id=body.homeroom.conversation_id,
-            user=body.homeroom.user,
+            user=body.homeroom.user or body.user or API_USER,
         )
         if body.stream:
             usage = body.stream_options is not None and body.stream_options.include_usage

@@ -37,7 +37,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("evaluate", config, [cleaned, judge, *models], VERSION) as draft:
         suite = build_suite(config, cleaned, judge, draft.id, draft.path / QUESTIONS)
         packed = _Xz(config, cleaned, suite.texts)
-        measured = measure(suite, models, draft.path)
+        for model in models:
+            model.check()
+        measured = measure(suite, {model.stage: model for model in models}, draft.path)
         pairs = [(after, before) for before, after in pairwise(measured)]
         comparisons: list[Json] = [
             {

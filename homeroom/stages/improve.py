@@ -32,8 +32,7 @@ from homeroom.training.pairs import Rows, fitting, preference_accuracy, preferen
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 2
-EVALUATION = "evaluation.json"
+VERSION = 3
 
 
 class Config(TrainingSettings):
@@ -63,7 +62,6 @@ class Candidate:
     """A model that is no artifact yet."""
 
     id: str
-    stage: str
     path: Path
 
 
@@ -96,13 +94,13 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         )
     with workspace.publish("improve", config, [harvest, before_model, evaluation], VERSION) as draft:
         suite = suite_of(evaluation, workspace)
-        before = measured_by(evaluation, before_model, suite)
+        before = measured_by(evaluation, before_model, workspace, draft.path, suite)
         text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
         if config.control and not config.inverted:
             control = _control(config, before_model, pairs, text, suite, before, draft)
         learned = _learn(config, before_model, pairs, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, Tokenizer.load(before_model.path), draft.path)
-        after = _measured(suite, draft.path, draft.id, draft.path / EVALUATION)
+        after = measure(suite, {"improve": draft}, draft.path)[0]
         verdict = gate(after, before, config.gate)
         promoted = verdict.accepted and not config.inverted
         reasons = ["the votes were inverted, as a control"] if config.inverted else []
@@ -152,7 +150,7 @@ def _control(
     learned = _learn(config, champion, pairs, text, draft, inverted=True)
     checkpoints.save(learned.model, Tokenizer.load(champion.path), folder)
     # The gate asks for answers and text only.
-    after = _measured(replace(suite, cloze={}), folder, f"{draft.id}-inverted", folder / EVALUATION)
+    after = measure(replace(suite, cloze={}), {"improve": Candidate(f"{draft.id}-inverted", folder)}, folder)[0]
     verdict = gate(after, before, config.gate)
     figures: dict[str, Json] = {
         **verdict.figures(),
@@ -202,14 +200,6 @@ def _learn(
         )
     heldout: list[Rows] = sides["heldout"]
     return Learned(model, len(rows), state.step, preference_accuracy(model, heldout), len(heldout))
-
-
-def _measured(suite: Suite, model: Path, name: str, kept: Path) -> Measured:
-    if kept.exists() and (known := Measured.load(kept)).suite == suite.name:
-        return known
-    measured = measure(suite, [Candidate(name, "improve", model)])[0]
-    measured.save(kept)
-    return measured
 
 
 def _rude(measured: Measured) -> float:

@@ -4,10 +4,10 @@ How something is measured is the business of `homeroom.evaluation`. Results are 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -17,9 +17,9 @@ from homeroom.evaluation.heldout import unseen_questions, up_to
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
-from homeroom.models.checkpoint import load_model
+from homeroom.models.checkpoint import Stored, load_model
 from homeroom.progress import progress
-from homeroom.settings import Frozen
+from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages import checkpoints
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
@@ -54,56 +54,59 @@ class Measuring(Frozen):
     seed: NonNegativeInt = 0
 
 
-class Stored(Protocol):
-    """A model's folder and whose it is: an artifact, or a candidate that is none yet."""
+def measure(suite: Suite, models: Mapping[str, Stored], folder: Path) -> list[Measured]:
+    """Each stage's model by the suite, with a bar. In `folder` the results are kept, and found there after a kill.
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-
-
-def measure(suite: Suite, models: Sequence[Stored], folder: Path | None = None) -> list[Measured]:
-    """Each model by the suite, with a bar. In `folder` the results are kept, and found there after a kill."""
+    A candidate that is no artifact yet has no record to be checked by, so artifacts are checked by the caller.
+    """
     results = []
     with progress("evaluate", len(models) * sum(suite.work.values())) as bar:
-        for artifact in models:
-            kept = folder / f"{artifact.id}.json" if folder else None
-            if kept and kept.exists():
+        for stage, model in models.items():
+            kept = folder / f"{model.id}.json"
+            if kept.exists():
                 results.append(Measured.load(kept))
                 bar.advance(sum(suite.work.values()))
                 continue
             measured = suite.measure(
-                checkpoints.load(artifact) if isinstance(artifact, Artifact) else load_model(artifact.path),
-                Tokenizer.load(artifact.path),
-                artifact.id,
-                artifact.stage,
-                lambda what, n, name=artifact.stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
+                load_model(model.path),
+                Tokenizer.load(model.path),
+                model.id,
+                stage,
+                lambda what, n, name=stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
             )
             results.append(measured)
-            if kept:
-                measured.save(kept)
+            measured.save(kept)
     return results
 
 
 def suite_of(evaluation: Artifact, workspace: Workspace) -> Suite:
-    """The suite that an evaluation was made with, to measure another model in the same way."""
+    """The suite that an evaluation was made with, to measure another model in the same way. Raises Damaged."""
+    evaluation.check()
     config = Measuring.model_validate(evaluation.settings)
     cleaned, judge = (workspace.artifacts.get(name) for name in evaluation.inputs[:2])
     return build_suite(config, cleaned, judge, evaluation.id, evaluation.path / QUESTIONS)
 
 
-def measured_by(evaluation: Artifact, model: Artifact, suite: Suite) -> Measured:
-    """What is known of a model by this suite; it is measured only if nobody did."""
-    for path in (evaluation.path / f"{model.id}.json", model.path / "evaluation.json"):
-        if path.exists() and (known := Measured.load(path)).suite == suite.name:
-            return known
-    return measure(suite, [model])[0]
+def measured_by(
+    evaluation: Artifact, model: Artifact, workspace: Workspace, folder: Path, suite: Suite | None = None
+) -> Measured:
+    """What is known of a model by an evaluation's suite; only if nobody measured it, it is, and kept in `folder`.
+
+    The suite holds the judge and all held-out text: it is loaded only if it is needed and was not given.
+    """
+    made_of_it = (artifact for artifact in workspace.artifacts.all() if evaluation.id in artifact.inputs)
+    for artifact in (evaluation, *made_of_it):
+        kept = artifact.path / f"{model.id}.json"
+        if kept.exists():
+            artifact.check()  # answers that somebody changed would decide who is promoted
+            return Measured.load(kept)
+    model.check()
+    return measure(suite or suite_of(evaluation, workspace), {model.stage: model}, folder)[0]
 
 
 def evaluation_questions(evaluation: Artifact) -> list[Question]:
+    """Raises Damaged: a question that is missing there could be trained on."""
+    evaluation.check()
     return _read_questions(evaluation.path / QUESTIONS)
 
 
@@ -117,6 +120,13 @@ def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str
         train = read_documents(cleaned.path / "documents.parquet", split="train", kinds=KINDS)
         asked = sample(unseen_questions(heldout, train), config.questions, f"evaluate {config.seed}", config.mix)
         asked = answerable(asked, judging, tokenizer, config.max_tokens)
+        if not asked:
+            raise HomeroomError(
+                f"nothing can be measured: none of the {len(heldout)} documents of {cleaned.id} that are "
+                f"{config.split} gives an unseen question that leaves room for {config.max_tokens} tokens of answer. "
+                f"Collect more idioms, functions or dialogues (rows with messages), raise [clean].{config.split}, or "
+                "lower [evaluate].max_tokens."
+            )
         rows = "".join(json.dumps(asdict(question), ensure_ascii=False) + "\n" for question in asked)
         write_atomically(kept, rows)
     text = up_to(config.text_megabytes, heldout)
@@ -127,7 +137,8 @@ def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str
         texts=[document.text for document in text],
         languages=[document.language for document in text],
         questions=asked,
-        cloze={shots: _cloze(config, heldout, shots, cleaned) for shots in config.shots},
+        # Empty where nobody collected idioms: then that figure is missing, and the others are not.
+        cloze={shots: items for shots in config.shots if (items := _cloze(config, heldout, shots, cleaned))},
         sampling=Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens),
         seed=config.seed,
     )

@@ -9,14 +9,13 @@ from typing import cast
 from pydantic import Field
 
 from homeroom.evaluation.gate import Bar, gate
-from homeroom.evaluation.suite import Measured
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import made_before
-from homeroom.stages.measuring import ModelStage, measured_by, suite_of
+from homeroom.stages.measuring import ModelStage, measured_by
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 
 
 class Config(Frozen):
@@ -29,6 +28,11 @@ class Config(Frozen):
 
 def run(config: Config, workspace: Workspace) -> Artifact:
     evaluation = workspace.latest("evaluate")
+    if evaluation.settings.get("split") == "validation":
+        raise HomeroomError(
+            f"{evaluation.id} measured the validation split, which settings are tuned on, so it promotes nobody. Run "
+            '`homeroom evaluate` with [evaluate].split = "heldout" first.'
+        )
     if done := made_before(workspace, "promote", config, evaluation, VERSION):
         enact(done, workspace)
         return done
@@ -45,11 +49,11 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         decisions: list[Json] = []
         if previous is None:
             decisions.append(decision(champion.id, True, ["the first champion has nobody to beat"]))
-        best = before = _measured(evaluation, champion, workspace)
+        best = before = measured_by(evaluation, champion, workspace, draft.path)
         for stage in config.candidates:
             if models[stage].id == best.artifact:
                 continue
-            candidate = _measured(evaluation, models[stage], workspace)
+            candidate = measured_by(evaluation, models[stage], workspace, draft.path)
             verdict = gate(candidate, best, config.gate)
             decisions.append(
                 decision(candidate.artifact, verdict.accepted, verdict.reasons, best.artifact, verdict.figures())
@@ -66,9 +70,3 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         }
     say_decisions("promote", enact(draft.artifact, workspace))
     return draft.artifact
-
-
-def _measured(evaluation: Artifact, model: Artifact, workspace: Workspace) -> Measured:
-    # The suite loads the judge and all held-out text: only where a champion of before has to be measured anew.
-    kept = evaluation.path / f"{model.id}.json"
-    return Measured.load(kept) if kept.exists() else measured_by(evaluation, model, suite_of(evaluation, workspace))

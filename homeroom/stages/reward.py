@@ -6,11 +6,11 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Groups, RankingBatch
-from homeroom.data.rankings import Part, RankedRows, as_rows, collate, read_rankings
-from homeroom.evaluation.qualification import qualify, score_rankings
+from homeroom.data.rankings import Part, as_rows, collate, read_rankings
+from homeroom.evaluation.qualification import qualify, score_rankings, score_scale
 from homeroom.models.heads import RewardModel
 from homeroom.progress import progress, say
-from homeroom.settings import HomeroomError, Json, Probability
+from homeroom.settings import HomeroomError, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import shown
 from homeroom.stages.lookup import unchanged
@@ -76,8 +76,7 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
             "questions": len(rows),
             "minimum_accuracy": config.minimum_accuracy,
             "qualified": accuracy >= config.minimum_accuracy,
-            # Rewards are told in deviations from a right answer's mean: an artifact of the scale, not of the order.
-            **_right_answers(model, rows),
+            **score_scale(model, rows[:200]),
         }
     say(stage, f"{accuracy:.3f} of pairs of unseen questions in the right order → {draft.artifact.path}")
     return draft.artifact
@@ -93,11 +92,3 @@ def _refuse_empty(rankings: Artifact, stage: Literal["reward", "judge"]) -> None
                 "qualified by. Collect more idioms, functions or dialogues (rows with messages), raise "
                 "[clean].validation, or lower [rankings].max_tokens: a question and its answer must fit the context."
             )
-
-
-def _right_answers(model: RewardModel, rankings: list[RankedRows]) -> dict[str, Json]:
-    """Mean of the right answers' scores and deviation of all scores, over some of the training rankings."""
-    chosen = rankings[:200]
-    scores = model.score([row for ranked in chosen for row in ranked.rows])
-    right = torch.tensor([tier == 0 for ranked in chosen for tier in ranked.tiers])
-    return {"score_mean": float(scores[right].mean()), "score_deviation": float(scores.std())}

@@ -1,18 +1,17 @@
 """vote: the scripted rater asks the served champion and votes on its answers, all through the HTTP API.
 
-The rule is `homeroom.evaluation.rater.RULE`. Everything that it causes is stored by the server as any user's doing;
-what a killed run had asked and voted is found there again, so nothing is asked or counted twice.
+The rule is `homeroom.evaluation.rater.RULE`, how a server is asked is the business of `homeroom.serving.client`.
+Everything that it causes is stored by the server as any user's doing; what a killed run had asked and voted is found
+there again, so nothing is asked or counted twice.
 """
 
 import hashlib
 import json
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -22,8 +21,9 @@ from homeroom.data.documents import read_documents
 from homeroom.evaluation import rater
 from homeroom.progress import progress, say
 from homeroom.serving.app import serving
+from homeroom.serving.client import Client, Said
 from homeroom.serving.settings import ServingSettings
-from homeroom.settings import Frozen, HomeroomError
+from homeroom.settings import Frozen
 from homeroom.stages.lookup import champion, made_before
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, Mix, questions
@@ -49,15 +49,6 @@ class Config(Frozen):
 
 
 @dataclass(frozen=True)
-class Said:
-    """An answer as the rater saw it."""
-
-    message_id: str
-    text: str
-    ended: bool
-
-
-@dataclass(frozen=True)
 class Voted:
     question: Question
     answer: Said
@@ -78,7 +69,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         asked = sample(questions(documents, "vote"), config.questions, f"vote {config.round} {config.seed}", config.mix)
         settings = ServingSettings(port=0, slots=config.requests, max_waiting=4 * config.requests)
         with serving(workspace, settings) as url:
-            votes = list(_ask_all(_Client(url), config, workspace, model.id, asked))
+            votes = list(_ask_all(Client(url, model.id, USER), config, workspace, asked))
         with (out.path / "votes.jsonl").open("w", encoding="utf-8") as file:
             for vote in votes:
                 file.write(json.dumps(_row(vote), ensure_ascii=False) + "\n")
@@ -98,14 +89,12 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return out.artifact
 
 
-def _ask_all(
-    client: "_Client", config: Config, workspace: Workspace, model_id: str, asked: Sequence[Question]
-) -> Iterator[Voted]:
+def _ask_all(client: Client, config: Config, workspace: Workspace, asked: Sequence[Question]) -> Iterator[Voted]:
     total = len(asked) * config.answers_per_question
     thumbs: Counter[int] = Counter()
     with progress("Votes", total) as bar, ThreadPoolExecutor(config.requests) as pool:
         stop = threading.Event()
-        futures = [pool.submit(_rate, client, config, workspace, model_id, q, stop) for q in asked]
+        futures = [pool.submit(_rate, client, config, workspace, q, stop) for q in asked]
         try:
             for future in futures:
                 done = future.result()
@@ -117,83 +106,41 @@ def _ask_all(
             stop.set()
             for future in futures:
                 future.cancel()
-            wait(futures, return_when=FIRST_EXCEPTION)
 
 
 def _rate(
-    client: "_Client",
-    config: Config,
-    workspace: Workspace,
-    model_id: str,
-    question: Question,
-    stop: threading.Event,
+    client: Client, config: Config, workspace: Workspace, question: Question, stop: threading.Event
 ) -> list[Voted]:
     """All answers to one question, in one conversation, then the votes on them."""
     # What changes an answer, or which answers stand beside each other, is another conversation.
-    asked = [model_id, config.round, config.seed, config.answers_per_question, config.temperature, config.max_tokens]
-    key = hashlib.sha256("/".join(map(str, [*asked, question.id])).encode()).hexdigest()[:24]
+    made_by = (config.round, config.seed, config.answers_per_question, config.temperature, config.max_tokens)
+    key = hashlib.sha256("/".join(map(str, [client.model_id, *made_by, question.id])).encode()).hexdigest()[:24]
     conversation_id = f"rater-{key}"
     said = _stored(workspace, conversation_id)[: config.answers_per_question]
     for draw in range(len(said), config.answers_per_question):
         if stop.is_set():
             return []
-        body = {
-            "model": "homeroom",
-            "messages": [{"role": "user", "content": question.prompt}],
-            "temperature": config.temperature,
-            "top_p": 1.0,
-            "max_tokens": config.max_tokens,
-            "seed": int(key[:8], 16) + draw,
-            "homeroom": {"conversation_id": conversation_id, "user": USER},
-        }
-        reply = client.post("/v1/chat/completions", body)
-        choice = reply["choices"][0]
-        said.append(Said(reply["id"], choice["message"]["content"], choice["finish_reason"] == "stop"))
+        seed = int(key[:8], 16) + draw
+        answer = client.ask(
+            question.prompt, conversation_id, temperature=config.temperature, max_tokens=config.max_tokens, seed=seed
+        )
+        said.append(answer)
     grades = [rater.grade(answer.text, question.language, answer.ended, question.prompt) for answer in said]
     voted = []
     for answer, grade, value in zip(said, grades, rater.votes(grades), strict=True):
-        vote = {"id": f"rater-{answer.message_id}", "message_id": answer.message_id, "value": value, "user": USER}
-        client.post("/v1/feedback/votes", vote)
+        client.vote(answer.message_id, value, f"rater-{answer.message_id}")
         voted.append(Voted(question, answer, value, rater.reason(grade, max(grades))))
     return voted
 
 
 def _stored(workspace: Workspace, conversation_id: str) -> list[Said]:
+    """What was answered before. Not what was cut short because nobody waited for it any more: it is asked again."""
     try:
         messages = workspace.feedback.conversation(conversation_id)
     except FeedbackError:  # not asked yet
         return []
-    return [Said(m.id, m.text, m.finish_reason == "stop") for m in messages if m.role == "assistant"]
-
-
-class _Client:
-    """JSON over HTTP to one server. Retries what a busy server asks to retry; every request can be repeated."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        # A proxy of the environment is not meant for a server in this very process.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def post(self, path: str, body: dict[str, Any], attempts: int = 6) -> dict[str, Any]:
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"})
-        for attempt in range(attempts):
-            try:
-                with self._opener.open(request, timeout=300) as response:
-                    reply: dict[str, Any] = json.load(response)
-                    return reply
-            except urllib.error.HTTPError as error:
-                if error.code not in (429, 503) or attempt == attempts - 1:
-                    raise HomeroomError(f"{path} answered {error.code}: {_message(error)}") from error
-            time.sleep(0.2 * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
-
-
-def _message(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(json.load(error)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return error.reason
+    whole = (m for m in messages if m.role == "assistant" and m.finish_reason != "cancelled")
+    return [Said(m.id, m.text, m.finish_reason == "stop") for m in whole]
 
 
 def _row(vote: Voted) -> dict[str, Any]:

@@ -64,12 +64,10 @@ def cloze_items(
 
     `word`: which idiom has this explanation, log P(word | explanation). `channel`: the same question by Bayes' rule,
     log P(explanation | word). `explanation`: which of four explanations does this idiom have. Items depend on the seed
-    and on the set of documents, not on their order.
+    and on the set of documents, not on their order. Where no idiom can be asked, no examples are needed either.
     """
     idioms = _usable(documents, _LONGEST_MEANING)
     shown = _usable(examples, _LONGEST_EXAMPLE)
-    if shots > len(shown):
-        raise HomeroomError(f"{shots} examples are wanted, but only {len(shown)} idioms are short enough to be one")
     by_length: dict[int, list[_Idiom]] = defaultdict(list)
     for idiom in idioms:
         by_length[len(idiom.word)].append(idiom)
@@ -80,6 +78,11 @@ def cloze_items(
             break
         rng = random.Random(f"{seed} {idiom.document_id}")
         if wrong := _distractors(idiom, by_length[len(idiom.word)], rng):
+            if shots > len(shown):
+                raise HomeroomError(
+                    f"{shots} examples are wanted, but only {len(shown)} idioms are short enough to be one: "
+                    "ask with fewer ([evaluate].shots)"
+                )
             choices = [idiom, *wrong]
             rng.shuffle(choices)
             # Drawn last, so that an item has the same choices with any number of examples.

@@ -1,9 +1,10 @@
 import math
+import statistics
 
 import pytest
 
-from homeroom.data.rankings import as_rows
-from homeroom.evaluation.qualification import ScoredAnswer, qualify, score_rankings
+from homeroom.data.rankings import RankedRows, as_rows
+from homeroom.evaluation.qualification import ScoredAnswer, qualify, score_rankings, score_scale
 from homeroom.models.heads import RewardModel
 from homeroom.tasks.base import Question
 from homeroom.tasks.rankings import RankedAnswer, Ranking
@@ -93,3 +94,12 @@ def test_every_answer_is_scored_under_its_own_question(model, tokenizer):
     rows = [row for ranking in rankings for row in as_rows(ranking, tokenizer, 48).rows]
     assert [one.length for one in scored] == [len(row) for row in rows]
     assert [one.score for one in scored] == pytest.approx([float(judge.score([row])) for row in rows], abs=1e-4)
+
+
+def test_the_scale_is_told_from_right_answers(model):
+    judge = RewardModel(model)
+    rows = [[1, 2, 3], [1, 2], [4, 5, 6, 7], [4, 5]]
+    scores = [float(judge.score([row])) for row in rows]
+    scale = score_scale(judge, [RankedRows(rows[:2], [0, 3]), RankedRows(rows[2:], [1, 0])])
+    assert scale["score_mean"] == pytest.approx((scores[0] + scores[3]) / 2, abs=1e-4)
+    assert scale["score_deviation"] == pytest.approx(statistics.stdev(scores), abs=1e-4)

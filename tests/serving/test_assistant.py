@@ -1,13 +1,16 @@
 import asyncio
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from homeroom.inference.request import Sampling
+from homeroom.inference.request import Request, Sampling
 from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, TooBusy
+from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 
 GREEDY = Sampling(temperature=0.0, max_tokens=100)
@@ -167,6 +170,32 @@ def test_an_old_conversation_loses_its_first_turns_when_it_outgrows_the_context(
     assert asyncio.run(assistant.newest_that_fit(ask("long " * 1000))) == ask("long " * 1000)
 
 
+def test_no_message_is_read_twice_to_see_what_fits(assistant: Assistant, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[str] = []
+    encode = Tokenizer.encode
+    monkeypatch.setattr(Tokenizer, "encode", lambda self, text: encoded.append(text) or encode(self, text))
+    turns = [*ask("Really?"), {"role": "assistant", "content": "No."}] * 100
+    kept = asyncio.run(assistant.newest_that_fit([*turns, *ask(HELLO)]))
+    assert len(encoded) <= len(kept) + 3
+
+
+@pytest.mark.parametrize("first", ["system", "user", "assistant"])
+def test_what_is_kept_is_the_most_that_leaves_the_room(assistant: Assistant, taught: Path, first: str) -> None:
+    """By trying every beginning, from the oldest."""
+    tokenizer = Tokenizer.load(taught)
+    rng = random.Random(0)
+    for _ in range(30):
+        roles = [first, *rng.choices(["user", "assistant"], k=rng.randrange(9)), "user"]
+        messages = [{"role": role, "content": "very " * rng.randrange(25)} for role in roles]
+        room = rng.randrange(150)
+        starts = [at for at, role in enumerate(roles) if at == 0 or role == "user"]
+        fitting = [
+            s for s in starts if len(render(messages[s:], tokenizer, for_generation=True).token_ids) + room <= 192
+        ]
+        kept = asyncio.run(assistant.newest_that_fit(messages, room))
+        assert kept == messages[(fitting or starts[-1:])[0] :]
+
+
 def test_a_closed_assistant_ends_what_it_was_writing(endless: Path) -> None:
     assistant = Assistant(slots=1)
     with pytest.raises(AssistantStopped, match="no model is loaded"):
@@ -182,3 +211,25 @@ def test_a_closed_assistant_ends_what_it_was_writing(endless: Path) -> None:
         return (await whole(answer))[1]
 
     assert asyncio.run(scenario()) == "cancelled"
+
+
+def test_an_answer_that_begins_while_the_assistant_closes_is_refused_or_ended(
+    endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late it closes: an answer that nobody will ever write would keep the server from ending."""
+    assistant = Assistant(slots=1)
+    assistant.load(Folder("endless", endless))
+
+    def close_first(*arguments: Any) -> Request:
+        assistant.close()
+        return Request(*arguments)
+
+    monkeypatch.setattr("homeroom.serving.assistant.Request", close_first)
+
+    async def scenario() -> str | None:
+        answer = await assistant.begin(ask("one"), FOREVER)
+        return (await asyncio.wait_for(whole(answer), 5))[1]
+
+    with pytest.raises(AssistantStopped):
+        asyncio.run(scenario())
+    assert assistant.unfinished == 0

@@ -106,10 +106,24 @@ def test_text_parts_and_neutral_values_are_understood(client: OpenAI) -> None:
         presence_penalty=0.0,
         logprobs=False,
         response_format={"type": "text"},
-        user="somebody",
+        metadata={},
+        store=True,
         temperature=0,
     )
     assert completion.choices[0].message.content == HELLO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("given", "who"),
+    [
+        ({}, "api"),
+        ({"user": "somebody"}, "somebody"),
+        ({"user": "somebody", "extra_body": {"homeroom": {"user": "another"}}}, "another"),
+    ],
+)
+def test_who_asks_is_stored(client: OpenAI, workspace: Workspace, given: dict[str, Any], who: str) -> None:
+    extension = (ask(client, HELLO, **given).model_extra or {})["homeroom"]
+    assert workspace.feedback.user_of(extension["conversation_id"]) == who
 
 
 def test_a_conversation_goes_on_and_answers_made_again_are_siblings(client: OpenAI, workspace: Workspace) -> None:
@@ -166,6 +180,10 @@ def test_a_conversation_goes_on_and_answers_made_again_are_siblings(client: Open
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content", "invalid_value"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "invalid_value"),
         ({"homeroom": {"user": "\udfff"}}, "homeroom.user", "invalid_value"),
+        ({"user": ""}, "user", "invalid_value"),
+        ({"metadata": {"topic": "idioms"}}, "metadata", "invalid_value"),
+        ({"store": False}, "store", "invalid_value"),  # every answer is stored: votes name it
+        ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "messages[0].name", "invalid_value"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages", "invalid_value"),
         (
             {"messages": [{"role": "user", "content": "x"}, {"role": "system", "content": "x"}]},

@@ -15,6 +15,7 @@ from homeroom.data.batches import Conversation, Groups, PackedConversations
 from homeroom.data.documents import Document, DocumentWriter, read_documents
 from homeroom.data.preferences import Said
 from homeroom.data.rankings import RankedRows, collate
+from homeroom.evaluation.suite import Suite
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
 from homeroom.settings import Frozen
@@ -136,6 +137,14 @@ def workspace(template, tmp_path):
     shutil.copytree(template, tmp_path / "workspace")
     with Workspace.open(tmp_path / "workspace") as opened:
         yield opened
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[str]:
+    """The stages of all models that are measured from here on, in that order."""
+    stages, real = [], Suite.measure
+    monkeypatch.setattr(Suite, "measure", lambda *all: stages.append(all[4]) or real(*all))
+    return stages
 
 
 @pytest.fixture

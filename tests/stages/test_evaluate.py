@@ -2,8 +2,10 @@ import pytest
 
 from homeroom.data.documents import DocumentWriter
 from homeroom.evaluation.suite import Suite
+from homeroom.settings import HomeroomError
 from homeroom.stages import evaluate, measuring, promote
 from homeroom.tasks.questions import questions
+from homeroom.workspace.errors import Damaged
 
 
 def test_every_model_is_measured_in_the_same_way(workspace, evaluating):
@@ -75,6 +77,20 @@ def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evalu
     assert measured == ["pretrain", "sft", "ppo"]
     assert evaluate.run(evaluating, workspace) == made
     assert len(measured) == 3
+
+
+def test_nothing_held_out_is_said_with_the_setting_also_on_a_rerun(workspace, evaluating):
+    none = evaluating.model_copy(update={"split": "validation"})
+    for _ in range(2):
+        with pytest.raises(HomeroomError, match=r"none of the 0 documents .* validation .* raise \[clean\].validation"):
+            evaluate.run(none, workspace)
+
+
+def test_a_model_that_was_changed_is_not_measured(workspace, evaluating):
+    path = workspace.latest("sft").path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
+    with pytest.raises(Damaged, match="is not as it was published"):
+        evaluate.run(evaluating, workspace)
 
 
 def test_a_misspelt_stage_is_found_before_anything_is_trained():

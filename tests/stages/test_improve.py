@@ -1,5 +1,7 @@
 """Learning from votes on a real model: a judge that knows good from bad, a gate, and the control."""
 
+from contextlib import nullcontext
+
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +16,10 @@ from homeroom.tasks.questions import questions
 
 GOOD, BAD = "It is good.", "It is bad."
 CONFIG = improve.Config(learning_rate=5e-4, epochs=3, gate=Bar(questions=40, bits_per_byte_worse=0.02))
+
+
+def killed(*_):
+    raise KeyboardInterrupt
 
 
 def vote(workspace, count):
@@ -84,15 +90,25 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(workspace, monkeypa
     workspace.artifacts.set_aside(workspace.latest("improve").id)
     workspace.registry.rollback()
     real = improve.gate
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(improve, "gate", killed)
     with pytest.raises(KeyboardInterrupt):
         improve.run(config, workspace)
     monkeypatch.setattr(improve, "gate", real)
     assert (improve.run(config, workspace).path / "model.safetensors").read_bytes() == whole
+
+
+def test_a_killed_run_measures_nothing_again(workspace, evaluating, measured, monkeypatch):
+    """Not even a champion that the evaluation does not know."""
+    evaluate.run(evaluating.model_copy(update={"stages": ("sft", "ppo")}), workspace)
+    harvest.run(harvest.Config(), workspace)
+    workspace.registry.promote(workspace.latest("pretrain").id, {"reasons": []})
+    measured.clear()
+    real = improve.gate
+    for outcome in (KeyboardInterrupt, None):
+        monkeypatch.setattr(improve, "gate", killed if outcome else real)
+        with pytest.raises(outcome) if outcome else nullcontext():
+            improve.run(CONFIG.model_copy(update={"control": False}), workspace)
+        assert measured == ["pretrain", "improve"]
 
 
 def test_the_command_learns_from_the_votes_cast_so_far(workspace, tmp_path):

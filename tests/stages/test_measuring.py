@@ -13,16 +13,16 @@ def test_results_are_written_whole_or_not_at_all(workspace, evaluating, tmp_path
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))  # as a full disk: the write breaks off
     try:
         with pytest.raises(OSError, match="File too large"):
-            measuring.measure(suite, [sft], tmp_path)
+            measuring.measure(suite, {"sft": sft}, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert measuring.measure(suite, [sft], tmp_path) == [Measured.load(made.path / f"{sft.id}.json")]
+    assert measuring.measure(suite, {"sft": sft}, tmp_path) == [Measured.load(made.path / f"{sft.id}.json")]
 
 
-def test_a_model_measured_later_by_the_same_suite_gives_the_same_figures(workspace, evaluating):
+def test_a_model_measured_later_by_the_same_suite_gives_the_same_figures(workspace, evaluating, tmp_path):
     made = evaluate.run(evaluating, workspace)
     sft = workspace.latest("sft")
     suite = measuring.suite_of(made, workspace)
-    again = measuring.measure(suite, [sft])[0]
+    again = measuring.measure(suite, {"sft": sft}, tmp_path)[0]
     assert again == Measured.load(made.path / f"{sft.id}.json")
-    assert measuring.measured_by(made, sft, suite) == again
+    assert measuring.measured_by(made, sft, workspace, tmp_path / "not needed") == again

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,8 @@ from homeroom.evaluation.suite import Measured
 from homeroom.settings import HomeroomError
 from homeroom.stages import evaluate, promote
 from homeroom.stages.decisions import enact
+from homeroom.stages.measuring import QUESTIONS, evaluation_questions, suite_of
+from homeroom.workspace.errors import Damaged
 
 CONFIG = promote.Config(gate=Bar(questions=40))
 
@@ -21,11 +24,21 @@ def evaluation(workspace, evaluating):
 
 
 def regrade(evaluation, workspace, **changed):
-    """The ppo model with other grades than it earned: what the gate decides on is in its hands."""
-    path = evaluation.path / f"{workspace.latest('ppo').id}.json"
-    measured = Measured.load(path)
-    answers = tuple(answer.model_copy(update=changed) for answer in measured.answers)
-    measured.model_copy(update={"answers": answers}).save(path)
+    """Another evaluation, where the ppo model has other grades than it earned: what the gate decides on."""
+    return republish(evaluation, workspace, {"seed": 1}, changed)
+
+
+def republish(evaluation, workspace, settings, changed):
+    config = evaluate.Config.model_validate(evaluation.settings | settings)
+    inputs = [workspace.artifacts.get(name) for name in evaluation.inputs]
+    with workspace.publish("evaluate", config, inputs, evaluate.VERSION) as draft:
+        shutil.copy(evaluation.path / QUESTIONS, draft.path)
+        for model in inputs[2:]:
+            measured = Measured.load(evaluation.path / f"{model.id}.json")
+            answers = tuple(a.model_copy(update=changed if model.stage == "ppo" else {}) for a in measured.answers)
+            regraded = measured.model_copy(update={"suite": draft.id, "answers": answers})
+            regraded.save(draft.path / f"{model.id}.json")
+    return draft.artifact
 
 
 def test_the_first_champion_has_nobody_to_beat_and_an_equal_does_not_beat_it(workspace, evaluation):
@@ -92,17 +105,40 @@ def test_a_kill_between_publishing_and_deciding_loses_no_decision(workspace, eva
     assert kinds(workspace) == [("promoted", "sft"), ("refused", "ppo")]
 
 
+def test_what_settings_were_tuned_on_decides_nothing(workspace, evaluation):
+    tuning = republish(evaluation, workspace, {"split": "validation"}, {"judge": 1000.0})
+    with pytest.raises(HomeroomError, match=rf"{tuning.id} .* validation .*\[evaluate\].split = \"heldout\""):
+        promote.run(CONFIG, workspace)
+    assert workspace.registry.history() == []
+
+
+def test_a_changed_evaluation_decides_nothing(workspace, evaluation):
+    path = evaluation.path / f"{workspace.latest('ppo').id}.json"
+    path.write_text(path.read_text().replace('"rude":false', '"rude":true', 1))
+    with pytest.raises(Damaged, match=f"{path.name} is not as it was published.*homeroom verify"):
+        promote.run(CONFIG, workspace)
+    assert workspace.registry.history() == []
+    for use in (evaluation_questions, lambda one: suite_of(one, workspace)):
+        with pytest.raises(Damaged):
+            use(evaluation)
+
+
 def test_a_candidate_that_was_not_measured_is_named(workspace, evaluating):
     evaluate.run(evaluating.model_copy(update={"stages": ("sft",)}), workspace)
     with pytest.raises(HomeroomError, match=r"did not measure the model of ppo.*\[evaluate\].stages"):
         promote.run(CONFIG, workspace)
 
 
-def test_what_was_measured_of_a_champion_of_before_is_kept(workspace, evaluating):
+def test_what_was_measured_of_a_champion_of_before_is_kept(workspace, evaluating, measured):
     """It may stay champion, and the evaluation does not know it."""
     evaluation = evaluate.run(evaluating.model_copy(update={"stages": ("sft", "ppo")}), workspace)
     before = workspace.latest("pretrain")
     workspace.registry.promote(before.id, {"reasons": []})
-    measured = promote.run(CONFIG, workspace).metrics["evaluation_before"]
-    assert measured["artifact"] == before.id not in [row["artifact"] for row in evaluation.metrics["models"]]
-    assert measured.keys() == evaluation.metrics["models"][0].keys()
+    measured.clear()
+    row = promote.run(CONFIG, workspace).metrics["evaluation_before"]
+    assert row["artifact"] == before.id not in [row["artifact"] for row in evaluation.metrics["models"]]
+    assert row.keys() == evaluation.metrics["models"][0].keys()
+    assert measured == ["pretrain"]
+    strict = promote.Config(gate=Bar(questions=1000))
+    assert promote.run(strict, workspace).metrics["evaluation_before"] == row
+    assert measured == ["pretrain"]

@@ -1,7 +1,11 @@
+import json
 import shutil
+import time
 
 import pytest
 
+from homeroom.serving.client import Client
+from homeroom.settings import HomeroomError
 from homeroom.stages import evaluate, harvest, promote, vote
 from homeroom.stages.lookup import champion
 from homeroom.tasks.questions import questions
@@ -104,3 +108,42 @@ def test_the_same_votes_are_harvested_once_and_new_ones_anew(workspace, voted):
     assert second.id != first.id
     assert second.metrics["better_answers"] == 1
     assert second.metrics["pairs"] == first.metrics["pairs"] + 1
+
+
+def test_a_promotion_meanwhile_ends_the_round_instead_of_mixing_models(workspace, monkeypatch):
+    before, asked = champion(workspace), Client.ask
+
+    def promoted_after_the_first(client, *arguments, **named):
+        said = asked(client, *arguments, **named)
+        if workspace.registry.champion() == before.id:
+            workspace.registry.promote(workspace.latest("ppo").id, {"reasons": []})
+            deadline = time.monotonic() + 10
+            while served(client) == before.id and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return said
+
+    monkeypatch.setattr("homeroom.serving.app.CHAMPION_SECONDS", 0.02)
+    monkeypatch.setattr(Client, "ask", promoted_after_the_first)
+    with pytest.raises(HomeroomError, match=f"{before.id}' .* is not served now"):
+        vote.run(CONFIG.model_copy(update={"requests": 1}), workspace)
+    with pytest.raises(HomeroomError, match="nothing was made by vote"):
+        workspace.latest("vote")
+    assert {one.model_id for one in workspace.feedback.votes()} <= {before.id}
+
+
+def served(client):
+    return json.load(client._opener.open(f"{client._url}/healthz"))["model"]
+
+
+def test_an_answer_that_was_cut_short_is_not_voted_on(workspace):
+    """As after a request that nobody waited for any more."""
+    conversation = workspace.feedback.open_conversation("c", vote.USER)
+    asked = workspace.feedback.add_message(conversation.id, "user", "How are you?")
+    for text, reason in (("I am", "cancelled"), ("I am fine.", "stop"), ("I am very", "length")):
+        workspace.feedback.add_message(
+            conversation.id, "assistant", text, parent_id=asked.id, model_id="m", finish_reason=reason
+        )
+    assert [(one.text, one.ended) for one in vote._stored(workspace, "c")] == [
+        ("I am fine.", True),
+        ("I am very", False),
+    ]

@@ -81,6 +81,7 @@ def test_too_few_idioms_make_no_items(real_idioms: Any) -> None:
     assert cloze_items([]) == []
     with pytest.raises(HomeroomError, match="2 examples are wanted, but only 0 idioms"):
         cloze_items(real_idioms, shots=2)
+    assert cloze_items([], shots=2) == cloze_items(real_idioms[:3], shots=2) == []
 
 
 def test_the_same_word_twice_is_never_a_choice_against_itself(idiom: Any, real_idioms: Any) -> None:

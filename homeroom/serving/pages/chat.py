@@ -166,9 +166,7 @@ class ChatPage:
                 words.text(element("span", "keys"), lambda s: s.keys)
 
     async def _sent(self, event: Any) -> None:
-        """From the box: {"text", "length"}; of a text that is too long only its length."""
-        sent = event.args if isinstance(event.args, dict) else {}
-        text, length = str(sent.get("text", "")), int(sent.get("length", 0))
+        text, length = sent(event.args)
         if length > LONGEST_MESSAGE:
             limit = f"{LONGEST_MESSAGE:,}"
             self._status.set_text(self._words.strings.too_long.format(length=f"{length:,}", limit=limit))
@@ -265,6 +263,14 @@ class ChatPage:
         self._dark.value = _dark(self._theme)
         ui.run_javascript(f"homeroom.remember('theme', {self._theme!r})")
         return self._theme
+
+
+def sent(arguments: object) -> tuple[str, int]:
+    """From the box: {"text", "length"}; of a text that is too long only its length. Anybody can send anything."""
+    given = arguments if isinstance(arguments, dict) else {}
+    text, length = given.get("text"), given.get("length")
+    text = text if isinstance(text, str) else ""
+    return text, max(len(text), length if isinstance(length, int) else 0)
 
 
 def _dark(theme: Theme) -> bool | None:
