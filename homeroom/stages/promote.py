@@ -11,7 +11,7 @@ from pydantic import Field
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages.decisions import decision, enact, say_decisions
-from homeroom.stages.lookup import made_before
+from homeroom.stages.lookup import deciding_evaluation, made_before
 from homeroom.stages.measuring import ModelStage, measured_by
 from homeroom.workspace import Artifact, Workspace
 
@@ -27,12 +27,7 @@ class Config(Frozen):
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
-    evaluation = workspace.latest("evaluate")
-    if evaluation.settings.get("split") == "validation":
-        raise HomeroomError(
-            f"{evaluation.id} measured the validation split, which settings are tuned on, so it promotes nobody. Run "
-            '`homeroom evaluate` with [evaluate].split = "heldout" first.'
-        )
+    evaluation = deciding_evaluation(workspace)
     if done := made_before(workspace, "promote", config, evaluation, VERSION):
         enact(done, workspace)
         return done

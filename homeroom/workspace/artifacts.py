@@ -6,6 +6,7 @@ when the workspace is opened. How a folder comes to be published is in drafts.py
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -208,11 +209,14 @@ class ArtifactStore:
 
 
 def remove_scratch(folder: Path) -> None:
-    for path in sorted(folder.rglob(f"{SCRATCH}*")):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Whoever opens the workspace tidies up after a kill, and may meet the publisher at the same work."""
+    for root, folders, files in os.walk(folder):
+        for name in [name for name in folders if name.startswith(SCRATCH)]:
+            shutil.rmtree(Path(root, name), ignore_errors=True)
+            folders.remove(name)
+        for name in files:
+            if name.startswith(SCRATCH):
+                Path(root, name).unlink(missing_ok=True)
 
 
 def is_scratch(name: str) -> bool:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from homeroom.settings import Frozen
 from homeroom.workspace import AlreadyPublished, Workspace, WorkspaceBusy, WorkspaceError, read_log
+from homeroom.workspace.artifacts import remove_scratch
 
 
 class Config(Frozen):
@@ -57,6 +59,19 @@ def test_after_an_error_the_folder_waits_and_the_next_attempt_finds_it(workspace
         {"step": 3, "loss": 1.5},
     ]
     assert set(draft.artifact.files) == {"progress.jsonl"}
+
+
+def test_two_may_tidy_the_same_folder_at_once(tmp_path: Path) -> None:
+    """Who publishes, and whoever opens the workspace meanwhile."""
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(40):
+            folder = tmp_path / str(number) / "scratch-control"
+            folder.mkdir(parents=True)
+            for name in range(30):
+                (folder / str(name)).write_text("")
+            for done in [pool.submit(remove_scratch, folder.parent) for _ in range(2)]:
+                done.result()
+            assert not folder.exists()
 
 
 def test_scratch_files_and_folders_are_not_published(workspace: Workspace) -> None:
