@@ -213,12 +213,16 @@ def verify(
         damages = opened.verify()
         count = len(opened.artifacts.all())
         moved = opened.artifacts.set_aside_all(damages) if set_aside else {}
+        champion = opened.registry.champion()
         removed = opened.tidy() if tidy else []
     for damage in damages:
         where = f"{damage.artifact_id}/{damage.file}" if damage.artifact_id else damage.file
         out.print(f"{where}: expected {damage.expected}, found {damage.found}", markup=False)
     for name, path in moved.items():
-        out.print(f"moved {name} to {path}. Run `homeroom {name.rpartition('-')[0]}` to make it again.", markup=False)
+        again = f"Run `homeroom {name.rpartition('-')[0]}` to make it again."
+        if name == champion:
+            again = "It was the champion: `homeroom rollback` makes the one before it champion again."
+        out.print(f"moved {name} to {path}. {again}", markup=False)
     for name in removed:
         out.print(f"removed work/{name}", markup=False)
     if left := [damage for damage in damages if damage.artifact_id not in moved]:

@@ -14,6 +14,7 @@ from homeroom import cli
 from homeroom.settings import Frozen
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Workspace
+from homeroom.workspace.errors import Damaged, MissingArtifact
 
 
 class Settings(Frozen):
@@ -128,6 +129,22 @@ def test_what_is_damaged_is_set_aside_and_made_again(workspace: Path) -> None:
             (draft.path / "model.txt").write_text("weights")
         assert draft.id == name
     assert "all 2 artifacts are as they were made" in homeroom("verify", "-w", workspace).output
+
+
+def test_a_damaged_champion_is_left_by_the_way_back(workspace: Path) -> None:
+    with Workspace.open(workspace) as opened:
+        first, second = opened.artifacts.all()
+        opened.registry.promote(first.id, {})
+        opened.registry.promote(second.id, {}, over=first.id)
+        (second.path / "model.txt").write_text("Weights")
+        with pytest.raises(Damaged, match=r"not as it was published.*It is the champion: `homeroom rollback`"):
+            opened.champion()
+    assert "It was the champion: `homeroom rollback`" in homeroom("verify", "--set-aside", "-w", workspace).output
+    with Workspace.open(workspace) as opened:
+        with pytest.raises(MissingArtifact, match="`homeroom rollback` makes the one before it champion again"):
+            opened.champion()
+        assert homeroom("rollback", "-w", workspace).exit_code == 0
+        assert opened.champion() == first
 
 
 def test_tidying_names_what_it_removes(workspace: Path) -> None:

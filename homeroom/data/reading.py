@@ -32,7 +32,13 @@ Report = Callable[[Reject], None]
 
 
 def lines(path: Path, name: str, report: Report) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines. Where a .gz ends too early or is damaged, all whole lines before that still come."""
+    """Numbered lines. Where a .gz ends too early or is damaged, all whole lines before that still come.
+
+    Not of one that can be unpacked to its end and has another checksum: any of its lines may be wrong.
+    """
+    if path.name.lower().endswith(".gz") and _checksum_differs(path):
+        report(Reject(name, None, "damaged gzip: its checksum is not that of its contents, so no line can be trusted"))
+        return
     number, size = 0, 0
     parts: list[bytes] = []  # of a line whose end was not seen yet; joined once, or a long line costs its square
     try:
@@ -81,6 +87,17 @@ def _unzipped(path: Path) -> Iterator[bytes]:
             packed = unzip.unconsumed_tail or unzip.unused_data
     if not unzip.eof:
         raise EOFError
+
+
+def _checksum_differs(path: Path) -> bool:
+    try:
+        for _ in _unzipped(path):
+            pass
+    except EOFError:
+        return False
+    except zlib.error as error:
+        return "incorrect data check" in str(error) or "incorrect length check" in str(error)
+    return False
 
 
 def blocks(file: BinaryIO, limit: int) -> Iterator[bytes]:

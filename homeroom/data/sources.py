@@ -166,7 +166,13 @@ def _read_jsonl(path: Path, name: str, source: str, report: Report, limit: int) 
     if is_binary(head) and not path.name.lower().endswith(".gz"):
         report(Reject(name, None, "binary data, not JSON lines"))
         return
-    for number, line in lines(path, name, report):
+    damage: list[Reject] = []
+
+    def note(reject: Reject) -> None:
+        damage.append(reject)
+        report(reject)
+
+    for number, line in lines(path, name, note):
         if not line.strip():
             continue
         rows = True
@@ -174,7 +180,7 @@ def _read_jsonl(path: Path, name: str, source: str, report: Report, limit: int) 
             yield number, _document(_parse(line), source)
         except _Bad as bad:
             report(Reject(name, number, str(bad)))
-    if not rows:
+    if not rows and not damage:
         report(Reject(name, None, "no line in it could be read"))
 
 

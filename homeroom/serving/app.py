@@ -95,14 +95,12 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
 
 def load_champion(workspace: Workspace, assistant: Assistant) -> None:
     """Load the champion unless it is loaded. Raises HomeroomError: there is none, or its files were changed."""
-    champion = workspace.registry.champion()
+    if assistant.loaded_id is not None and assistant.loaded_id == workspace.registry.champion():
+        return
+    champion = workspace.champion()
     if champion is None:
         raise HomeroomError("no model was promoted yet, so there is none to answer. Run `homeroom promote` first.")
-    if assistant.loaded_id == champion:
-        return
-    artifact = workspace.artifacts.get(champion)
-    artifact.check()
-    assistant.load(artifact)
+    assistant.load(champion)
 
 
 async def _follow_champion(workspace: Workspace, assistant: Assistant) -> None:

@@ -91,8 +91,11 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "reject_examples": list[Json](examples),
         }
     made = f"{documents.total():,} documents, {size.total() / 1e6:.1f} MB → {out.artifact.id}"
-    left_out = f"; {rejected[False]:,} files or lines left out, see rejects.jsonl" if rejected[False] else ""
-    say("collect", made + left_out)
+    say("collect", made)
+    if rejected[False]:
+        say("collect", f"{rejected[False]:,} files or lines left out, all of them in {out.artifact.path}/rejects.jsonl")
+        for example in examples[:3]:
+            say("collect", f"  {example}")
     return out.artifact
 
 

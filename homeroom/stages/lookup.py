@@ -12,10 +12,10 @@ from homeroom.workspace import Artifact, Workspace
 
 def champion(workspace: Workspace) -> Artifact:
     """The champion's artifact."""
-    name = workspace.registry.champion()
-    if name is None:
+    found = workspace.champion()
+    if found is None:
         raise HomeroomError("there is no champion yet. Run `homeroom promote` first.")
-    return workspace.artifacts.get(name)
+    return found
 
 
 def deciding_evaluation(workspace: Workspace) -> Artifact:

@@ -154,8 +154,11 @@ class ArtifactStore:
                 .values(used=used, used_at=tables.now())
             )
 
-    def recover(self) -> None:
-        """Record what was published but not recorded, because a kill came between or the database was lost."""
+    def recover(self) -> int:
+        """Record what was published but not recorded, because a kill came between or the database was lost.
+
+        Returns how many artifacts that were.
+        """
         with self._database.read() as connection:
             known = set(connection.execute(select(tables.artifacts.c.id)).scalars())
         found = [path for path in self.folder.iterdir() if path.name not in known and path.is_dir()]
@@ -163,6 +166,7 @@ class ArtifactStore:
         for artifact in sorted(artifacts, key=lambda a: a.created):
             remove_scratch(artifact.path)
             self.record(artifact)
+        return len(artifacts)
 
     def set_aside(self, artifact_id: str) -> Path:
         """Move a damaged artifact's folder away, so that its stage makes it again. Returns where it is now."""

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
+from homeroom.progress import say
 from homeroom.settings import Frozen
 from homeroom.workspace import drafts
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, identity
@@ -41,13 +42,20 @@ class Workspace:
         Raises WorkspaceTooNew, with nothing changed, when a later Homeroom made it.
         """
         path = Path(path).absolute()
+        lost = not (path / DATABASE).exists()
         database = Database(database_url or f"sqlite:///{path / DATABASE}", path)
         workspace = cls(path, database)
         try:
             database.migrate()  # first, for it refuses what this version must not touch
             workspace.artifacts.folder.mkdir(parents=True, exist_ok=True)
             (path / "work").mkdir(exist_ok=True)
-            workspace.artifacts.recover()
+            found = workspace.artifacts.recover()
+            if lost and found:
+                say(
+                    "workspace",
+                    f"{path / DATABASE} was not there. {found} artifacts were recorded anew; who was champion, "
+                    "conversations and votes are lost. If there is a copy of the file, put it back.",
+                )
         except OSError as error:
             database.close()
             if is_disk_full(error):
@@ -77,6 +85,20 @@ class Workspace:
     def latest(self, stage: str) -> Artifact:
         """The stage's newest artifact. MissingArtifact says what to run."""
         return self.artifacts.latest(stage)
+
+    def champion(self) -> Artifact | None:
+        """The model that is served, whole. MissingArtifact and Damaged say that there is a way back."""
+        name = self.registry.champion()
+        if name is None:
+            return None
+        try:
+            artifact = self.artifacts.get(name)
+            artifact.check()
+        except WorkspaceError as error:
+            raise type(error)(
+                f"{error} It is the champion: `homeroom rollback` makes the one before it champion again."
+            ) from None
+        return artifact
 
     def verify(self) -> list[Damage]:
         """Hash everything again and name what is damaged or missing."""

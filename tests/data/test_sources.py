@@ -97,12 +97,25 @@ def test_a_truncated_gz_keeps_the_whole_lines_before(tmp_path: Path) -> None:
 
 
 def test_a_damaged_gz_keeps_what_comes_before(tmp_path: Path) -> None:
-    packed = bytearray(gzip.compress(rows(*map(str, range(50_000)))))
-    packed[-1000:-900] = bytes(100)
+    packed = bytearray(gzip.compress(rows(*map(str, range(50_000))), compresslevel=0))
+    block = 10  # past the header; then each stored block has a byte, its length twice, the second time inverted
+    for _ in range(4):
+        block += 5 + int.from_bytes(packed[block + 1 : block + 3], "little")
+    packed[block + 3] ^= 1
     (tmp_path / "a.jsonl.gz").write_bytes(packed)
     documents, [reject] = read(tmp_path)
     assert len(documents) > 1000
     assert "damaged gzip" in reject.why
+
+
+def test_a_gz_whose_checksum_differs_gives_no_line_that_may_be_wrong(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(rows(*map(str, range(500))), compresslevel=0))  # stored: it unpacks to its end
+    packed[len(packed) // 2] ^= 1
+    (tmp_path / "a.jsonl.gz").write_bytes(packed)
+    (tmp_path / "b.jsonl").write_bytes(rows("good"))
+    documents, [reject] = read(tmp_path)
+    assert [document.text for document in documents] == ["good"]
+    assert str(reject).startswith("a.jsonl.gz: damaged gzip: its checksum is not that of its contents")
 
 
 def test_a_well_packed_gz_is_whole(tmp_path: Path) -> None:

@@ -178,13 +178,21 @@ def test_a_damaged_artifact_set_aside_is_made_again(workspace: Workspace) -> Non
         workspace.artifacts.set_aside("../work")
 
 
-def test_a_lost_database_is_made_again_from_the_folders(folder: Path) -> None:
+def test_a_lost_database_is_made_again_from_the_folders_and_says_what_is_gone(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Workspace.open(folder) as workspace:
         made = [make(workspace, steps) for steps in (5, 4, 3)]
     for path in folder.glob("homeroom.sqlite*"):
         path.unlink()
     before = everything(folder / "artifacts")
+    capsys.readouterr()
     with Workspace.open(folder) as workspace:
         assert workspace.artifacts.all() == made
         assert workspace.verify() == []
+    said = "".join(capsys.readouterr())
+    assert "3 artifacts were recorded anew" in said
+    assert "conversations and votes are lost" in " ".join(said.split())
+    Workspace.open(folder).close()
+    assert "".join(capsys.readouterr()) == ""
     assert everything(folder / "artifacts") == before
