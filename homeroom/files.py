@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,5 +52,5 @@ def walk(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def is_aside(name: str) -> bool:
-    """Whether a kill left this file between written_aside's steps."""
-    return name.rpartition("/")[2].startswith(".") and name.endswith(".aside")
+    """Whether a kill left this file between written_aside's steps, or in the middle of safetensors' own writing."""
+    return re.fullmatch(r"\..*\.aside|\.tmp[0-9A-Za-z]{6}", name.rpartition("/")[2], re.DOTALL) is not None

@@ -1,8 +1,11 @@
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from homeroom.files import is_aside, walk, write_atomically, written_aside
 
@@ -50,3 +53,21 @@ def test_what_a_kill_leaves_is_known_by_its_name(tmp_path: Path) -> None:
     assert is_aside("weights/.model.bin.123.aside")
     assert not is_aside(".gitignore")
     assert not is_aside("weights.aside")
+
+
+def test_what_a_kill_leaves_of_safetensors_own_writing_is_known_too(tmp_path: Path) -> None:
+    """It writes aside as well, under names of its own: caught in the act, for a later version may choose others."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.update(path.name for path in tmp_path.iterdir())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(50):
+        save_file({"weight": torch.zeros(200_000)}, tmp_path / "model.safetensors")
+    done.set()
+    watcher.join()
+    assert {name for name in seen if not is_aside(name)} == {"model.safetensors"}
