@@ -5,6 +5,7 @@ taken. What the tables hold is the business of the files that use them.
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ class Database:
         if place.drivername not in ("sqlite", "sqlite+pysqlite"):
             raise WorkspaceError(f"database URL {self.name!r} cannot be used: only sqlite:///PATH is supported")
         self._engine = create_engine(place, connect_args={"timeout": BUSY_SECONDS})
+        # SQLite's own waiting is polling with growing pauses: writers of one process take turns at a lock instead.
+        self._turn = threading.Lock()
         _let_sqlite_keep_promises(self._engine)
 
     @contextmanager
@@ -49,7 +52,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction: all of the block or nothing. No other writer comes between its reads and its writes."""
         writing = self._engine.execution_options(homeroom_write=True)
-        with self._errors_explained(), writing.begin() as connection:
+        with self._turn, self._errors_explained(), writing.begin() as connection:
             yield connection
 
     def close(self) -> None:
