@@ -78,9 +78,10 @@ class RankingBatch:
 
 @dataclass(frozen=True)
 class PreferenceBatch:
-    """Pairs of answers, several to a row: `document_BT` numbers them chosen, rejected, chosen, rejected …, from 1.
+    """Answers, several to a row and numbered from 1 in `document_BT`, and the pairs that they form.
 
-    `reference_A` is the reference's log-probability of each.
+    `reference_A` is the reference's log-probability of each answer, `pairs_P2` are indices into it: chosen, rejected.
+    An answer that stands in several pairs is read once.
     """
 
     tokens_BT: Tensor
@@ -88,6 +89,7 @@ class PreferenceBatch:
     learn_BT: Tensor
     document_BT: Tensor
     reference_A: Tensor
+    pairs_P2: Tensor
 
     def inputs(self) -> dict[str, Tensor | None]:
         return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}

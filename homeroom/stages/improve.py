@@ -25,14 +25,14 @@ from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import ancestor, champion, made_before
 from homeroom.stages.measuring import measure, measured_by, suite_of
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import Precision, RunState, train
+from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerKind
-from homeroom.training.pairs import Rows, fitting, preference_accuracy, preference_pairs, rows_of
+from homeroom.training.pairs import Rows, by_question, fitting, preference_accuracy, preference_pairs, rows_of
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 3
+VERSION = 4
 
 
 class Config(TrainingSettings):
@@ -41,15 +41,13 @@ class Config(TrainingSettings):
     beta: PositiveFloat = Field(0.1, description="DPO's β: smaller lets the model go further from the champion")
     imitation: NonNegativeFloat = Field(0.1, description="weight of the chosen answers' own likelihood")
     epochs: PositiveFloat = 2.0
-    pairs_per_step: PositiveInt = 16
-    micro_pairs: PositiveInt = 16
+    questions_per_step: PositiveInt = Field(6, description="with all their pairs, whose answers are read once")
+    micro_questions: PositiveInt = 6
     optimizer: OptimizerKind = "adamw"
     learning_rate: PositiveFloat = 1e-4
     warmup: Probability = 0.1
     decay: Probability = 0.5
     text: TextSettings = TextSettings()
-    # The reference's log-probabilities are float32: in bfloat16 a policy that has not moved yet would differ from it.
-    precision: Precision = "float32"
     minimum_pairs: PositiveInt = Field(30, description="fewer training pairs teach nothing that could be measured")
     inverted: bool = Field(False, description="a control: learn from the votes turned upside down")
     control: bool = Field(True, description="also train the inverted control and put it before the gate")
@@ -174,13 +172,14 @@ def _learn(
         for side in ("train", "heldout")
     }
     rows = sides["train"]
+    asked = by_question(rows)
     source, objective = config.text.beside(
-        preference_pairs(rows, per_step=config.pairs_per_step, micro_pairs=config.micro_pairs, seed=config.seed),
+        preference_pairs(asked, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed),
         DPO(config.beta, config.imitation),
         text,
         config.seed,
     )
-    steps = max(1, round(config.epochs * len(rows) / config.pairs_per_step))
+    steps = max(1, round(config.epochs * len(asked) / config.questions_per_step))
     with progress(f"improve ({name})", steps) as bar:
 
         def each_step(state: RunState) -> None:

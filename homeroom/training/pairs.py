@@ -75,14 +75,42 @@ def log_probs_of(model: GPT, conversations: Sequence[Conversation]) -> list[floa
     return log_probs
 
 
-def collate(rows: Sequence[Rows]) -> PreferenceBatch:
-    packed = pack([one for row in rows for one in (row.chosen, row.rejected)])
-    return PreferenceBatch(*packed, reference_A=torch.tensor([value for row in rows for value in row.reference]))
+def collate(questions: Sequence[Sequence[Rows]]) -> PreferenceBatch:
+    """All pairs of some questions. An answer that stands in several of them is read once."""
+    answers: list[Conversation] = []
+    reference: list[float] = []
+    place: dict[tuple[int, ...], int] = {}
+
+    def placed(answer: Conversation, log_prob: float) -> int:
+        key = tuple(answer.token_ids)
+        if key not in place:
+            place[key] = len(answers)
+            answers.append(answer)
+            reference.append(log_prob)
+        return place[key]
+
+    pairs = [
+        [placed(row.chosen, row.reference[0]), placed(row.rejected, row.reference[1])]
+        for rows in questions
+        for row in rows
+    ]
+    return PreferenceBatch(*pack(answers), reference_A=torch.tensor(reference), pairs_P2=torch.tensor(pairs))
 
 
-def preference_pairs(rows: Sequence[Rows], *, per_step: int, micro_pairs: int, seed: int) -> Groups[PreferenceBatch]:
-    """Steps of `per_step` pairs."""
-    return Groups(rows, collate, per_step=per_step, micro=micro_pairs, seed=seed)
+def by_question(rows: Sequence[Rows]) -> list[list[Rows]]:
+    """The pairs of each question, in the order in which questions come first."""
+    questions: dict[tuple[int, ...], list[Rows]] = {}
+    for row in rows:
+        asked = tuple(row.chosen.token_ids[: row.chosen.learn.index(True)])
+        questions.setdefault(asked, []).append(row)
+    return list(questions.values())
+
+
+def preference_pairs(
+    questions: Sequence[Sequence[Rows]], *, per_step: int, micro: int, seed: int
+) -> Groups[PreferenceBatch]:
+    """Steps of all pairs of `per_step` questions."""
+    return Groups(questions, collate, per_step=per_step, micro=micro, seed=seed)
 
 
 def preference_accuracy(model: GPT, rows: Sequence[Rows], *, micro_pairs: int = 16) -> float:

@@ -77,7 +77,9 @@ def token_batch() -> TokenBatch:
 
 @pytest.fixture
 def preference_batch() -> PreferenceBatch:
-    return PreferenceBatch(_tokens(16), _tokens(16), _learn(16), _alone(16), -5 * torch.rand(16) - 10)
+    """Of two answers each, so that the batch can be cut; some stand in two pairs."""
+    pairs_P2 = torch.tensor([[0, 1], [1, 0], [3, 2], [4, 5], [6, 7], [8, 9], [9, 8], [10, 11], [13, 12], [14, 15]])
+    return PreferenceBatch(_tokens(16), _tokens(16), _learn(16), _alone(16), -5 * torch.rand(16) - 10, pairs_P2)
 
 
 @pytest.fixture
@@ -113,6 +115,10 @@ def split() -> Callable[[Any, int], list[Any]]:
             step = 1 if name == "document_BT" else LENGTH
             firsts = [sum(len(piece) for piece in columns[name][:n]) for n in range(pieces)]
             columns[name] = tuple(piece - first * step for piece, first in zip(columns[name], firsts, strict=True))
+        if "pairs_P2" in columns:
+            rows = len(batch.reference_A) // pieces
+            place_P = batch.pairs_P2[:, 0] // rows
+            columns["pairs_P2"] = tuple(batch.pairs_P2[place_P == n] - n * rows for n in range(pieces))
         return [replace(batch, **{name: column[n] for name, column in columns.items()}) for n in range(pieces)]
 
     return split

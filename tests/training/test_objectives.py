@@ -66,8 +66,7 @@ def test_dpo_is_its_definition(nano, preference_batch, imitation):
     batch, beta = preference_batch, 0.25
     answers = (log_probs(nano, batch) * batch.learn_BT).sum(1)
     total, right, margins = torch.zeros(()), 0, 0.0
-    for chosen in range(0, 16, 2):
-        rejected = chosen + 1
+    for chosen, rejected in batch.pairs_P2.tolist():
         margin = beta * (answers[chosen] - batch.reference_A[chosen])
         margin = margin - beta * (answers[rejected] - batch.reference_A[rejected])
         total = total + torch.log(1 + torch.exp(-margin)) - imitation * answers[chosen] / batch.learn_BT[chosen].sum()
@@ -75,8 +74,8 @@ def test_dpo_is_its_definition(nano, preference_batch, imitation):
         margins += float(margin.detach())
     loss = DPO(beta, imitation).loss(nano(**batch.inputs()), batch)
     assert_same(nano, loss, total)
-    assert int(loss.weight) == 8
-    assert 0 < right < 8
+    assert int(loss.weight) == 10
+    assert 0 < right < 10
     assert int(loss.metrics["accuracy"]) == right
     assert float(loss.metrics["margin"]) == pytest.approx(margins, rel=1e-4)
 
@@ -120,7 +119,7 @@ def test_text_beside_adds_its_cross_entropy_and_no_weight(nano, preference_batch
     objective = TextBeside(DPO(), gamma=0.5)
     pairs, text = objective.loss(nano(**preference_batch.inputs()), preference_batch), None
     assert_same(nano, pairs, DPO().loss(nano(**preference_batch.inputs()), preference_batch).total)
-    assert int(objective.weight(preference_batch)) == 8
+    assert int(objective.weight(preference_batch)) == 10
     text = objective.loss(nano(**token_batch.inputs()), token_batch)
     assert_same(nano, text, -0.5 * (log_probs(nano, token_batch) * token_batch.learn_BT).sum())
     assert int(text.weight) == int(objective.weight(token_batch)) == 0

@@ -10,7 +10,15 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, train
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerSettings
-from homeroom.training.pairs import collate, conversation, log_probs_of, preference_accuracy, preference_pairs, rows_of
+from homeroom.training.pairs import (
+    by_question,
+    collate,
+    conversation,
+    log_probs_of,
+    preference_accuracy,
+    preference_pairs,
+    rows_of,
+)
 
 
 def pair(prompt, chosen="good", rejected="bad", ended=(True, True)):
@@ -59,9 +67,31 @@ def test_the_reference_is_the_models_own_log_probability_whatever_stands_beside_
 
 def test_before_training_no_answer_is_preferred(model, tokenizer):
     rows = rows_of([pair("how"), pair("are you")], tokenizer, model)
-    loss = DPO(0.1).loss(model(collate(rows).tokens_BT), collate(rows))
+    batch = collate([rows])
+    loss = DPO(0.1).loss(model(batch.tokens_BT, batch.document_BT), batch)
     assert float(loss.total.detach() / loss.weight) == pytest.approx(0.6931, abs=1e-4)
     assert preference_accuracy(model, rows) == 0
+
+
+def test_an_answer_in_several_pairs_is_read_once_and_counts_in_each(model, tokenizer):
+    asked = [pair("how", "good", "bad"), pair("how", "good", "you"), pair("how", "today", "bad"), pair("are")]
+    rows = rows_of(asked, tokenizer, model)
+    questions = by_question(rows)
+    assert [len(question) for question in questions] == [3, 1]
+    together = collate(questions)
+    assert len(together.reference_A) == 6
+    torch.nn.init.normal_(model.head.weight, std=0.4)  # no longer the reference
+
+    def gradient(batches):
+        model.zero_grad()
+        losses = [DPO(0.1, 0.5).loss(model(batch.tokens_BT, batch.document_BT), batch) for batch in batches]
+        sum(loss.total for loss in losses).backward()
+        return model.head.weight.grad.clone(), sum(int(loss.weight) for loss in losses)
+
+    alone, pairs = gradient([collate([[row]]) for row in rows])
+    grouped, counted = gradient([together])
+    assert pairs == counted == 4
+    torch.testing.assert_close(grouped, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_training_prefers_what_was_chosen_on_questions_it_did_not_see(model, tokenizer):
@@ -71,7 +101,7 @@ def test_training_prefers_what_was_chosen_on_questions_it_did_not_see(model, tok
     settings = LoopSettings(
         steps=10, precision="float32", optimizer=OptimizerSettings(kind="adamw", learning_rate=1e-3)
     )
-    train(model, DPO(0.1), preference_pairs(rows, per_step=6, micro_pairs=3, seed=0), settings)
+    train(model, DPO(0.1), preference_pairs(by_question(rows), per_step=6, micro=3, seed=0), settings)
     assert preference_accuracy(model, unseen) == 1
     chosen = [row.chosen for row in unseen]
     assert sum(log_probs_of(model, chosen)) > sum(log_probs_of(reference, chosen))

@@ -1,6 +1,6 @@
 """Direct preference optimisation (Rafailov et al. 2023, eq. 7): votes to a better policy without a reward model.
 
-Shapes: B rows, T time, N learned positions, A answers (chosen and rejected), P pairs.
+Shapes: B rows, T time, N learned positions, A answers, P pairs.
 """
 
 import torch
@@ -33,17 +33,17 @@ class DPO:
         self.beta, self.imitation = beta, imitation
 
     def weight(self, batch: PreferenceBatch) -> Tensor:
-        return torch.tensor(len(batch.reference_A) // 2)
+        return torch.tensor(len(batch.pairs_P2))
 
     def loss(self, outputs: Outputs, batch: PreferenceBatch) -> Loss:
         log_probs_A = answer_log_probs(outputs, batch.next_token_BT, batch.learn_BT, batch.document_BT)
-        # Answers come as chosen, rejected, chosen, rejected …
-        reward_P2 = self.beta * (log_probs_A - batch.reference_A).view(-1, 2)
-        margin_P = reward_P2[:, 0] - reward_P2[:, 1]
+        chosen_P, rejected_P = batch.pairs_P2.unbind(1)
+        reward_A = self.beta * (log_probs_A - batch.reference_A)
+        margin_P = reward_A[chosen_P] - reward_A[rejected_P]
         total = -F.logsigmoid(margin_P).sum()
         if self.imitation:
             length_A = torch.bincount(batch.document_BT[batch.learn_BT] - 1, minlength=len(log_probs_A)).clamp(min=1)
-            total = total - self.imitation * (log_probs_A / length_A)[::2].sum()
+            total = total - self.imitation * (log_probs_A / length_A)[chosen_P].sum()
         return Loss(
             total=total,
             weight=self.weight(batch),
