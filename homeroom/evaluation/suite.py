@@ -86,16 +86,16 @@ class Suite:
     questions: Sequence[Question]
     cloze: Mapping[int, Sequence[ClozeItem]]
     sampling: Sampling
+    base_questions: int | None = None  # so many of the questions the pretrained model is asked; None: all
     seed: int = 0
 
-    @property
-    def work(self) -> dict[str, int]:
-        """How far `advance` counts, by what is measured."""
-        return {
-            "likelihood": len(self.texts),
-            "cloze": sum(len(items) for items in self.cloze.values()),
-            "answers": len(self.questions),
-        }
+    def work(self, stage: str) -> int:
+        """How far `advance` counts."""
+        return len(self.texts) + sum(map(len, self.cloze.values())) + len(self.asked(stage))
+
+    def asked(self, stage: str) -> Sequence[Question]:
+        """What a stage's model is asked. The questions' order is random, so the first are like all of them."""
+        return self.questions[: self.base_questions] if stage == "pretrain" else self.questions
 
     def measure(
         self, model: GPT, tokenizer: Tokenizer, artifact: str, stage: str, advance: Advance = _silent
@@ -106,10 +106,11 @@ class Suite:
             str(shots): cloze_accuracy(model, tokenizer, items, on_items=lambda n: advance("cloze", n))
             for shots, items in self.cloze.items()
         }
+        asked = self.asked(stage)
         answers = generate_answers(
             model,
             tokenizer,
-            self.questions,
+            asked,
             self.sampling,
             self.seed,
             on_answer=lambda _tokens: advance("answers", 1),
@@ -120,7 +121,7 @@ class Suite:
             stage=stage,
             bits_per_byte=bits_per_byte_by_language(scores, self.languages),
             cloze=cloze,
-            answers=tuple(judge_answers(self.questions, answers, self.judge, self.tokenizer)),
+            answers=tuple(judge_answers(asked, answers, self.judge, self.tokenizer)),
         )
 
 

@@ -22,7 +22,7 @@ from homeroom.stages.measuring import QUESTIONS, Measuring, build_suite, measure
 from homeroom.tasks.base import Question
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 4
+VERSION = 5
 
 
 class Config(Measuring):
@@ -54,7 +54,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         draft.metrics |= {
             "models": [one.figures() for one in measured],
             "comparisons": comparisons,
-            "answers": _shown(suite.questions[: config.shown], measured),
+            "answers": _shown(suite.asked("pretrain")[: config.shown], measured),
             "questions": len(suite.questions),
             "text_bytes": sum(len(text.encode()) for text in suite.texts),
             **packed.figures(),

@@ -39,6 +39,9 @@ class Measuring(Frozen):
         "heldout", description="validation: for tuning settings, so that what is held out decides only once"
     )
     questions: PositiveInt = Field(480, description="how many are asked")
+    base_questions: PositiveInt = Field(
+        300, description="how many of them the pretrained model is asked: it ends none of its answers, which takes long"
+    )
     mix: Mix = MIX
     text_megabytes: PositiveFloat = Field(0.3, description="text of that split, in its natural mix")
     cloze: Direction = Field("channel", description="what is scored: see homeroom.tasks.cloze")
@@ -60,12 +63,12 @@ def measure(suite: Suite, models: Mapping[str, Stored], folder: Path) -> list[Me
     A candidate that is no artifact yet has no record to be checked by, so artifacts are checked by the caller.
     """
     results = []
-    with progress("evaluate", len(models) * sum(suite.work.values())) as bar:
+    with progress("evaluate", sum(suite.work(stage) for stage in models)) as bar:
         for stage, model in models.items():
             kept = folder / f"{model.id}.json"
             if kept.exists():
                 results.append(Measured.load(kept))
-                bar.advance(sum(suite.work.values()))
+                bar.advance(suite.work(stage))
                 continue
             measured = suite.measure(
                 load_model(model.path),
@@ -137,6 +140,7 @@ def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str
         texts=[document.text for document in text],
         languages=[document.language for document in text],
         questions=asked,
+        base_questions=config.base_questions,
         # Empty where nobody collected idioms: then that figure is missing, and the others are not.
         cloze={shots: items for shots in config.shots if (items := _cloze(config, heldout, shots, cleaned))},
         sampling=Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens),

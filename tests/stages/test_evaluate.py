@@ -31,6 +31,14 @@ def test_every_model_is_measured_in_the_same_way(workspace, evaluating):
     assert set(shown[0]["answers"]) == {"pretrain", "sft", "ppo"}
 
 
+def test_the_pretrained_model_which_ends_no_answer_is_asked_fewer(workspace, evaluating):
+    made = evaluate.run(evaluating.model_copy(update={"base_questions": 1}), workspace)
+    assert [row["ends"]["n"] for row in made.metrics["models"]] == [1, 60, 60]
+    over = {one["model"]: one["win_rate"]["n"] for one in made.metrics["comparisons"]}
+    assert over == {"sft": 1, "ppo": 60}
+    assert len(made.metrics["answers"]) == 1  # shown is what all of them were asked
+
+
 def test_evaluation_questions_are_held_out_and_none_is_asked_twice(workspace, evaluating):
     made = evaluate.run(evaluating, workspace)
     asked = measuring.evaluation_questions(made)
