@@ -60,9 +60,6 @@ class Pair:
     rejected: Said
     split: Split
 
-    def inverted(self) -> "Pair":
-        return Pair(self.messages, self.rejected, self.chosen, self.split)
-
 
 @dataclass(frozen=True)
 class Harvest:

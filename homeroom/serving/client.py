@@ -7,6 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Literal
@@ -50,9 +51,10 @@ class Client:
         choice = reply["choices"][0]
         return Said(reply["id"], choice["message"]["content"], choice["finish_reason"] == "stop")
 
-    def vote(self, message_id: str, value: Literal[1, -1], id: str) -> None:
-        """Sent again with the same id, it counts once."""
-        self._post("/v1/feedback/votes", {"id": id, "message_id": message_id, "value": value, "user": self._user})
+    def vote(self, votes: Iterable[tuple[str, Literal[1, -1], str]]) -> None:
+        """On several answers at once: (message_id, value, id). Sent again with the same id, a vote counts once."""
+        given = [{"message_id": message_id, "value": value, "id": id} for message_id, value, id in votes]
+        self._post("/v1/feedback/votes/batch", {"votes": given, "user": self._user})
 
     def _post(self, path: str, body: dict[str, Any], attempts: int = 6) -> dict[str, Any]:
         """Retries what a busy server asks to retry; every request can be repeated."""

@@ -1,10 +1,12 @@
 """Votes and better answers by message id, for raters that are programs.
 
 Every request may carry an `id` of its own making; sent again after a lost reply, it counts once. A reply means that
-the row is in the database.
+the row is in the database. Votes on several answers can be sent together: they are recorded all or not at all.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -13,8 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from homeroom.serving.errors import ApiError
 from homeroom.serving.openai_api import API_USER, RecordId, Strict, UserName, plain_text, unicode_text
-from homeroom.workspace.errors import FeedbackError
+from homeroom.workspace.errors import NotRecorded
 from homeroom.workspace.feedback import Feedback
+
+MOST_VOTES = 1000
 
 
 def _number(value: object) -> object:
@@ -23,10 +27,18 @@ def _number(value: object) -> object:
     return value
 
 
-class VoteRequest(Strict):
+class OneVote(Strict):
     message_id: RecordId
     value: Annotated[Literal[1, -1], BeforeValidator(_number)]
     id: RecordId | None = None
+
+
+class VoteRequest(OneVote):
+    user: UserName = API_USER
+
+
+class VotesRequest(Strict):
+    votes: Annotated[list[OneVote], Field(min_length=1, max_length=MOST_VOTES)]
     user: UserName = API_USER
 
 
@@ -42,14 +54,21 @@ def router(feedback: Feedback) -> APIRouter:
 
     @routes.post("/votes")
     async def vote(body: VoteRequest) -> dict[str, Any]:
-        await _known(body.message_id, feedback)
-        row = await asyncio.to_thread(feedback.vote, body.message_id, body.value, id=body.id, user=body.user)
+        with _unknown_messages_named():
+            row = await asyncio.to_thread(feedback.vote, body.message_id, body.value, id=body.id, user=body.user)
         return {"object": "vote"} | asdict(row)
+
+    @routes.post("/votes/batch")
+    async def votes(body: VotesRequest) -> dict[str, Any]:
+        given = [(one.message_id, one.value, one.id) for one in body.votes]
+        with _unknown_messages_named():
+            rows = await asyncio.to_thread(feedback.vote_all, given, user=body.user)
+        return {"object": "list", "data": [{"object": "vote"} | asdict(row) for row in rows]}
 
     @routes.post("/edits")
     async def edit(body: EditRequest) -> dict[str, Any]:
-        await _known(body.message_id, feedback)
-        row = await asyncio.to_thread(feedback.edit, body.message_id, body.text, id=body.id, user=body.user)
+        with _unknown_messages_named():
+            row = await asyncio.to_thread(feedback.edit, body.message_id, body.text, id=body.id, user=body.user)
         return {"object": "edit"} | asdict(row)
 
     @routes.get("/counts")
@@ -59,8 +78,9 @@ def router(feedback: Feedback) -> APIRouter:
     return routes
 
 
-async def _known(message_id: str, feedback: Feedback) -> None:
+@contextmanager
+def _unknown_messages_named() -> Iterator[None]:
     try:
-        await asyncio.to_thread(feedback.message, message_id)
-    except FeedbackError as error:
+        yield
+    except NotRecorded as error:
         raise ApiError(404, str(error), param="message_id", code="message_not_found") from error

@@ -5,14 +5,14 @@ promoted, whatever the gate says of it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from homeroom.data.preferences import Pair, load_pairs
+from homeroom.data.preferences import Pair, Split, load_pairs
 from homeroom.data.shards import Shards
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
@@ -94,9 +94,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         suite = suite_of(evaluation, workspace)
         before = measured_by(evaluation, before_model, workspace, draft.path, suite)
         text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
+        rows = _rows(pairs, before_model)
         if config.control and not config.inverted:
-            control = _control(config, before_model, pairs, text, suite, before, draft)
-        learned = _learn(config, before_model, pairs, text, draft, inverted=config.inverted)
+            control = _control(config, before_model, rows, text, suite, before, draft)
+        learned = _learn(config, before_model, rows, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, Tokenizer.load(before_model.path), draft.path)
         after = measure(suite, {"improve": draft}, draft.path)[0]
         verdict = gate(after, before, config.gate)
@@ -130,10 +131,17 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
+def _rows(pairs: Sequence[Pair], champion: Artifact) -> dict[Split, list[Rows]]:
+    """The pairs of each side of the split, with what the champion thinks of them."""
+    model, tokenizer = checkpoints.load(champion), Tokenizer.load(champion.path)
+    sides: tuple[Split, ...] = ("train", "heldout")
+    return {side: rows_of([pair for pair in pairs if pair.split == side], tokenizer, model) for side in sides}
+
+
 def _control(
     config: Config,
     champion: Artifact,
-    pairs: Sequence[Pair],
+    sides: Mapping[Split, Sequence[Rows]],
     text: Shards | None,
     suite: Suite,
     before: Measured,
@@ -145,7 +153,7 @@ def _control(
         return cast(dict[str, Json], json.loads(kept.read_text(encoding="utf-8")))
     folder = draft.path / "scratch-control"
     folder.mkdir(exist_ok=True)
-    learned = _learn(config, champion, pairs, text, draft, inverted=True)
+    learned = _learn(config, champion, sides, text, draft, inverted=True)
     checkpoints.save(learned.model, Tokenizer.load(champion.path), folder)
     # The gate asks for answers and text only.
     after = measure(replace(suite, cloze={}), {"improve": Candidate(f"{draft.id}-inverted", folder)}, folder)[0]
@@ -160,18 +168,19 @@ def _control(
 
 
 def _learn(
-    config: Config, champion: Artifact, pairs: Sequence[Pair], text: Shards | None, draft: Draft, *, inverted: bool
+    config: Config,
+    champion: Artifact,
+    sides: Mapping[Split, Sequence[Rows]],
+    text: Shards | None,
+    draft: Draft,
+    *,
+    inverted: bool,
 ) -> Learned:
     """DPO from the champion's weights, or on from where a killed run stood."""
     name = "inverted" if inverted else "votes"
     followed = inverted == config.inverted  # the control beside the real run leaves no curves
-    model, tokenizer = checkpoints.load(champion), Tokenizer.load(champion.path)
-    turned = [pair.inverted() if inverted else pair for pair in pairs]
-    sides = {
-        side: rows_of([pair for pair in turned if pair.split == side], tokenizer, model)
-        for side in ("train", "heldout")
-    }
-    rows = sides["train"]
+    model = checkpoints.load(champion)
+    rows, heldout = ([row.inverted() if inverted else row for row in sides[side]] for side in ("train", "heldout"))
     asked = by_question(rows)
     source, objective = config.text.beside(
         preference_pairs(asked, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed),
@@ -197,7 +206,6 @@ def _learn(
             checkpoint=draft.path / f"scratch-{name}.safetensors",
             on_start=draft.truncate_log if followed else None,
         )
-    heldout: list[Rows] = sides["heldout"]
     return Learned(model, len(rows), state.step, preference_accuracy(model, heldout), len(heldout))
 
 

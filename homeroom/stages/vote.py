@@ -126,10 +126,11 @@ def _rate(
         )
         said.append(answer)
     grades = [rater.grade(answer.text, question.language, answer.ended, question.prompt) for answer in said]
-    voted = []
-    for answer, grade, value in zip(said, grades, rater.votes(grades), strict=True):
-        client.vote(answer.message_id, value, f"rater-{answer.message_id}")
-        voted.append(Voted(question, answer, value, rater.reason(grade, max(grades))))
+    voted = [
+        Voted(question, answer, value, rater.reason(grade, max(grades)))
+        for answer, grade, value in zip(said, grades, rater.votes(grades), strict=True)
+    ]
+    client.vote((vote.answer.message_id, vote.value, f"rater-{vote.answer.message_id}") for vote in voted)
     return voted
 
 

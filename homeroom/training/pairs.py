@@ -37,6 +37,9 @@ class Rows:
     rejected: Conversation
     reference: tuple[float, float]
 
+    def inverted(self) -> "Rows":
+        return Rows(self.rejected, self.chosen, self.reference[::-1])
+
 
 def fitting(pairs: Sequence[Pair], tokenizer: Tokenizer, context: int) -> list[tuple[Conversation, Conversation]]:
     """The pairs that fit the context, both of their answers with something to learn."""
@@ -49,15 +52,19 @@ def fitting(pairs: Sequence[Pair], tokenizer: Tokenizer, context: int) -> list[t
 
 
 def rows_of(pairs: Sequence[Pair], tokenizer: Tokenizer, reference: GPT, *, micro_pairs: int = 16) -> list[Rows]:
-    """The pairs that fit the reference's context."""
+    """The pairs that fit the reference's context. It reads an answer once, however many pairs it stands in."""
     kept = fitting(pairs, tokenizer, reference.config.max_length)
-    log_probs: list[float] = []
-    for start in range(0, len(kept), micro_pairs):
-        log_probs += log_probs_of(reference, [one for both in kept[start : start + micro_pairs] for one in both])
-    return [
-        Rows(chosen, rejected, (log_probs[2 * number], log_probs[2 * number + 1]))
-        for number, (chosen, rejected) in enumerate(kept)
-    ]
+    answers = list({_key(one): one for both in kept for one in both}.values())
+    log_probs: dict[tuple[int, ...], float] = {}
+    for start in range(0, len(answers), 2 * micro_pairs):
+        some = answers[start : start + 2 * micro_pairs]
+        log_probs |= zip(map(_key, some), log_probs_of(reference, some), strict=True)
+    return [Rows(chosen, rejected, (log_probs[_key(chosen)], log_probs[_key(rejected)])) for chosen, rejected in kept]
+
+
+def _key(answer: Conversation) -> tuple[int, ...]:
+    """What makes two answers one: prompt and answer, token for token."""
+    return tuple(answer.token_ids)
 
 
 def conversation(messages: Sequence[Mapping[str, str]], answer: Answer, tokenizer: Tokenizer) -> Conversation:
@@ -82,8 +89,7 @@ def collate(questions: Sequence[Sequence[Rows]]) -> PreferenceBatch:
     place: dict[tuple[int, ...], int] = {}
 
     def placed(answer: Conversation, log_prob: float) -> int:
-        key = tuple(answer.token_ids)
-        if key not in place:
+        if (key := _key(answer)) not in place:
             place[key] = len(answers)
             answers.append(answer)
             reference.append(log_prob)

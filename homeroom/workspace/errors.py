@@ -44,6 +44,10 @@ class FeedbackError(WorkspaceError):
     """A message, vote or edit does not fit what is recorded already."""
 
 
+class NotRecorded(FeedbackError):
+    """There is no such conversation or message."""
+
+
 # EFBIG is what a limit on file sizes (ulimit -f) answers, EDQUOT what a user's quota does.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Libraries written in Rust and C++ pass the system's words on, without its number.

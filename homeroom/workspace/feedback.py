@@ -5,6 +5,7 @@ How votes become training data is in judged.py.
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Row, Table, func, insert, select
 from homeroom.settings import Json, whole_characters
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
-from homeroom.workspace.errors import FeedbackError
+from homeroom.workspace.errors import FeedbackError, NotRecorded
 from homeroom.workspace.judged import JudgedAnswer, judged_answers
 
 Role = Literal["system", "user", "assistant"]
@@ -114,12 +115,19 @@ class Feedback:
 
     def vote(self, message_id: str, value: Literal[1, -1], *, id: str | None = None, user: str = "local") -> Vote:
         """The newest vote of a user on a message counts. When this returns, the vote is on the disk."""
-        if value not in (1, -1) or isinstance(value, bool):
-            raise FeedbackError(f"a vote is 1 or -1, not {value!r}")
+        return self.vote_all([(message_id, value, id)], user=user)[0]
+
+    def vote_all(self, votes: Iterable[tuple[str, Literal[1, -1], str | None]], *, user: str = "local") -> list[Vote]:
+        """Several votes (message, value, id), as many answers to one question have: all are recorded, or none."""
+        recorded = []
         with self._database.write() as connection:
-            _require_answer(connection, message_id)
-            given = {"id": id, "message_id": message_id, "user": user, "value": value}
-            return _add(connection, tables.votes, Vote, given)
+            for message_id, value, id in votes:
+                if value not in (1, -1) or isinstance(value, bool):
+                    raise FeedbackError(f"a vote is 1 or -1, not {value!r}")
+                _require_answer(connection, message_id)
+                given = {"id": id, "message_id": message_id, "user": user, "value": value}
+                recorded.append(_add(connection, tables.votes, Vote, given))
+        return recorded
 
     def edit(self, message_id: str, text: str, *, id: str | None = None, user: str = "local") -> Edit:
         """Record a better answer than this message."""
@@ -228,7 +236,7 @@ def _read(kind: type[RowType], row: Row[Any]) -> RowType:
 def _require(connection: Connection, table: Table, id: str, noun: str) -> Row[Any]:
     row = connection.execute(select(table).where(table.c.id == id)).one_or_none()
     if row is None:
-        raise FeedbackError(f"there is no {noun} {id!r}")
+        raise NotRecorded(f"there is no {noun} {id!r}")
     return row
 
 

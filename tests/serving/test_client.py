@@ -26,7 +26,7 @@ def test_what_a_client_asks_and_votes_is_stored_once(url: str, workspace: Worksp
     said = client.ask(HELLO, "asked", temperature=0.0, max_tokens=50, seed=1)
     assert (said.text, said.ended) == (HELLO_ANSWER, True)
     for _ in range(2):
-        client.vote(said.message_id, 1, "v1")
+        client.vote([(said.message_id, 1, "v1")])
     assert [(v.message_id, v.value, v.user) for v in workspace.feedback.votes() if v.question == HELLO] == [
         (said.message_id, 1, "a program")
     ]

@@ -28,11 +28,29 @@ def test_a_vote_that_is_sent_twice_counts_once_and_the_newest_counts(
     assert (counts["votes"], counts["up"], counts["down"]) == (1, 1, 0)
 
 
+def test_votes_sent_together_are_recorded_all_or_not_at_all(url: str, workspace: Workspace, answered: str) -> None:
+    votes = [{"message_id": answered, "value": value, "id": f"batch-{value}"} for value in (-1, 1)]
+    before = workspace.feedback.counts()
+    unknown = {"message_id": "nobody-said-this", "value": 1}
+    response = httpx.post(f"{url}/v1/feedback/votes/batch", json={"votes": [*votes, unknown], "user": "several"})
+    assert (response.status_code, response.json()["error"]["param"]) == (404, "message_id")
+    assert workspace.feedback.counts() == before
+    first, retry = [
+        httpx.post(f"{url}/v1/feedback/votes/batch", json={"votes": votes, "user": "several"}).json() for _ in range(2)
+    ]
+    assert first == retry
+    assert [(one["id"], one["value"], one["user"]) for one in first["data"]] == [
+        ("batch--1", -1, "several"),
+        ("batch-1", 1, "several"),
+    ]
+    assert [vote.value for vote in workspace.feedback.votes() if vote.user == "several"] == [1]
+
+
 def test_a_better_answer(url: str, workspace: Workspace, answered: str) -> None:
     edit = {"message_id": answered, "text": "  你好！有什么可以帮你？ ", "user": "rater"}
     reply = httpx.post(f"{url}/v1/feedback/edits", json=edit).json()
     assert (reply["object"], reply["text"]) == ("edit", edit["text"])
-    assert workspace.feedback.votes()[-1].better_answer == edit["text"]
+    assert [vote.better_answer for vote in workspace.feedback.votes() if vote.user == "rater"] == [edit["text"]]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +64,8 @@ def test_a_better_answer(url: str, workspace: Workspace, answered: str) -> None:
         ("votes", {"id": "vote-1", "value": -1}, 400, None),  # that id named another vote
         ("votes", {"user": ""}, 400, "user"),
         ("votes", {"stars": 5}, 400, "stars"),
+        ("votes/batch", {"votes": []}, 400, "votes"),
+        ("votes/batch", {"votes": [{"message_id": "m", "value": 2}]}, 400, "votes[0].value"),
         ("edits", {"text": "  \n"}, 400, "text"),
         ("edits", {"text": 5}, 400, "text"),
         ("edits", {"message_id": "nobody-said-this"}, 404, "message_id"),
@@ -54,7 +74,8 @@ def test_a_better_answer(url: str, workspace: Workspace, answered: str) -> None:
 def test_feedback_that_cannot_be_meant_is_refused(
     url: str, workspace: Workspace, answered: str, path: str, change: dict[str, Any], status: int, param: str | None
 ) -> None:
-    body = {"message_id": answered} | ({"value": 1} if path == "votes" else {"text": "x"}) | change
+    whole = {"votes": {"value": 1}, "edits": {"text": "x"}}
+    body = ({"message_id": answered} | whole[path] if path in whole else {}) | change
     before = workspace.feedback.counts()
     response = httpx.post(f"{url}/v1/feedback/{path}", json=body)
     assert (response.status_code, response.json()["error"]["param"]) == (status, param), response.text
