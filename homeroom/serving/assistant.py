@@ -89,27 +89,31 @@ class Answer:
 class _Writing:
     """The worker's side of an answer: ids become text, text is watched for stop strings."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], deliver: Callable[[Piece | Exception], None]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, stop: Sequence[str], whole: bool, deliver: Callable[[Piece | Exception], None]
+    ) -> None:
         self._decoder, self._end_id = tokenizer.stream_decoder(), tokenizer.end_id
-        self._stop_text = StopText(stop)
-        self._held_ids: list[int] = []  # of text that is held back until it is certain
+        self._stop_text, self._whole = StopText(stop), whole
+        # What is held back: until it is certain, or until the end.
+        self._held_text = ""
+        self._held_ids: list[int] = []
         self.deliver = deliver
 
     def push(self, token_id: int | None, finish_reason: FinishReason | None) -> Piece | None:
         """What the token adds, if that is certain; the last piece when the model or a stop string ends the answer."""
-        text = ""
         if token_id is not None:
             self._held_ids.append(token_id)
             if token_id != self._end_id:
-                text = self._stop_text.push(self._decoder.push(token_id))
+                self._held_text += self._stop_text.push(self._decoder.push(token_id))
         if finish_reason is not None and not self._stop_text.found:
-            text += self._stop_text.push(self._decoder.flush()) + self._stop_text.flush()
+            self._held_text += self._stop_text.push(self._decoder.flush()) + self._stop_text.flush()
         if self._stop_text.found:
             finish_reason = "stop"
-        if not text and finish_reason is None:
+        if finish_reason is None and (self._whole or not self._held_text):
             return None
-        token_ids, self._held_ids = tuple(self._held_ids), []
-        return Piece(text, token_ids, finish_reason)
+        piece = Piece(self._held_text, tuple(self._held_ids), finish_reason)
+        self._held_text, self._held_ids = "", []
+        return piece
 
 
 @dataclass
@@ -170,8 +174,13 @@ class Assistant:
             if self._closed:
                 raise AssistantStopped("the assistant is stopped")
 
-    async def begin(self, messages: Sequence[ChatMessage], sampling: Sampling, stop: Sequence[str] = ()) -> Answer:
+    async def begin(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, stop: Sequence[str] = (), *, whole: bool = False
+    ) -> Answer:
         """Start an answer, which also ends before the first of the strings `stop`.
+
+        A `whole` one comes in a single piece when it has ended: to wake the event loop at every token of every answer
+        takes the interpreter from the thread that writes them.
 
         Raises ContextTooLong, TooBusy, AssistantStopped, or ValueError for roles the template does not know.
         """
@@ -187,7 +196,7 @@ class Assistant:
             len(prompt_ids),
             cancel=lambda: self._commands.put(lambda: self._cancel(loaded, request.id)),
         )
-        writing = _Writing(loaded.tokenizer, stop, answer.deliver)
+        writing = _Writing(loaded.tokenizer, stop, whole, answer.deliver)
 
         def submit() -> None:
             loaded.writing[request.id] = writing

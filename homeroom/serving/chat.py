@@ -13,7 +13,7 @@ from typing import cast
 from homeroom.inference.request import FinishReason, Sampling
 from homeroom.serving.assistant import Answer, Assistant, ChatMessage
 from homeroom.settings import Json
-from homeroom.workspace import Feedback, FeedbackError
+from homeroom.workspace import Feedback
 from homeroom.workspace.feedback import Role
 
 
@@ -63,15 +63,20 @@ class Chat:
         conversation_id: str | None = None,
         user: str = "local",
         forget_oldest: bool = False,
+        whole: bool = False,
     ) -> Reply:
         """Begin to answer the last message. With `forget_oldest` a conversation may outgrow the context.
+
+        A `whole` answer comes in one piece when it has ended.
 
         Raises what Assistant.begin raises; nothing is stored then.
         """
         read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
-        answer = await self.assistant.begin(read, sampling, stop)
+        answer = await self.assistant.begin(read, sampling, stop, whole=whole)
         try:
-            place = await asyncio.to_thread(self._store_question, messages, conversation_id, user)
+            # The template has accepted the roles.
+            said = [(cast(Role, message["role"]), message["content"]) for message in messages]
+            place = await asyncio.to_thread(self.feedback.extend, conversation_id, user, said)
         except BaseException:
             answer.cancel()
             raise
@@ -102,32 +107,6 @@ class Chat:
             reply._arrived.put_nowait(None)
         except Exception as error:
             reply._arrived.put_nowait(error)
-
-    def _store_question(
-        self, messages: Sequence[ChatMessage], conversation_id: str | None, user: str
-    ) -> tuple[str, str]:
-        """Walk the stored tree along the messages and add what it lacks; the id of the last one is the question's."""
-        conversation = self.feedback.open_conversation(conversation_id, user)
-        stored = self.feedback.conversation(conversation.id)
-        known: dict[tuple[str | None, Role, str], str] = {(m.parent_id, m.role, m.text): m.id for m in stored}
-        parent_id: str | None = None
-        for message in messages:
-            role = cast(Role, message["role"])  # the template has accepted it
-            place = (parent_id, role, message["content"])
-            if place not in known:
-                # Where nothing was answered yet (a first answer that was stopped, say), there is nothing to go on from.
-                if parent_id is None and any(one.role == "assistant" for one in stored):
-                    raise FeedbackError(
-                        f"conversation {conversation.id} begins with another message than this request. "
-                        "Send the conversation from its beginning, or leave its id out to begin a new one."
-                    )
-                added = self.feedback.add_message(
-                    conversation.id, role, message["content"], parent_id=parent_id, first=parent_id is None
-                )
-                known[place] = added.id
-            parent_id = known[place]
-        assert parent_id is not None, "a conversation has messages"
-        return conversation.id, parent_id
 
     def _store_answer(self, reply: Reply, sampling: dict[str, Json]) -> None:
         self.feedback.add_message(

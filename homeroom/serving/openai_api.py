@@ -147,6 +147,7 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
             stop=body.stop or (),
             conversation_id=body.homeroom.conversation_id,
             user=body.homeroom.user or body.user or API_USER,
+            whole=not body.stream,
         )
         if body.stream:
             usage = body.stream_options is not None and body.stream_options.include_usage

@@ -5,7 +5,7 @@ How votes become training data is in judged.py.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
@@ -112,6 +112,37 @@ class Feedback:
                     .limit(1)
                 ).scalar()
             return _add(connection, tables.messages, Message, given, extra | {"parent_id": parent_id})
+
+    def extend(self, id: str | None, user: str, said: Sequence[tuple[Role, str]]) -> tuple[str, str]:
+        """Walk a conversation's tree along what was said and add what it lacks, all of it or nothing.
+
+        Gives the ids of the conversation and of the last message. Without an id, or with a new one, it begins.
+        """
+        with self._database.write() as connection:
+            conversation = _add(connection, tables.conversations, Conversation, {"id": id, "user": user}).id
+            message = tables.messages.c
+            rows = select(message.id, message.parent_id, message.role, message.text)
+            stored = connection.execute(rows.where(message.conversation_id == conversation)).all()
+            known = {(row.parent_id, row.role, row.text): row.id for row in stored}
+            parent_id: str | None = None
+            for role, text in said:
+                place = (parent_id, role, _valid(text))
+                if place not in known:
+                    # Where nothing was answered yet (a first answer that was stopped, say), there is nothing to go on
+                    # from.
+                    if parent_id is None and any(row.role == "assistant" for row in stored):
+                        raise FeedbackError(
+                            f"conversation {conversation} begins with another message than this request. "
+                            "Send the conversation from its beginning, or leave its id out to begin a new one."
+                        )
+                    given = {"id": None, "conversation_id": conversation, "role": role, "text": place[2]}
+                    extra = {"parent_id": parent_id, "model_id": None, "sampling": None, "token_ids": None}
+                    added = _add(connection, tables.messages, Message, given, extra | {"finish_reason": None})
+                    known[place] = added.id
+                parent_id = known[place]
+        if parent_id is None:
+            raise FeedbackError("nothing was said")
+        return conversation, parent_id
 
     def vote(self, message_id: str, value: Literal[1, -1], *, id: str | None = None, user: str = "local") -> Vote:
         """The newest vote of a user on a message counts. When this returns, the vote is on the disk."""
