@@ -118,6 +118,8 @@ class Feedback:
 
         Gives the ids of the conversation and of the last message. Without an id, or with a new one, it begins.
         """
+        if not said:
+            raise FeedbackError("nothing was said")
         with self._database.write() as connection:
             conversation = _add(connection, tables.conversations, Conversation, {"id": id, "user": user}).id
             message = tables.messages.c
@@ -140,8 +142,7 @@ class Feedback:
                     added = _add(connection, tables.messages, Message, given, extra | {"finish_reason": None})
                     known[place] = added.id
                 parent_id = known[place]
-        if parent_id is None:
-            raise FeedbackError("nothing was said")
+        assert parent_id is not None
         return conversation, parent_id
 
     def vote(self, message_id: str, value: Literal[1, -1], *, id: str | None = None, user: str = "local") -> Vote:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from homeroom.inference.request import Request, Sampling
-from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, TooBusy
+from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, Piece, TooBusy
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 
@@ -66,6 +66,13 @@ def test_an_answer_arrives_in_pieces_that_never_hold_half_a_character(assistant:
     token_ids = [token_id for _, ids in arrived for token_id in ids]
     assert tokenizer.decode(token_ids) == text
     assert token_ids[-1] == tokenizer.end_id
+
+    async def at_once(stop: tuple[str, ...] = ()) -> list[Piece]:
+        return [piece async for piece in await assistant.begin(ask(QUESTION), GREEDY, stop, whole=True)]
+
+    assert asyncio.run(at_once()) == [Piece(ANSWER, tuple(token_ids), "stop")]
+    [cut] = asyncio.run(at_once(stop=(" pronounced",)))
+    assert (cut.text, cut.finish_reason) == ("画蛇添足 is", "stop")
 
 
 def test_many_answers_at_once_do_not_mix(assistant: Assistant) -> None:

@@ -40,6 +40,34 @@ def test_messages_come_back_as_they_were(feedback: Feedback) -> None:
     assert feedback.conversations(limit=1) == [later]
 
 
+def test_a_conversation_grows_by_what_it_lacks_however_many_send_it(feedback: Feedback) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        places = set(pool.map(lambda _: feedback.extend("c", "ada", [("user", "hello")]), range(16)))
+    [(_, asked)] = places
+    assert [(m.id, m.role, m.text, m.parent_id) for m in feedback.conversation("c")] == [(asked, "user", "hello", None)]
+    answer = feedback.add_message("c", "assistant", "hi", parent_id=asked)
+    turns = [("user", "hello"), ("assistant", "hi"), ("user", "and\0?")]
+    assert feedback.extend("c", "ada", turns) == feedback.extend("c", "ada", turns)
+    assert [(m.text, m.parent_id) for m in feedback.conversation("c")][2:] == [("and\ufffd?", answer.id)]
+    with pytest.raises(FeedbackError, match="begins with another message"):
+        feedback.extend("c", "ada", [("user", "something else"), ("user", "more")])
+    with pytest.raises(FeedbackError, match="nothing was said"):
+        feedback.extend("new", "ada", [])
+    assert len(feedback.conversation("c")) == 3
+    assert [one.id for one in feedback.conversations()] == ["c"]
+
+
+def test_votes_on_several_answers_are_recorded_all_or_none(feedback: Feedback) -> None:
+    _, answer = ask(feedback)
+    question, other = ask(feedback, "q", "a")
+    with pytest.raises(FeedbackError, match="only the assistant's answers are judged"):
+        feedback.vote_all([(answer, 1, "v1"), (question, 1, "v2")])
+    assert feedback.votes() == []
+    votes = feedback.vote_all([(answer, 1, "v1"), (other, -1, "v2")], user="ada")
+    assert [(v.message_id, v.value, v.user) for v in votes] == [(answer, 1, "ada"), (other, -1, "ada")]
+    assert len(feedback.votes()) == 2
+
+
 def test_a_retry_with_the_same_id_is_answered_with_the_first_row(feedback: Feedback) -> None:
     conversation = feedback.open_conversation("c")
     first = feedback.add_message("c", "assistant", "hello", id="m", token_ids=[1])
