@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from homeroom.serving.assistant import AssistantStopped, ContextTooLong, TooBusy
 from homeroom.settings import HomeroomError
-from homeroom.workspace.errors import FeedbackError
+from homeroom.workspace.errors import FeedbackError, NotRecorded
 
 _TYPES = {404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
 
@@ -44,6 +44,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(429, str(error), code="too_many_requests")
         case AssistantStopped():
             return ApiError(503, str(error), code="no_model")
+        case NotRecorded():
+            return ApiError(404, str(error), param="message_id", code="message_not_found")
         case FeedbackError():
             return ApiError(400, str(error))
         case HTTPException():

@@ -5,17 +5,13 @@ the row is in the database. Votes on several answers can be sent together: they 
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from homeroom.serving.errors import ApiError
 from homeroom.serving.openai_api import API_USER, RecordId, Strict, UserName, plain_text, unicode_text
-from homeroom.workspace.errors import NotRecorded
 from homeroom.workspace.feedback import Feedback
 
 MOST_VOTES = 1000
@@ -54,21 +50,18 @@ def router(feedback: Feedback) -> APIRouter:
 
     @routes.post("/votes")
     async def vote(body: VoteRequest) -> dict[str, Any]:
-        with _unknown_messages_named():
-            row = await asyncio.to_thread(feedback.vote, body.message_id, body.value, id=body.id, user=body.user)
+        row = await asyncio.to_thread(feedback.vote, body.message_id, body.value, id=body.id, user=body.user)
         return {"object": "vote"} | asdict(row)
 
     @routes.post("/votes/batch")
     async def votes(body: VotesRequest) -> dict[str, Any]:
         given = [(one.message_id, one.value, one.id) for one in body.votes]
-        with _unknown_messages_named():
-            rows = await asyncio.to_thread(feedback.vote_all, given, user=body.user)
+        rows = await asyncio.to_thread(feedback.vote_all, given, user=body.user)
         return {"object": "list", "data": [{"object": "vote"} | asdict(row) for row in rows]}
 
     @routes.post("/edits")
     async def edit(body: EditRequest) -> dict[str, Any]:
-        with _unknown_messages_named():
-            row = await asyncio.to_thread(feedback.edit, body.message_id, body.text, id=body.id, user=body.user)
+        row = await asyncio.to_thread(feedback.edit, body.message_id, body.text, id=body.id, user=body.user)
         return {"object": "edit"} | asdict(row)
 
     @routes.get("/counts")
@@ -76,11 +69,3 @@ def router(feedback: Feedback) -> APIRouter:
         return {"object": "feedback.counts"} | await asyncio.to_thread(feedback.counts)
 
     return routes
-
-
-@contextmanager
-def _unknown_messages_named() -> Iterator[None]:
-    try:
-        yield
-    except NotRecorded as error:
-        raise ApiError(404, str(error), param="message_id", code="message_not_found") from error

@@ -28,7 +28,7 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerKind
-from homeroom.training.pairs import Rows, by_question, fitting, preference_accuracy, preference_pairs, rows_of
+from homeroom.training.pairs import Rows, by_question, preference_accuracy, preference_pairs, rows_of
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
@@ -80,25 +80,16 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         enact(done, workspace)
         return done
     before_model, evaluation = champion(workspace), workspace.artifacts.get(harvest.inputs[0])
-    pairs = load_pairs(harvest.path / "pairs.jsonl")
-    context = checkpoints.load(before_model).config.max_length
-    training = [pair for pair in pairs if pair.split == "train"]
-    usable = len(fitting(training, Tokenizer.load(before_model.path), context))
-    if usable < config.minimum_pairs:
-        raise NothingToLearn(
-            f"{harvest.id} holds {len(training)} training pairs, of which {usable} fit the champion's context of "
-            f"{context} tokens: too few to learn from ([improve].minimum_pairs is {config.minimum_pairs}). "
-            "Vote on more answers, then run `homeroom harvest`."
-        )
+    tokenizer = Tokenizer.load(before_model.path)
+    rows = _rows(config, harvest, before_model, tokenizer)
     with workspace.publish("improve", config, [harvest, before_model, evaluation], VERSION) as draft:
         suite = suite_of(evaluation, workspace)
         before = measured_by(evaluation, before_model, workspace, draft.path, suite)
         text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
-        rows = _rows(pairs, before_model)
         if config.control and not config.inverted:
             control = _control(config, before_model, rows, text, suite, before, draft)
         learned = _learn(config, before_model, rows, text, draft, inverted=config.inverted)
-        checkpoints.save(learned.model, Tokenizer.load(before_model.path), draft.path)
+        checkpoints.save(learned.model, tokenizer, draft.path)
         after = measure(suite, {"improve": draft}, draft.path)[0]
         verdict = gate(after, before, config.gate)
         promoted = verdict.accepted and not config.inverted
@@ -131,11 +122,20 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def _rows(pairs: Sequence[Pair], champion: Artifact) -> dict[Split, list[Rows]]:
-    """The pairs of each side of the split, with what the champion thinks of them."""
-    model, tokenizer = checkpoints.load(champion), Tokenizer.load(champion.path)
-    sides: tuple[Split, ...] = ("train", "heldout")
-    return {side: rows_of([pair for pair in pairs if pair.split == side], tokenizer, model) for side in sides}
+def _rows(config: Config, harvest: Artifact, champion: Artifact, tokenizer: Tokenizer) -> dict[Split, list[Rows]]:
+    """The pairs of each side of the split, with what the champion thinks of them. Raises NothingToLearn."""
+    model = checkpoints.load(champion)
+    pairs: dict[Split, list[Pair]] = {"train": [], "heldout": []}
+    for pair in load_pairs(harvest.path / "pairs.jsonl"):
+        pairs[pair.split].append(pair)
+    rows = {side: rows_of(some, tokenizer, model) for side, some in pairs.items()}
+    if len(rows["train"]) < config.minimum_pairs:
+        raise NothingToLearn(
+            f"{harvest.id} holds {len(pairs['train'])} training pairs, of which {len(rows['train'])} fit the "
+            f"champion's context of {model.config.max_length} tokens: too few to learn from "
+            f"([improve].minimum_pairs is {config.minimum_pairs}). Vote on more answers, then run `homeroom harvest`."
+        )
+    return rows
 
 
 def _control(

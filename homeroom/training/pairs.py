@@ -84,23 +84,18 @@ def log_probs_of(model: GPT, conversations: Sequence[Conversation]) -> list[floa
 
 def collate(questions: Sequence[Sequence[Rows]]) -> PreferenceBatch:
     """All pairs of some questions. An answer that stands in several of them is read once."""
-    answers: list[Conversation] = []
-    reference: list[float] = []
-    place: dict[tuple[int, ...], int] = {}
-
-    def placed(answer: Conversation, log_prob: float) -> int:
-        if (key := _key(answer)) not in place:
-            place[key] = len(answers)
-            answers.append(answer)
-            reference.append(log_prob)
-        return place[key]
-
-    pairs = [
-        [placed(row.chosen, row.reference[0]), placed(row.rejected, row.reference[1])]
-        for rows in questions
+    rows = [row for question in questions for row in question]
+    answers = {
+        _key(answer): (answer, log_prob)
         for row in rows
-    ]
-    return PreferenceBatch(*pack(answers), reference_A=torch.tensor(reference), pairs_P2=torch.tensor(pairs))
+        for answer, log_prob in zip((row.chosen, row.rejected), row.reference, strict=True)
+    }
+    place = {key: number for number, key in enumerate(answers)}
+    return PreferenceBatch(
+        *pack([answer for answer, _ in answers.values()]),
+        reference_A=torch.tensor([log_prob for _, log_prob in answers.values()]),
+        pairs_P2=torch.tensor([[place[_key(row.chosen)], place[_key(row.rejected)]] for row in rows]),
+    )
 
 
 def by_question(rows: Sequence[Rows]) -> list[list[Rows]]:

@@ -82,13 +82,12 @@ class Feedback:
         *,
         id: str | None = None,
         parent_id: str | None = None,
-        first: bool = False,
         model_id: str | None = None,
         sampling: dict[str, Json] | None = None,
         token_ids: list[int] | None = None,
         finish_reason: str | None = None,
     ) -> Message:
-        """Without `parent_id` it follows the newest message of the conversation, or none where it is to be `first`."""
+        """Without `parent_id` it follows the newest message of the conversation."""
         if role not in ("system", "user", "assistant"):
             raise FeedbackError(f"a message's role is 'system', 'user' or 'assistant', not {role!r}")
         given = {"id": id, "conversation_id": conversation_id, "role": role, "text": _valid(text)}
@@ -104,7 +103,7 @@ class Feedback:
                 parent = _require(connection, tables.messages, parent_id, "message")
                 if parent.conversation_id != conversation_id:
                     raise FeedbackError(f"message {parent_id} is not in conversation {conversation_id}")
-            elif not first:
+            else:
                 parent_id = connection.execute(
                     select(tables.messages.c.id)
                     .where(tables.messages.c.conversation_id == conversation_id)
@@ -138,8 +137,8 @@ class Feedback:
                             "Send the conversation from its beginning, or leave its id out to begin a new one."
                         )
                     given = {"id": None, "conversation_id": conversation, "role": role, "text": place[2]}
-                    extra = {"parent_id": parent_id, "model_id": None, "sampling": None, "token_ids": None}
-                    added = _add(connection, tables.messages, Message, given, extra | {"finish_reason": None})
+                    extra = dict.fromkeys(("model_id", "sampling", "token_ids", "finish_reason"))
+                    added = _add(connection, tables.messages, Message, given, extra | {"parent_id": parent_id})
                     known[place] = added.id
                 parent_id = known[place]
         assert parent_id is not None
