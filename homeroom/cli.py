@@ -18,6 +18,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from homeroom import __version__
+from homeroom.memory import keep_freed_memory
 from homeroom.progress import say
 from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import CIRCLE
@@ -87,7 +88,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
-    pass
+    keep_freed_memory()
 
 
 @app.command(rich_help_panel="The circle")

@@ -2,16 +2,19 @@
 
 Two roads to the same numbers. Cross-entropy makes its gradient during the forward, chunk by chunk, because its upstream
 gradient is one scalar; policy losses weigh every token differently, so theirs is recomputed in the backward.
-Shapes: N tokens, D width, V vocabulary, C tokens of one chunk.
+Products take a chunk at a time, which is what they are fast at; exponentials take a block of its rows, in float32.
+Shapes: N tokens, D width, V vocabulary, C tokens of one chunk, K tokens of one block.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_TOKENS = 1024  # (C, V) float32 then stays near the size of a last-level cache for the vocabularies used here
+CHUNK_TOKENS = 1024
+BLOCK_TOKENS = 128  # (128, V) float32 stays in a cache for the vocabularies used here, where (C, V) does not
 
 
 def cross_entropy_sum(hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int = CHUNK_TOKENS) -> Tensor:
@@ -45,16 +48,17 @@ class _CrossEntropySum(torch.autograd.Function):
         grad_head_VD = torch.zeros_like(head_VD) if learning else None
         for start in range(0, hidden_ND.shape[0], chunk):
             rows = slice(start, start + chunk)
-            hidden_CD, target_C = hidden_ND[rows].to(dtype), target_N[rows]
-            log_probs_CV = torch.log_softmax(hidden_CD @ weight_VD.t(), dim=1, dtype=torch.float32)
-            total -= log_probs_CV.gather(1, target_C[:, None]).sum()
-            if grad_hidden_ND is None or grad_head_VD is None:
-                continue
-            probs_CV = log_probs_CV.exp_()
-            probs_CV[torch.arange(len(target_C), device=probs_CV.device), target_C] -= 1
-            grad_CV = probs_CV.to(dtype)
-            grad_hidden_ND[rows] = grad_CV @ weight_VD
-            grad_head_VD += grad_CV.t() @ hidden_CD
+            hidden_CD = hidden_ND[rows].to(dtype)
+            logits_CV = hidden_CD @ weight_VD.t()
+            for logits_KV, target_K1 in _blocks(logits_CV, target_N[rows, None]):
+                log_probs_KV = torch.log_softmax(logits_KV, dim=1, dtype=torch.float32)
+                total -= log_probs_KV.gather(1, target_K1).sum()
+                if learning:
+                    logits_KV.copy_(_subtract_one_at(target_K1, log_probs_KV.exp_()))
+            if grad_hidden_ND is not None and grad_head_VD is not None:
+                grad_CV = logits_CV
+                grad_hidden_ND[rows] = grad_CV @ weight_VD
+                grad_head_VD += grad_CV.t() @ hidden_CD
         if learning:
             ctx.save_for_backward(grad_hidden_ND, grad_head_VD)
         return total
@@ -76,9 +80,12 @@ class _TokenLogProbs(torch.autograd.Function):
         entropy_N = torch.empty_like(log_probs_N)
         for start in range(0, hidden_ND.shape[0], chunk):
             rows = slice(start, start + chunk)
-            log_probs_CV = torch.log_softmax(hidden_ND[rows].to(dtype) @ weight_VD.t(), dim=1, dtype=torch.float32)
-            log_probs_N[rows] = log_probs_CV.gather(1, target_N[rows, None])[:, 0]
-            entropy_N[rows] = -(log_probs_CV.exp() * log_probs_CV).sum(dim=1)
+            logits_CV = hidden_ND[rows].to(dtype) @ weight_VD.t()
+            results = (log_probs_N[rows], entropy_N[rows])
+            for logits_KV, target_K1, log_probs_K, entropy_K in _blocks(logits_CV, target_N[rows, None], *results):
+                log_probs_KV = torch.log_softmax(logits_KV, dim=1, dtype=torch.float32)
+                log_probs_K.copy_(log_probs_KV.gather(1, target_K1)[:, 0])
+                entropy_K.copy_((log_probs_KV.exp() * log_probs_KV).sum(dim=1).neg_())
         ctx.save_for_backward(hidden_ND, head_VD, target_N)
         ctx.chunk, ctx.dtype = chunk, dtype
         ctx.mark_non_differentiable(entropy_N)
@@ -92,12 +99,21 @@ class _TokenLogProbs(torch.autograd.Function):
         grad_hidden_ND, grad_head_VD = torch.empty_like(hidden_ND), torch.zeros_like(head_VD)
         for start in range(0, hidden_ND.shape[0], ctx.chunk):
             rows = slice(start, start + ctx.chunk)
-            hidden_CD, target_C = hidden_ND[rows].to(ctx.dtype), target_N[rows]
-            probs_CV = torch.softmax(hidden_CD @ weight_VD.t(), dim=1, dtype=torch.float32)
-            # d log p(target) / d logits = onehot(target) − p
-            grad_CV = probs_CV.neg_()
-            grad_CV[torch.arange(len(target_C), device=grad_CV.device), target_C] += 1
-            grad_CV = (grad_CV * grad_N[rows, None]).to(ctx.dtype)
+            hidden_CD = hidden_ND[rows].to(ctx.dtype)
+            grad_CV = hidden_CD @ weight_VD.t()
+            for logits_KV, target_K1, upstream_K1 in _blocks(grad_CV, target_N[rows, None], grad_N[rows, None]):
+                # d log p(target) / d logits = onehot(target) − p
+                minus_KV = _subtract_one_at(target_K1, torch.softmax(logits_KV, dim=1, dtype=torch.float32))
+                logits_KV.copy_(minus_KV.mul_(-upstream_K1))
             grad_hidden_ND[rows] = grad_CV @ weight_VD
             grad_head_VD += grad_CV.t() @ hidden_CD
         return grad_hidden_ND, grad_head_VD, None, None
+
+
+def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few rows of every table, as views."""
+    return zip(*(table.split(BLOCK_TOKENS) for table in tables), strict=True)
+
+
+def _subtract_one_at(index_K1: Tensor, table_KV: Tensor) -> Tensor:
+    return table_KV.scatter_add_(1, index_K1, table_KV.new_full((), -1.0).expand(index_K1.shape))

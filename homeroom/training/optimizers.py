@@ -161,7 +161,8 @@ class Muon(torch.optim.Optimizer):
                 # 0.2·√max(rows, columns): the root-mean-square of an AdamW update (Liu et al. 2025, eq. 4).
                 size = group["lr"] * 0.2 * max(shape) ** 0.5
                 for (weight, _), orthogonal in zip(pairs, updates, strict=True):
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    if group["weight_decay"]:
+                        weight.mul_(1 - group["lr"] * group["weight_decay"])
                     weight.add_(orthogonal.to(weight.dtype), alpha=-size)
 
 
@@ -172,10 +173,12 @@ def orthogonalize(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.f
     """
     a, b, c = Muon.COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = (matrices.mT if tall else matrices).to(dtype)
+    x = (matrices.mT if tall else matrices).to(dtype).reshape(-1, *sorted(matrices.shape[-2:]))
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        # x ← a·x + (b·gram + c·gram²)·x, the sums made by the products themselves.
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     result: Tensor = x.mT if tall else x
-    return result
+    return result.reshape(matrices.shape)

@@ -1,0 +1,52 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from homeroom.memory import keep_freed_memory
+
+BLOCKS = """
+import resource, sys
+if sys.argv[1] == "keep":
+    from homeroom.memory import keep_freed_memory
+    if not keep_freed_memory():
+        sys.exit("no glibc")
+import torch
+def used():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_minflt, usage.ru_maxrss
+kept = []
+def once(i):
+    block = torch.ones(8_000_000 + i * 1_000)
+    kept.append(str(i) * 100)  # something small that stays, between two large ones
+for i in range(5):
+    once(i)
+before = used()
+for i in range(40):
+    once(i)
+print(*(now - then for now, then in zip(used(), before)))
+"""
+
+
+def faults_and_growth(how: str) -> tuple[int, int]:
+    bare = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    done = subprocess.run([sys.executable, "-c", BLOCKS, how], capture_output=True, text=True, env=bare)
+    if "no glibc" in done.stderr:
+        pytest.skip("this C library has no mallopt")
+    faults, growth = done.stdout.split()
+    return int(faults), int(growth)
+
+
+def test_blocks_that_were_freed_are_met_again_without_page_faults_and_without_growth():
+    faults, growth = faults_and_growth("keep")
+    # 40 blocks of 32 MB: 312,500 pages.
+    assert faults < 5_000 < 100_000 < faults_and_growth("plain")[0]
+    assert growth < 2 * 32_000  # in kB: two blocks
+
+
+def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # what a user has set stays, and pytest is left as it was
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    assert not keep_freed_memory()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
