@@ -18,9 +18,9 @@ import torch
 from bench.interleaved import in_own_process, median, medians, peak_memory_bytes
 from homeroom.data.batches import TokenBatch
 from homeroom.models.gpt import GPT, Config
+from homeroom.models.precision import Precision, measure_peak, resolve_precision
 from homeroom.planner import Shape, flops_per_token
-from homeroom.training.hardware import measure_peak
-from homeroom.training.loop import LoopSettings, Precision, optimize, resolve_precision
+from homeroom.training.loop import LoopSettings, optimize
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.optimizers import Optimizer, OptimizerSettings
 

@@ -16,6 +16,7 @@ from homeroom.models.attention import Attention, Context
 from homeroom.models.feed_forward import GELU, SwiGLU
 from homeroom.models.kv_cache import CacheView, KVCache
 from homeroom.models.positions import Rotary
+from homeroom.models.precision import products_dtype
 from homeroom.models.transformer import Block, Transformer, document_mask, document_positions
 from homeroom.settings import Frozen
 
@@ -136,6 +137,7 @@ class GPT(nn.Module):
         return self.head(hidden).float()  # type: ignore[no-any-return]
 
     def new_cache(self, slots: int, max_length: int) -> KVCache:
+        """Room for so many answers, in the number format that matrices are multiplied in here."""
         kv_heads = self.config.kv_heads or self.config.heads
         return KVCache(
             self.config.layers,
@@ -143,6 +145,7 @@ class GPT(nn.Module):
             kv_heads,
             max_length,
             self.config.head_width,
+            dtype=products_dtype(self.embedding.weight),
             device=self.embedding.weight.device,
         )
 

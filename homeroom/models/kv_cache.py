@@ -22,13 +22,14 @@ class KVCache:
         max_length: int,
         head_width: int,
         *,
+        dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> None:
         # One tensor a layer: attention then sees plain views. Zeros, because masked positions are still multiplied
         # (by weight zero), and uninitialised memory may hold a NaN.
         shape = (slots, heads, max_length, head_width)
-        self.keys = [torch.zeros(shape, device=device) for _ in range(layers)]
-        self.values = [torch.zeros(shape, device=device) for _ in range(layers)]
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot over another."""

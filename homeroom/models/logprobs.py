@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from homeroom.models.precision import products_dtype
+
 CHUNK_TOKENS = 1024
 BLOCK_TOKENS = 128  # (128, V) float32 stays in a cache for the vocabularies used here, where (C, V) does not
 
@@ -33,15 +35,10 @@ def token_log_probs(
     return log_probs_N, entropy_N
 
 
-def _compute_dtype(hidden: Tensor) -> torch.dtype:
-    kind = hidden.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-
-
 class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int, learning: bool) -> Tensor:
-        dtype = _compute_dtype(hidden_ND)
+        dtype = products_dtype(hidden_ND)
         weight_VD = head_VD.to(dtype)
         total = torch.zeros((), device=hidden_ND.device)
         grad_hidden_ND = torch.empty_like(hidden_ND) if learning else None
@@ -74,7 +71,7 @@ class _CrossEntropySum(torch.autograd.Function):
 class _TokenLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-        dtype = _compute_dtype(hidden_ND)
+        dtype = products_dtype(hidden_ND)
         weight_VD = head_VD.to(dtype)
         log_probs_N = torch.empty(target_N.shape, device=hidden_ND.device)
         entropy_N = torch.empty_like(log_probs_N)

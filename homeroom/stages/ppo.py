@@ -15,6 +15,7 @@ from homeroom.evaluation.answers import answerable
 from homeroom.inference.engine import Engine
 from homeroom.models.checkpoint import save_tensors
 from homeroom.models.heads import ActorCritic
+from homeroom.models.precision import Precision
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
@@ -24,7 +25,7 @@ from homeroom.tasks.base import sample
 from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import Precision, RunState, train
+from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings

@@ -14,13 +14,13 @@ from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.files import write_atomically
 from homeroom.models import gpt, induction
+from homeroom.models.precision import measure_peak
 from homeroom.progress import progress, say
 from homeroom.settings import Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import Samples, shown
 from homeroom.stages.lookup import unchanged
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.hardware import measure_peak
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.settings import TrainingSettings

@@ -8,24 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
 from homeroom.data.batches import Source
+from homeroom.models.precision import Precision, products_in, resolve_precision
 from homeroom.settings import Frozen, HomeroomError, Probability
-from homeroom.training.hardware import measure_peak
 from homeroom.training.objectives.base import Batch, Objective
 from homeroom.training.optimizers import Optimizer, OptimizerSettings
 from homeroom.training.resume import load_run, save_run
 from homeroom.training.schedules import warmup_stable_decay
-
-Precision = Annotated[
-    Literal["auto", "float32", "bfloat16"],
-    Field(description="auto: bfloat16 where this machine multiplies it clearly faster; weights stay float32"),
-]
 
 
 class NotFinite(HomeroomError):
@@ -133,13 +128,6 @@ def train(
     return state
 
 
-def resolve_precision(precision: Precision, model: nn.Module) -> torch.dtype:
-    """The number format of matrix products. "auto" measures this machine."""
-    if precision == "auto":
-        return measure_peak(next(model.parameters()).device.type).fastest
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-
 def optimize(
     model: nn.Module,
     objective: Objective[Any],
@@ -152,7 +140,7 @@ def optimize(
 ) -> dict[str, float]:
     """One optimizer step on one batch, however it was cut; returns the step's mean metrics. Raises NotFinite."""
     kind = next(model.parameters()).device.type
-    with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
+    with products_in(dtype, kind):
         metrics = gradient(model, objective, micro_batches)
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     if not torch.isfinite(norm):

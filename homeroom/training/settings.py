@@ -5,8 +5,9 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import PackedTokens, Source, TokenRow, WithText
+from homeroom.models.precision import Precision
 from homeroom.settings import Frozen, Probability
-from homeroom.training.loop import LoopSettings, Precision
+from homeroom.training.loop import LoopSettings
 from homeroom.training.objectives.base import Objective
 from homeroom.training.objectives.mixture import TextBeside
 from homeroom.training.optimizers import OptimizerKind, OptimizerSettings

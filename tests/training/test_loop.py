@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from homeroom.models.heads import ActorCritic, RewardModel
-from homeroom.training.loop import LoopSettings, NotFinite, resolve_precision, train
+from homeroom.models.precision import resolve_precision
+from homeroom.training.loop import LoopSettings, NotFinite, train
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.objectives.preference import DPO

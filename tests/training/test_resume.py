@@ -69,10 +69,10 @@ def test_a_run_that_was_through_makes_its_last_step_again(nano, token_batch, ste
 
 def test_the_number_format_is_the_one_that_the_run_began_with(nano, token_batch, steps, tmp_path, monkeypatch):
     """`auto` measures, and a busy machine may measure something else the next time."""
-    from homeroom.training import hardware, loop
+    from homeroom.models import precision
 
     def measured(bfloat16):
-        monkeypatch.setattr(loop, "measure_peak", lambda _: hardware.Peak(1.0, bfloat16))
+        monkeypatch.setattr(precision, "measure_peak", lambda _: precision.Peak(1.0, bfloat16))
 
     def go(path, hook=lambda state: None):
         torch.manual_seed(0)

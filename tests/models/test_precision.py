@@ -1,6 +1,6 @@
 import torch
 
-from homeroom.training.hardware import Peak, measure_peak
+from homeroom.models.precision import Peak, measure_peak
 
 
 def test_autocast_has_to_win_clearly():
