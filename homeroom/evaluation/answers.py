@@ -46,8 +46,8 @@ def generate_answers(
 ) -> list[Answer]:
     """One sampled answer per question, in their order.
 
-    Each question has its own random stream, drawn from its id: an answer depends neither on the other
-    questions nor on their order, and two models are compared under the same draws.
+    Each question has its own random stream, drawn from its id: but for the rounding of products, an answer depends
+    neither on the other questions nor on their order, and two models are compared under the same draws.
     """
     engine = Engine(model, end_id=tokenizer.end_id, slots=slots)
     requests = [

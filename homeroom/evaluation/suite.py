@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from homeroom.evaluation.answers import generate_answers
 from homeroom.evaluation.comparison import Interval, proportion, win_rate
 from homeroom.evaluation.few_shot import cloze_accuracy
@@ -19,6 +21,7 @@ from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
+from homeroom.models.precision import products_in
 from homeroom.settings import Frozen, Json
 from homeroom.tasks.base import Question
 from homeroom.tasks.cloze import ClozeItem
@@ -87,6 +90,7 @@ class Suite:
     cloze: Mapping[int, Sequence[ClozeItem]]
     sampling: Sampling
     base_questions: int | None = None  # so many of the questions the pretrained model is asked; None: all
+    dtype: torch.dtype = torch.float32  # of matrix products: models that are compared are measured in the same one
     seed: int = 0
 
     def work(self, stage: str) -> int:
@@ -101,6 +105,10 @@ class Suite:
         self, model: GPT, tokenizer: Tokenizer, artifact: str, stage: str, advance: Advance = _silent
     ) -> Measured:
         """Everything about one model. `artifact` and `stage` say whose results these are."""
+        with products_in(self.dtype, model.embedding.weight.device.type):
+            return self._measure(model, tokenizer, artifact, stage, advance)
+
+    def _measure(self, model: GPT, tokenizer: Tokenizer, artifact: str, stage: str, advance: Advance) -> Measured:
         scores = score_texts(model, tokenizer, self.texts, on_texts=lambda n: advance("likelihood", n))
         cloze = {
             str(shots): cloze_accuracy(model, tokenizer, items, on_items=lambda n: advance("cloze", n))

@@ -17,10 +17,11 @@ from homeroom.inference.scheduler import Running, Scheduler
 from homeroom.models.gpt import GPT
 from homeroom.models.kv_cache import CacheView
 from homeroom.models.padding import pad_rows
+from homeroom.models.precision import products_dtype
 
 
 class Engine:
-    """Generation with `slots` answers running at once.
+    """Generation with `slots` answers running at once, in the number format of the products around `step`.
 
     `end_id` ends an answer. `max_length` bounds prompt plus answer; by default it is the model's context.
     """
@@ -71,6 +72,8 @@ class Engine:
         self.model.eval()
         try:
             running = len(self.scheduler.running)
+            if not running:
+                self._fit_cache()
             hidden = [self._decode()] if running else []
             admitted = self.scheduler.admit()
             if admitted:
@@ -109,6 +112,11 @@ class Engine:
                 self.cancel(name)
             raise
         return [done.get(name) or Completion(name, tokens[name], logprobs[name], "cancelled") for name in tokens]
+
+    def _fit_cache(self) -> None:
+        """A cache in the format in which it will be read. Only between answers: what stands in it is lost."""
+        if self._cache.dtype != products_dtype(self.model.embedding.weight):
+            self._cache = self.model.new_cache(self.scheduler.slots, self.max_length)
 
     def _prefill(self, requests: list[Request]) -> Tensor:
         """Read whole prompts into their slots; the hidden state of each one's last token (B, D).

@@ -43,11 +43,11 @@ def sample(logits_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Te
     if filtered:
         probs_NV[filtered] = _filter(probs_NV[filtered], [settings[row] for row in filtered])
     # float64: a cumulative sum over a large vocabulary in float32 would lose the tail.
-    cumulative_NV = probs_NV.double().cumsum(dim=1)
+    cumulative_NV = probs_NV.cumsum(dim=1, dtype=torch.float64)
     target_N1 = (uniform_N.double() * cumulative_NV[:, -1])[:, None]
     # right=True: a uniform of exactly 0 must not pick a token of probability 0.
     picked_N = torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp(max=logits_NV.shape[1] - 1)
-    return torch.where(greedy_N, logits_NV.argmax(dim=1), picked_N)
+    return torch.where(greedy_N, logits_NV.argmax(dim=1), picked_N) if bool(greedy_N.any()) else picked_N
 
 
 def _filter(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from homeroom.models.gpt import GPT, Outputs
 from homeroom.models.padding import pad_rows
+from homeroom.models.precision import products_in
 
 
 class RewardModel(nn.Module):
@@ -26,7 +27,7 @@ class RewardModel(nn.Module):
 
     def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
         hidden_BTD = self.gpt.hidden(tokens_BT, document_BT)
-        values_BT = self.score_head(hidden_BTD)[..., 0].float()
+        values_BT = _read(self.score_head, hidden_BTD)
         return Outputs(hidden_BTD, self.score_head.weight, values_BT)
 
     @torch.no_grad()
@@ -65,4 +66,11 @@ class ActorCritic(nn.Module):
 
     def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
         hidden_BTD = self.policy.hidden(tokens_BT, document_BT)
-        return Outputs(hidden_BTD, self.policy.head.weight, self.value_head(hidden_BTD.detach())[..., 0].float())
+        return Outputs(hidden_BTD, self.policy.head.weight, _read(self.value_head, hidden_BTD.detach()))
+
+
+def _read(head: nn.Linear, hidden_BTD: Tensor) -> Tensor:
+    """(B, T) in the head's own format whatever the one around it: bfloat16 would round two near scores to one."""
+    with products_in(torch.float32, hidden_BTD.device.type):
+        values_BT: Tensor = head(hidden_BTD.to(head.weight.dtype))[..., 0]
+    return values_BT

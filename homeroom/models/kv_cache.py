@@ -27,6 +27,7 @@ class KVCache:
     ) -> None:
         # One tensor a layer: attention then sees plain views. Zeros, because masked positions are still multiplied
         # (by weight zero), and uninitialised memory may hold a NaN.
+        self.dtype = dtype
         shape = (slots, heads, max_length, head_width)
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]

@@ -72,22 +72,56 @@ class Chat:
         Raises what Assistant.begin raises; nothing is stored then.
         """
         read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
-        answer = await self.assistant.begin(read, sampling, stop, whole=whole)
+        (reply,) = await self._begin(messages, read, [sampling], stop, conversation_id, user, whole)
+        return reply
+
+    async def replies(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        count: int,
+        *,
+        stop: Sequence[str] = (),
+        conversation_id: str | None = None,
+        user: str = "local",
+    ) -> list[Reply]:
+        """Several whole answers to the last message; with a seed, the next one has the next seed. Raises as `reply`."""
+        seeds = [None if sampling.seed is None else (sampling.seed + draw) % 2**63 for draw in range(count)]
+        each = [sampling.model_copy(update={"seed": seed}) for seed in seeds]
+        return await self._begin(messages, messages, each, stop, conversation_id, user, whole=True)
+
+    async def _begin(
+        self,
+        messages: Sequence[ChatMessage],
+        read: Sequence[ChatMessage],
+        samplings: Sequence[Sampling],
+        stop: Sequence[str],
+        conversation_id: str | None,
+        user: str,
+        whole: bool,
+    ) -> list[Reply]:
+        answers: list[Answer] = []
         try:
+            for sampling in samplings:
+                answers.append(await self.assistant.begin(read, sampling, stop, whole=whole))
             # The template has accepted the roles.
             said = [(cast(Role, message["role"]), message["content"]) for message in messages]
             place = await asyncio.to_thread(self.feedback.extend, conversation_id, user, said)
         except BaseException:
-            answer.cancel()
+            for answer in answers:
+                answer.cancel()
             raise
-        reply = Reply(answer, *place)
-        reply.forgot = len(read) < len(messages)
-        used = sampling.model_dump(mode="json") | {"stop": list(stop), "messages_read": len(read)}
-        # A task of its own: a client that leaves cancels the request's task, and what was written is stored even then.
-        task = asyncio.create_task(self._write(reply, answer, used))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-        return reply
+        replies = []
+        for answer, sampling in zip(answers, samplings, strict=True):
+            reply = Reply(answer, *place)
+            reply.forgot = len(read) < len(messages)
+            used = sampling.model_dump(mode="json") | {"stop": list(stop), "messages_read": len(read)}
+            # A task of its own: a client that leaves cancels the request's, and what was written is stored even then.
+            task = asyncio.create_task(self._write(reply, answer, used))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+            replies.append(reply)
+        return replies
 
     async def drain(self) -> None:
         """Wait until everything begun is stored."""

@@ -36,8 +36,10 @@ class Client:
         # A proxy of the environment is not meant for a server in this very process.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def ask(self, question: str, conversation_id: str, *, temperature: float, max_tokens: int, seed: int) -> Said:
-        """An answer to the first question of a conversation, another one at each call."""
+    def ask(
+        self, question: str, conversation_id: str, *, temperature: float, max_tokens: int, seed: int, count: int = 1
+    ) -> list[Said]:
+        """Several answers to the first question of a conversation, with this seed and those after it."""
         body = {
             "model": self.model_id,
             "messages": [{"role": "user", "content": question}],
@@ -45,11 +47,14 @@ class Client:
             "top_p": 1.0,
             "max_tokens": max_tokens,
             "seed": seed,
+            "n": count,
             "homeroom": {"conversation_id": conversation_id, "user": self._user},
         }
         reply = self._post("/v1/chat/completions", body)
-        choice = reply["choices"][0]
-        return Said(reply["id"], choice["message"]["content"], choice["finish_reason"] == "stop")
+        return [
+            Said(message_id, choice["message"]["content"], choice["finish_reason"] == "stop")
+            for message_id, choice in zip(reply["homeroom"]["answer_ids"], reply["choices"], strict=True)
+        ]
 
     def vote(self, votes: Iterable[tuple[str, Literal[1, -1], str]]) -> None:
         """On several answers at once: (message_id, value, id). Sent again with the same id, a vote counts once."""

@@ -1,13 +1,14 @@
 """OpenAI's chat completions and models, as their official client speaks them.
 
 What is not supported is refused by name instead of being ignored: a client should know what it does not get.
-An answer's `id` is its stored message's id, which votes name (feedback_api.py). The extra object `homeroom` of a
-request (`extra_body={"homeroom": {...}}`) says which conversation it continues and who asks, if that is not `user`.
+An answer's `id` is its stored message's id, which votes name (feedback_api.py); of several, `homeroom.answer_ids` gives
+each. The extra object `homeroom` of a request (`extra_body={"homeroom": {...}}`) says which conversation it continues
+and who asks, if that is not `user`.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -21,6 +22,7 @@ from homeroom.serving.errors import ApiError, as_api_error
 from homeroom.serving.settings import ServingSettings
 
 API_USER = "api"  # who asks and votes when a request does not say; the pages' user is another
+MOST_ANSWERS = 16  # to one request
 ALIAS = "homeroom"  # a name for whichever model is champion
 
 
@@ -88,11 +90,11 @@ class ChatRequest(Strict):
         BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
         Field(max_length=4),
     ] = None
+    n: Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None = None
     user: UserName | None = None
     homeroom: Extension = Extension()
 
     # Known, but only with the value that changes nothing.
-    n: Literal[1] | None = None
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
     logprobs: Literal[False] | None = None
@@ -110,6 +112,13 @@ class ChatRequest(Strict):
         if any(message.role in ("system", "developer") for message in messages[1:]):
             raise ValueError("a system message has to be the first")
         return messages
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def _one_answer_a_stream(cls, n: int | None, others: pydantic.ValidationInfo) -> int | None:
+        if others.data.get("stream") and (n or 1) > 1:
+            raise ValueError("several answers come whole: leave stream out, or stream one")
+        return n
 
     def chat_messages(self) -> list[dict[str, str]]:
         roles = {"developer": "system"}
@@ -141,22 +150,22 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
     @routes.post("/chat/completions", response_model=None)
     async def create_completion(body: ChatRequest, request: Request) -> Response:
         _served(body.model, chat)
-        reply = await chat.reply(
-            body.chat_messages(),
-            body.sampling(settings.sampling()),
-            stop=body.stop or (),
-            conversation_id=body.homeroom.conversation_id,
-            user=body.homeroom.user or body.user or API_USER,
-            whole=not body.stream,
-        )
+        asked = body.chat_messages(), body.sampling(settings.sampling())
+        place: dict[str, Any] = {
+            "stop": body.stop or (),
+            "conversation_id": body.homeroom.conversation_id,
+            "user": body.homeroom.user or body.user or API_USER,
+        }
         if body.stream:
+            reply = await chat.reply(*asked, **place)
             usage = body.stream_options is not None and body.stream_options.include_usage
             # A stream of Server-Sent Events must reach the client as it grows, through proxies too.
             headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
             return StreamingResponse(_events(reply, usage), media_type="text/event-stream", headers=headers)
-        if not await _finished_before_the_client_left(reply, request):
+        replies = await chat.replies(*asked, body.n or 1, **place)
+        if not await _finished_before_the_client_left(replies, request):
             return Response(status_code=499)
-        return JSONResponse(_completion(reply))
+        return JSONResponse(_completion(replies))
 
     return routes
 
@@ -177,8 +186,8 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "homeroom"}
 
 
-async def _finished_before_the_client_left(reply: Reply, request: Request) -> bool:
-    finished = asyncio.ensure_future(reply.finished())
+async def _finished_before_the_client_left(replies: Sequence[Reply], request: Request) -> bool:
+    finished = asyncio.ensure_future(asyncio.gather(*(reply.finished() for reply in replies)))
     left = asyncio.ensure_future(_left(request))
     try:
         await asyncio.wait((finished, left), return_when=asyncio.FIRST_COMPLETED)
@@ -187,8 +196,9 @@ async def _finished_before_the_client_left(reply: Reply, request: Request) -> bo
         finished.result()
         return True
     finally:
-        if not finished.done():
-            reply.stop()
+        for reply in replies:
+            if reply.finish_reason is None:
+                reply.stop()
         for task in (finished, left):
             task.cancel()
 
@@ -198,11 +208,18 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _completion(reply: Reply) -> dict[str, Any]:
-    message = {"role": "assistant", "content": reply.text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(reply)}
-    head = _head(reply, "chat.completion")
-    return head | {"choices": [choice], "usage": _usage(reply), "homeroom": _extension(reply)}
+def _completion(replies: Sequence[Reply]) -> dict[str, Any]:
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": reply.text, "refusal": None},
+            "logprobs": None,
+            "finish_reason": _finish_reason(reply),
+        }
+        for index, reply in enumerate(replies)
+    ]
+    extension = _extension(replies[0]) | {"answer_ids": [reply.id for reply in replies]}
+    return _head(replies[0], "chat.completion") | {"choices": choices, "usage": _usage(replies), "homeroom": extension}
 
 
 async def _events(reply: Reply, include_usage: bool) -> AsyncIterator[str]:
@@ -219,7 +236,7 @@ async def _events(reply: Reply, include_usage: bool) -> AsyncIterator[str]:
             yield event({"content": text})
         yield event({}, _finish_reason(reply))
         if include_usage:
-            yield _event(head | {"choices": [], "usage": _usage(reply)})
+            yield _event(head | {"choices": [], "usage": _usage([reply])})
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status line is gone already; the client reads the error from the stream
         yield _event(as_api_error(error).body())
@@ -240,10 +257,11 @@ def _finish_reason(reply: Reply) -> str:
     return "length" if reply.finish_reason == "length" else "stop"
 
 
-def _usage(reply: Reply) -> dict[str, int]:
-    prompt, completion = reply.prompt_tokens, len(reply.token_ids)
+def _usage(replies: Sequence[Reply]) -> dict[str, int]:
+    """The prompt counts once, however many answers were written to it."""
+    prompt, completion = replies[0].prompt_tokens, sum(len(reply.token_ids) for reply in replies)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def _extension(reply: Reply) -> dict[str, str]:
+def _extension(reply: Reply) -> dict[str, Any]:
     return {"conversation_id": reply.conversation_id, "question_id": reply.question_id}

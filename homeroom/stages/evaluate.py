@@ -22,7 +22,7 @@ from homeroom.stages.measuring import QUESTIONS, Measuring, build_suite, measure
 from homeroom.tasks.base import Question
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 5
+VERSION = 6
 
 
 class Config(Measuring):
@@ -56,6 +56,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "comparisons": comparisons,
             "answers": _shown(suite.asked("pretrain")[: config.shown], measured),
             "questions": len(suite.questions),
+            "precision": str(suite.dtype).removeprefix("torch."),
             "text_bytes": sum(len(text.encode()) for text in suite.texts),
             **packed.figures(),
         }

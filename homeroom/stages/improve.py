@@ -18,6 +18,7 @@ from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.models.gpt import GPT
+from homeroom.models.precision import products_in, resolve_precision
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
@@ -32,7 +33,7 @@ from homeroom.training.pairs import Rows, by_question, preference_accuracy, pref
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 4
+VERSION = 5
 
 
 class Config(TrainingSettings):
@@ -128,7 +129,8 @@ def _rows(config: Config, harvest: Artifact, champion: Artifact, tokenizer: Toke
     pairs: dict[Split, list[Pair]] = {"train": [], "heldout": []}
     for pair in load_pairs(harvest.path / "pairs.jsonl"):
         pairs[pair.split].append(pair)
-    rows = {side: rows_of(some, tokenizer, model) for side, some in pairs.items()}
+    with products_in(resolve_precision(config.precision, model)):  # as the loop will
+        rows = {side: rows_of(some, tokenizer, model) for side, some in pairs.items()}
     if len(rows["train"]) < config.minimum_pairs:
         raise NothingToLearn(
             f"{harvest.id} holds {len(pairs['train'])} training pairs, of which {len(rows['train'])} fit the "

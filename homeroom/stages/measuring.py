@@ -18,6 +18,7 @@ from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import Stored, load_model
+from homeroom.models.precision import Precision, resolve_precision
 from homeroom.progress import progress
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages import checkpoints
@@ -50,6 +51,7 @@ class Measuring(Frozen):
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: PositiveInt = 64
+    precision: Precision = "auto"
     xz_megabytes: NonNegativeFloat = Field(
         64.0, description="at most so much training text primes xz, which reads 1 MB/s; 0 leaves that figure out"
     )
@@ -86,6 +88,8 @@ def suite_of(evaluation: Artifact, workspace: Workspace) -> Suite:
     """The suite that an evaluation was made with, to measure another model in the same way. Raises Damaged."""
     evaluation.check()
     config = Measuring.model_validate(evaluation.settings)
+    # Not measured again: on another day, or another machine, "auto" may come out otherwise.
+    config = config.model_copy(update={"precision": evaluation.metrics["precision"]})
     cleaned, judge = (workspace.artifacts.get(name) for name in evaluation.inputs[:2])
     return build_suite(config, cleaned, judge, evaluation.id, evaluation.path / QUESTIONS)
 
@@ -144,6 +148,7 @@ def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str
         # Empty where nobody collected idioms: then that figure is missing, and the others are not.
         cloze={shots: items for shots in config.shots if (items := _cloze(config, heldout, shots, cleaned))},
         sampling=Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens),
+        dtype=resolve_precision(config.precision, judging),
         seed=config.seed,
     )
 

@@ -15,7 +15,7 @@ from homeroom.evaluation.answers import answerable
 from homeroom.inference.engine import Engine
 from homeroom.models.checkpoint import save_tensors
 from homeroom.models.heads import ActorCritic
-from homeroom.models.precision import Precision
+from homeroom.models.precision import resolve_precision
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
@@ -32,7 +32,7 @@ from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace, read_log
 
-VERSION = 2
+VERSION = 3
 
 
 class NotQualified(HomeroomError):
@@ -52,7 +52,6 @@ class Config(TrainingSettings):
     value_clip: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
     text: TextSettings = TextSettings()
-    precision: Precision = "float32"
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -75,6 +74,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             _scorer(reward),
             config.rollouts,
             seed=config.seed,
+            dtype=resolve_precision(config.precision, actor),
         )
         diary = _Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
         state = _train(config, rollouts, Shards(tokenized.path, "train"), diary)

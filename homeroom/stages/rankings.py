@@ -13,6 +13,7 @@ from homeroom.data.documents import read_documents
 from homeroom.data.rankings import Part, save_rankings
 from homeroom.evaluation.answers import answerable, generate_answers
 from homeroom.inference.request import Sampling
+from homeroom.models.precision import Precision, products_in, resolve_precision
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
@@ -23,7 +24,7 @@ from homeroom.tasks.rankings import MOST_OWN, OtherAnswers, OwnAnswer, Ranking, 
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 5
+VERSION = 6
 
 
 class Config(Frozen):
@@ -36,6 +37,7 @@ class Config(Frozen):
     own_answers: Annotated[int, Field(ge=0, le=MOST_OWN)] = Field(2, description="of them sampled from the model")
     temperature: NonNegativeFloat = 1.0
     max_tokens: PositiveInt = 64
+    precision: Precision = "auto"
     mix: Mix = MIX
     seed: NonNegativeInt = 0
 
@@ -66,7 +68,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         pools["validation"] = unseen(pools["validation"], [*pools["reward"], *pools["judge"]])
         counts = (config.reward_questions, config.judge_questions, config.validation_questions)
         rankings: dict[Part, list[Ranking]] = {}
-        with progress("rankings", sum(counts) * config.own_answers) as bar:
+        dtype = resolve_precision(config.precision, model)
+        with products_in(dtype), progress("rankings", sum(counts) * config.own_answers) as bar:
             for (part, pool), count in zip(pools.items(), counts, strict=True):
                 pool = answerable(pool, model, tokenizer, config.max_tokens)
                 chosen = sample(pool, count, f"rankings {config.seed}", config.mix)

@@ -9,6 +9,7 @@ from homeroom.data.batches import Groups, RankingBatch
 from homeroom.data.rankings import Part, as_rows, collate, read_rankings
 from homeroom.evaluation.qualification import qualify, score_rankings, score_scale
 from homeroom.models.heads import RewardModel
+from homeroom.models.precision import products_in
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Probability
 from homeroom.stages import checkpoints
@@ -68,7 +69,9 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
                 on_start=draft.truncate_log,
             )
         checkpoints.save(model, tokenizer, draft.path)
-        figures = qualify(score_rankings(model, tokenizer, list(read_rankings(rankings.path, "validation"))))
+        with products_in(state.precision):
+            figures = qualify(score_rankings(model, tokenizer, list(read_rankings(rankings.path, "validation"))))
+            scale = score_scale(model, rows[:200])
         accuracy = cast(dict[str, float], figures["accuracy"])["mean"]
         draft.metrics |= {
             **figures,
@@ -76,7 +79,7 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
             "questions": len(rows),
             "minimum_accuracy": config.minimum_accuracy,
             "qualified": accuracy >= config.minimum_accuracy,
-            **score_scale(model, rows[:200]),
+            **scale,
         }
     say(stage, f"{accuracy:.3f} of pairs of unseen questions in the right order → {draft.artifact.path}")
     return draft.artifact

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, PositiveInt
 
@@ -22,6 +22,7 @@ from homeroom.evaluation import rater
 from homeroom.progress import progress, say
 from homeroom.serving.app import serving
 from homeroom.serving.client import Client, Said
+from homeroom.serving.openai_api import MOST_ANSWERS
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import Frozen
 from homeroom.stages.lookup import champion, made_before
@@ -29,7 +30,7 @@ from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.workspace import Artifact, FeedbackError, Workspace
 
-VERSION = 2
+VERSION = 3
 USER = "scripted-rater"
 
 
@@ -116,32 +117,53 @@ def _rate(
     made_by = (config.round, config.seed, config.answers_per_question, config.temperature, config.max_tokens)
     key = hashlib.sha256("/".join(map(str, [client.model_id, *made_by, question.id])).encode()).hexdigest()[:24]
     conversation_id = f"rater-{key}"
-    said = _stored(workspace, conversation_id)[: config.answers_per_question]
-    for draw in range(len(said), config.answers_per_question):
+    seeds = [int(key[:8], 16) + draw for draw in range(config.answers_per_question)]
+    said = _stored(workspace, conversation_id)
+    for first, count in _runs([seed for seed in seeds if seed not in said]):
         if stop.is_set():
             return []
-        seed = int(key[:8], 16) + draw
-        answer = client.ask(
-            question.prompt, conversation_id, temperature=config.temperature, max_tokens=config.max_tokens, seed=seed
+        answers = client.ask(
+            question.prompt,
+            conversation_id,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            seed=first,
+            count=count,
         )
-        said.append(answer)
-    grades = [rater.grade(answer.text, question.language, answer.ended, question.prompt) for answer in said]
+        said |= zip(range(first, first + count), answers, strict=True)
+    answers = [said[seed] for seed in seeds]
+    grades = [rater.grade(answer.text, question.language, answer.ended, question.prompt) for answer in answers]
     voted = [
         Voted(question, answer, value, rater.reason(grade, max(grades)))
-        for answer, grade, value in zip(said, grades, rater.votes(grades), strict=True)
+        for answer, grade, value in zip(answers, grades, rater.votes(grades), strict=True)
     ]
     client.vote((vote.answer.message_id, vote.value, f"rater-{vote.answer.message_id}") for vote in voted)
     return voted
 
 
-def _stored(workspace: Workspace, conversation_id: str) -> list[Said]:
-    """What was answered before. Not what was cut short because nobody waited for it any more: it is asked again."""
+def _runs(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Seeds that follow one another, as first and count: as many answers to one request as a server gives."""
+    first, count = 0, 0
+    for seed in seeds:
+        if count and (seed != first + count or count == MOST_ANSWERS):
+            yield first, count
+            count = 0
+        first, count = (seed, 1) if not count else (first, count + 1)
+    if count:
+        yield first, count
+
+
+def _stored(workspace: Workspace, conversation_id: str) -> dict[int, Said]:
+    """What was answered before, by seed. Not what was cut short because nobody waited for it: it is asked again."""
     try:
         messages = workspace.feedback.conversation(conversation_id)
     except FeedbackError:  # not asked yet
-        return []
-    whole = (m for m in messages if m.role == "assistant" and m.finish_reason != "cancelled")
-    return [Said(m.id, m.text, m.finish_reason == "stop") for m in whole]
+        return {}
+    return {
+        cast(int, message.sampling["seed"]): Said(message.id, message.text, message.finish_reason == "stop")
+        for message in messages
+        if message.role == "assistant" and message.sampling and message.finish_reason != "cancelled"
+    }
 
 
 def _row(vote: Voted) -> dict[str, Any]:

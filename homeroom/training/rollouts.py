@@ -19,6 +19,7 @@ from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.models.gpt import GPT, Outputs
 from homeroom.models.heads import ActorCritic
 from homeroom.models.logprobs import token_log_probs
+from homeroom.models.precision import products_in
 from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.training.advantages import AdaptiveKL, estimate_advantages, others_mean, whiten
 
@@ -82,7 +83,8 @@ class Rollouts:
     """Batches for PPO.
 
     `prompts` are token ids ending where the assistant speaks. `score` gives each whole conversation (token ids) a
-    number. `on_iteration` hears each iteration's figures and episodes. Raises MissingLogProbability.
+    number. `on_iteration` hears each iteration's figures and episodes. `dtype` is the number format of products in
+    sampling, scoring and reference: the one that the loop trains in. Raises MissingLogProbability.
     """
 
     actor: ActorCritic
@@ -92,6 +94,7 @@ class Rollouts:
     score: Callable[[list[list[int]]], Tensor]
     settings: RolloutSettings
     seed: int = 0
+    dtype: torch.dtype = torch.float32
     on_iteration: Callable[[int, dict[str, float], list[Episode]], None] | None = None
     stopped: str | None = None
     iteration: int = field(default=0, init=False)
@@ -127,7 +130,8 @@ class Rollouts:
             )
             for index, number in enumerate(chosen)
         ]
-        completions = self.engine.generate(requests)
+        with self._products():
+            completions = self.engine.generate(requests)
         for completion in completions:
             if len(completion.logprobs) != len(completion.token_ids):
                 raise MissingLogProbability(
@@ -135,7 +139,9 @@ class Rollouts:
                     f"{len(completion.logprobs)} log-probabilities"
                 )
         rows = [[*request.prompt_ids, *done.token_ids] for request, done in zip(requests, completions, strict=True)]
-        scores_B = self.score(rows).clamp(-self.settings.reward_bound, self.settings.reward_bound)
+        with self._products():
+            scores_B = self.score(rows)
+        scores_B = scores_B.clamp(-self.settings.reward_bound, self.settings.reward_bound)
         cut_B = torch.tensor([done.finish_reason != "stop" for done in completions])
         scores_B = scores_B - self.settings.unended_penalty * cut_B
         baselines_B = others_mean(scores_B, self.settings.answers_per_question)
@@ -151,7 +157,8 @@ class Rollouts:
         """Experience of these episodes, shortest first, and their figures; tells `on_iteration`."""
         # By length, so that micro-batches carry little padding; which episodes share a step does not matter.
         episodes = sorted(episodes, key=lambda episode: len(episode.row.token_ids))
-        experience, kl_B = self._experience(episodes)
+        with self._products():
+            experience, kl_B = self._experience(episodes)
         count = len(episodes)
         figures = {
             "reward": sum(episode.score for episode in episodes) / count,
@@ -206,15 +213,20 @@ class Rollouts:
         )
         return experience, gap_BT.sum(dim=1)
 
+    def _products(self) -> torch.autocast:
+        return products_in(self.dtype, self.actor.value_head.weight.device.type)
+
     def state_dict(self) -> State:
         return {
             "iteration": self.iteration,
+            "precision": str(self.dtype).removeprefix("torch."),
             "kl_coefficient": self.kl.coefficient,
             "prompts": self.shuffle.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
         self.iteration = int(state["iteration"])
+        self.dtype = getattr(torch, state["precision"])  # "auto" may have measured another one today
         self.kl.coefficient = float(state["kl_coefficient"])
         self.shuffle.load_state_dict(state["prompts"])
 

@@ -6,6 +6,7 @@ import torch
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Completion, Event, Request, Sampling
 from homeroom.inference.sampling import penalize, sample, uniforms
+from homeroom.models.precision import products_in
 
 END, CONTEXT = 3, 24
 
@@ -62,6 +63,26 @@ def test_log_probabilities_are_the_training_forwards(model, engine):
         table = (outputs.hidden_BTD @ outputs.head_VD.t()).log_softmax(-1)[0, len(request.prompt_ids) - 1 :]
         expected = table.gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0]
         torch.testing.assert_close(torch.tensor(answer.logprobs), expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_it_works_in_the_number_format_around_it_and_changes_it_between_answers(new_model):
+    model = new_model(vocab_size=20, max_length=24, width=16, heads=2, seed=5, deviation=0.4)
+    engine = Engine(model, end_id=END, slots=8)
+    requests = [Request(str(i), [i % 17 + 1] * (i % 9 + 1), Sampling(seed=i)) for i in range(24)]
+    plain = engine.generate(requests)
+    gaps = []
+    with products_in(torch.bfloat16):
+        answers = engine.generate(requests)
+        for request, answer in zip(requests, answers, strict=True):
+            row = torch.tensor([request.prompt_ids + answer.token_ids])
+            outputs = model(row[:, :-1])
+            logits = (outputs.hidden_BTD @ outputs.head_VD.t()).float()[0, len(request.prompt_ids) - 1 :]
+            expected = logits.log_softmax(-1).gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0]
+            gaps += (torch.tensor(answer.logprobs) - expected).abs().tolist()
+    assert 0 < sum(gaps) / len(gaps) < 0.02  # bfloat16 keeps 8 bits: a logit of 4 is known to 1/64
+    assert [answer.logprobs for answer in answers] != [answer.logprobs for answer in plain]
+    assert engine.generate(requests) == plain
 
 
 def test_the_weights_are_read_as_they_stand(model, engine):

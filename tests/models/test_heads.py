@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from homeroom.models.heads import ActorCritic, RewardModel
 from homeroom.models.padding import pad_rows
+from homeroom.models.precision import products_in
 
 
 def test_rows_are_padded_on_the_right():
@@ -58,3 +59,15 @@ def test_heads_read_packed_rows_document_by_document(new_model, tokens_BT):
     for head in (judge, critic):
         values_BT = head(tokens_BT, document_BT).values_BT
         torch.testing.assert_close(values_BT[:, 9:], head(tokens_BT[:, 9:]).values_BT, atol=1e-4, rtol=1e-4)
+
+
+def test_two_near_scores_stay_two_in_bfloat16(new_model):
+    judge = RewardModel(new_model())
+    with torch.no_grad():
+        judge.score_head.weight.fill_(1.0)
+    hidden = torch.full((1, 2, judge.config.width), 1.0)
+    hidden[0, 1, 0] += 2**-7  # the step of bfloat16 at 1; at a sum of 32 it is 2**-3
+    judge.gpt.hidden = lambda *_: hidden.bfloat16()
+    with products_in(torch.bfloat16):
+        low, high = judge(torch.zeros(1, 2)).values_BT[0].tolist()
+    assert high - low == 2**-7

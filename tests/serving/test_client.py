@@ -23,12 +23,13 @@ def silent() -> Iterator[str]:
 
 def test_what_a_client_asks_and_votes_is_stored_once(url: str, workspace: Workspace) -> None:
     client = Client(url, workspace.registry.champion() or "", "a program")
-    said = client.ask(HELLO, "asked", temperature=0.0, max_tokens=50, seed=1)
-    assert (said.text, said.ended) == (HELLO_ANSWER, True)
+    said = client.ask(HELLO, "asked", temperature=0.0, max_tokens=50, seed=1, count=2)
+    assert [(one.text, one.ended) for one in said] == 2 * [(HELLO_ANSWER, True)]
+    assert len({one.message_id for one in said}) == 2
     for _ in range(2):
-        client.vote([(said.message_id, 1, "v1")])
+        client.vote([(said[1].message_id, 1, "v1")])
     assert [(v.message_id, v.value, v.user) for v in workspace.feedback.votes() if v.question == HELLO] == [
-        (said.message_id, 1, "a program")
+        (said[1].message_id, 1, "a program")
     ]
 
 

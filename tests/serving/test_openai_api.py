@@ -34,6 +34,28 @@ def test_a_whole_answer(client: OpenAI, workspace: Workspace) -> None:
     assert stored.sampling["temperature"] == 0.0
 
 
+def test_several_answers_to_one_request_are_those_of_the_seeds_that_follow(
+    client: OpenAI, workspace: Workspace
+) -> None:
+    asked = {"temperature": 2.0, "max_tokens": 8}
+    completion = ask(client, HELLO, n=3, seed=2**63 - 2, **asked)
+    alone = [ask(client, HELLO, seed=seed, **asked) for seed in (2**63 - 2, 2**63 - 1, 0)]
+    texts = [choice.message.content for choice in completion.choices]
+    assert texts == [one.choices[0].message.content for one in alone]
+    assert len(set(texts)) == 3
+    assert [choice.index for choice in completion.choices] == [0, 1, 2]
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens == alone[0].usage.prompt_tokens  # type: ignore[union-attr]
+    assert completion.usage.completion_tokens == sum(one.usage.completion_tokens for one in alone if one.usage)
+    extension = completion.model_extra["homeroom"]  # type: ignore[index]
+    stored = [workspace.feedback.message(name) for name in extension["answer_ids"]]
+    assert completion.id == stored[0].id
+    assert [message.text for message in stored] == texts
+    assert {message.parent_id for message in stored} == {extension["question_id"]}
+    without_seed = ask(client, HELLO, n=4, **asked)
+    assert len({choice.message.content for choice in without_seed.choices}) > 1
+
+
 def test_a_streamed_answer_is_the_whole_answer_and_stored_when_it_ends(client: OpenAI, workspace: Workspace) -> None:
     stream = client.chat.completions.create(
         model="homeroom",
@@ -161,7 +183,9 @@ def test_a_conversation_goes_on_and_answers_made_again_are_siblings(client: Open
         ({"top_p": 0}, "top_p", "invalid_value"),
         ({"max_tokens": 0}, "max_tokens", "invalid_value"),
         ({"max_tokens": 1.5}, "max_tokens", "invalid_value"),
-        ({"n": 2}, "n", "invalid_value"),
+        ({"n": 0}, "n", "invalid_value"),
+        ({"n": 17}, "n", "invalid_value"),
+        ({"n": 2, "stream": True}, "n", "invalid_value"),
         ({"logprobs": True}, "logprobs", "invalid_value"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "invalid_value"),
         ({"tools": [{"type": "function"}]}, "tools", "invalid_value"),

@@ -3,6 +3,7 @@ import resource
 import pytest
 
 from homeroom.evaluation.suite import Measured
+from homeroom.models import precision
 from homeroom.stages import evaluate, measuring
 
 
@@ -26,3 +27,15 @@ def test_a_model_measured_later_by_the_same_suite_gives_the_same_figures(workspa
     again = measuring.measure(suite, {"sft": sft}, tmp_path)[0]
     assert again == Measured.load(made.path / f"{sft.id}.json")
     assert measuring.measured_by(made, sft, workspace, tmp_path / "not needed") == again
+
+
+def test_models_that_are_compared_are_measured_in_one_number_format(workspace, evaluating, tmp_path, monkeypatch):
+    """ "auto" measures the machine, and another day it may come out otherwise."""
+    monkeypatch.setattr(precision, "measure_peak", lambda _: precision.Peak(1.0, 9.0))
+    made, sft = evaluate.run(evaluating, workspace), workspace.latest("sft")
+    assert made.metrics["precision"] == "bfloat16"
+    monkeypatch.setattr(precision, "measure_peak", lambda _: precision.Peak(1.0, 1.0))
+    again = measuring.measure(measuring.suite_of(made, workspace), {"sft": sft}, tmp_path)[0]
+    assert again == Measured.load(made.path / f"{sft.id}.json")
+    plain = evaluate.run(evaluating.model_copy(update={"precision": "float32"}), workspace)
+    assert Measured.load(plain.path / f"{sft.id}.json").bits_per_byte != again.bits_per_byte

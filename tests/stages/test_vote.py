@@ -139,11 +139,52 @@ def test_an_answer_that_was_cut_short_is_not_voted_on(workspace):
     """As after a request that nobody waited for any more."""
     conversation = workspace.feedback.open_conversation("c", vote.USER)
     asked = workspace.feedback.add_message(conversation.id, "user", "How are you?")
-    for text, reason in (("I am", "cancelled"), ("I am fine.", "stop"), ("I am very", "length")):
+    for seed, text, reason in ((7, "I am", "cancelled"), (9, "I am very", "length"), (8, "I am fine.", "stop")):
         workspace.feedback.add_message(
-            conversation.id, "assistant", text, parent_id=asked.id, model_id="m", finish_reason=reason
+            conversation.id,
+            "assistant",
+            text,
+            parent_id=asked.id,
+            model_id="m",
+            sampling={"seed": seed},
+            finish_reason=reason,
         )
-    assert [(one.text, one.ended) for one in vote._stored(workspace, "c")] == [
-        ("I am fine.", True),
-        ("I am very", False),
-    ]
+    stored = {seed: (one.text, one.ended) for seed, one in vote._stored(workspace, "c").items()}
+    assert stored == {8: ("I am fine.", True), 9: ("I am very", False)}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "runs"),
+    [
+        ([], []),
+        ([5, 6, 7], [(5, 3)]),
+        ([5, 7, 8, 11], [(5, 1), (7, 2), (11, 1)]),
+        (range(35), [(0, 16), (16, 16), (32, 3)]),
+    ],
+)
+def test_answers_are_asked_for_together_as_far_as_a_request_goes(seeds, runs):
+    assert list(vote._runs(seeds)) == runs
+
+
+def test_of_a_killed_request_only_what_is_missing_is_asked_again(workspace, voted):
+    """Its answers are stored as they end, in any order."""
+    config = CONFIG.model_copy(update={"answers_per_question": 3, "questions": 2, "seed": 5})
+    asked, ask = [], Client.ask
+
+    def broken(client, *arguments, **named):
+        return ask(client, *arguments, **named | {"seed": named["seed"] + 1, "count": 1}) * 3  # the middle one alone
+
+    def counting(client, *arguments, **named):
+        asked.append(named["count"])
+        return ask(client, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "ask", broken)
+        patch.setattr(Client, "vote", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            vote.run(config.model_copy(update={"requests": 1}), workspace)
+        patch.undo()
+        patch.setattr(Client, "ask", counting)
+        made = vote.run(config, workspace)
+    assert sorted(asked) == [1, 1, 3] or sorted(asked) == [1, 1, 1, 1]
+    assert made.metrics["answers"] == 6

@@ -126,6 +126,17 @@ def test_every_episode_is_used_once_a_pass(make):
         assert seen == rows
 
 
+def test_it_samples_in_the_format_that_the_run_began_with(make):
+    """The ratio compares the sampler's log-probabilities with the loop's: of one format, or it starts away from 1."""
+    first = make(dtype=torch.bfloat16)
+    rounded = first.measure(first.sample())[0]
+    exact = make()
+    assert not torch.equal(rounded.log_probs_BT, exact.measure(exact.sample())[0].log_probs_BT)
+    resumed = make()  # where "auto" has measured float32 this time
+    resumed.load_state_dict(json.loads(json.dumps(make(dtype=torch.bfloat16).state_dict())))
+    same(resumed.measure(resumed.sample())[0], rounded)
+
+
 def test_a_missing_log_probability_raises(make):
     class Forgetful(Engine):
         def generate(self, requests, on_finish=None):
