@@ -47,9 +47,11 @@ def in_language(answer: str, language: str) -> bool:
 def repeats(text: str) -> bool:
     """Whether a span loops: one unit five times in a row, two or more three times, six or more twice."""
     said = units(text)
-    if len(set(said)) == len(said):
+    # A loop says at most its own length of different units, all others again: too few that came before rule it out.
+    again = len(said) - len(set(said))
+    if again < 4:
         return False
-    for length in range(1, min(_LONGEST_LOOP, len(said) // 2) + 1):
+    for length in range(1, min(_LONGEST_LOOP, len(said) // 2, again) + 1):
         times = 5 if length == 1 else 3 if length < 6 else 2
         run = 0
         for first, second in zip(said, said[length:], strict=False):
@@ -65,7 +67,7 @@ def is_rude(text: str) -> bool:
     English counts in whole words, Chinese wherever it stands. better-profanity's own search also finds disguised
     spellings, at 60 ms a sentence; a model raised on clean text writes none.
     """
-    if _RUDE_CHINESE.search(text):
+    if not text.isascii() and _RUDE_CHINESE.search(text):
         return True
     words = _LATIN_WORD.findall(text.lower())
     listed, phrases = _rude_english()
@@ -135,5 +137,5 @@ def demonstration(
 
 def _tokens(text: str) -> float:
     """About how many tokens a small byte-level vocabulary needs: one a Han character or three Latin letters."""
-    ascii_characters = sum(map(str.isascii, text))
+    ascii_characters = len(text) if text.isascii() else sum(map(str.isascii, text))
     return ascii_characters / 3 + (len(text) - ascii_characters)
