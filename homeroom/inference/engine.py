@@ -66,8 +66,8 @@ class Engine:
         return Event(request_id, None, 0.0, "cancelled")
 
     @torch.inference_mode()
-    def step(self) -> list[Event]:
-        """One token for every request that has a slot, waiting ones being let in first."""
+    def step(self, at_once: int = 1) -> list[Event]:
+        """One token for every request that has a slot, waiting ones being let in first, so many `at_once`."""
         was_training = self.model.training
         self.model.eval()
         try:
@@ -75,7 +75,7 @@ class Engine:
             if not running:
                 self._fit_cache()
             hidden = [self._decode()] if running else []
-            admitted = self.scheduler.admit()
+            admitted = self.scheduler.admit(at_once)
             if admitted:
                 hidden.append(self._prefill(admitted))
             return self._pick(torch.cat(hidden)) if hidden else []
@@ -97,7 +97,9 @@ class Engine:
         try:
             for request in requests:
                 self.submit(request)
-            while events := self.step():
+            # Nobody waits for a first word here, and one large prefill costs less than many small ones.
+            at_once = max(1, self.scheduler.slots // 8)
+            while events := self.step(at_once):
                 for event in events:
                     name = event.request_id
                     if event.token_id is not None:

@@ -46,9 +46,14 @@ class Scheduler:
         self._names.add(request.id)
         self.waiting.append(request)
 
-    def admit(self) -> list[Request]:
-        """Take waiting requests for the free slots; the caller adds them to `running` in this order."""
+    def admit(self, at_once: int = 1) -> list[Request]:
+        """Take waiting requests for the free slots; the caller adds them to `running` in this order.
+
+        As long as others run, only so many `at_once`, if so many wait.
+        """
         free = self.slots - len(self.running)
+        if self.running and free < at_once <= len(self.waiting):
+            return []
         return [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
 
     def release(self, slot: int) -> tuple[int, int] | None:

@@ -31,14 +31,18 @@ class SchedulerMachine(RuleBasedStateMachine):
         with pytest.raises(ValueError, match="already waiting or running"):
             self.scheduler.submit(Request(name, [1]))
 
-    @rule()
-    def admit(self):
+    @rule(at_once=st.integers(1, 5))
+    def admit(self, at_once):
         free = self.scheduler.slots - len(self.running)
         first = len(self.scheduler.running)
-        admitted = self.scheduler.admit()
+        admitted = self.scheduler.admit(at_once) if at_once > 1 else self.scheduler.admit()
         names = [request.id for request in admitted]
-        assert names == self.waiting[:free]  # first come, first served, and no slot stays empty
-        self.waiting = self.waiting[free:]
+        if self.running and len(names) < at_once and len(self.waiting) >= at_once:
+            assert not names
+            assert free < at_once
+        else:
+            assert names == self.waiting[:free]  # first come, first served, and no slot stays empty
+        self.waiting = self.waiting[len(names) :]
         self.running |= set(names)
         self.scheduler.running += [Running(request, []) for request in admitted]
         self.cache |= dict(enumerate(names, first))
@@ -88,7 +92,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if not hasattr(self, "scheduler"):
             return
         while not self.scheduler.idle:
-            self.admit()
+            self.admit(at_once=1)
             self.scheduler.release(len(self.scheduler.running) - 1)
             self.running = {run.request.id for run in self.scheduler.running}
         for number in range(self.submitted):
