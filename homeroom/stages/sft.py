@@ -1,5 +1,8 @@
 """sft: the base model learns to answer from demonstrations, packed so that none sees its neighbours."""
 
+import random
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -20,7 +23,7 @@ from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 PROMPTS = (
     "画蛇添足是什么意思？",
     "How is the idiom 守株待兔 pronounced?",
@@ -35,6 +38,9 @@ class Config(TrainingSettings):
 
     examples: PositiveInt = Field(12_000, description="demonstrations, spread over the kinds of question by `mix`")
     mix: Mix = MIX
+    turns: PositiveInt = Field(
+        3, description="most questions in a conversation; half of them ask one, or the second would be answered badly"
+    )
     epochs: PositiveFloat = 1.0
     rows: PositiveInt = Field(4, description="packed rows per optimizer step")
     micro_rows: PositiveInt = 8
@@ -54,7 +60,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         documents = cleaned.path / "documents.parquet"
         chosen = sample(questions(read_documents(documents, split="train"), "sft"), config.examples, "sft", config.mix)
         length = model.config.max_length
-        demonstrations = conversations(chosen, tokenizer, length)
+        demonstrations = conversations(chosen, tokenizer, length, config.turns, config.seed)
         held = conversations(
             sample(questions(read_documents(documents, split="validation")), 200, "sft", config.mix), tokenizer, length
         )
@@ -64,6 +70,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 f"{cleaned.id}, so there is nothing to learn answering from. Collect idioms, functions or dialogues "
                 "(rows with messages), or raise [clean].validation."
             )
+        answers = sum(list(row.token_ids).count(tokenizer.assistant_id) for row in demonstrations)
         source = PackedConversations(
             demonstrations, length=length, rows=config.rows, micro_rows=config.micro_rows, seed=config.seed
         )
@@ -96,7 +103,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             )
         checkpoints.save(model, tokenizer, draft.path)
         draft.metrics |= {
-            "examples": len(demonstrations),
+            "examples": answers,
+            "conversations": len(demonstrations),
             "steps": state.step,
             "epochs": round(source.shuffle.epoch, 3),
             "learned_tokens": sum(sum(row.learn) for row in demonstrations),
@@ -105,20 +113,40 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "validation_loss": losses[-1],
             "samples": samples.file.read(),
         }
-    say("sft", f"{len(demonstrations):,} demonstrations, validation loss {losses[-1]:.3f} → {draft.artifact.path}")
+    say("sft", f"{answers:,} demonstrations, validation loss {losses[-1]:.3f} → {draft.artifact.path}")
     return draft.artifact
 
 
-def conversations(chosen: list[Question], tokenizer: Tokenizer, length: int) -> list[Conversation]:
-    """Demonstrations as token ids, without those that do not fit the context."""
-    rendered = (
+def conversations(
+    chosen: Sequence[Question], tokenizer: Tokenizer, length: int, turns: int = 1, seed: int = 0
+) -> list[Conversation]:
+    """Demonstrations as token ids, without those that do not fit the context.
+
+    Half of the conversations have one question, the others 2 … `turns` that have nothing to do with each other, or as
+    many of them as fit. Every answer is learned.
+    """
+    exchanges = (
         render(
             [{"role": "user", "content": question.prompt}, {"role": "assistant", "content": question.reference}],
             tokenizer,
         )
         for question in chosen
     )
-    return [Conversation(row.token_ids, row.learn) for row in rendered if len(row.token_ids) <= length]
+    rng = random.Random(seed)
+    made: list[Conversation] = []
+    wanted = 0  # questions that the newest conversation still waits for
+    for row in exchanges:
+        if len(row.token_ids) > length:
+            continue
+        # An exchange opens with the token that begins a document, which only a conversation's first one keeps.
+        if wanted and len(made[-1].token_ids) + len(row.token_ids) - 1 <= length:
+            before = made[-1]
+            made[-1] = Conversation([*before.token_ids, *row.token_ids[1:]], [*before.learn, *row.learn[1:]])
+            wanted -= 1
+        else:
+            made.append(Conversation(row.token_ids, row.learn))
+            wanted = rng.randint(1, turns - 1) if turns > 1 and rng.random() < 0.5 else 0
+    return made
 
 
 @torch.no_grad()

@@ -28,7 +28,13 @@ PRETRAIN = pretrain.Config(
 )  # fmt: skip
 SFT = sft.Config(examples=60, rows=6, micro_rows=3, precision="float32", validate_every=2)
 RANKINGS = rankings.Config(
-    reward_questions=12, judge_questions=12, validation_questions=10, answers=4, own_answers=1, max_tokens=8
+    reward_questions=12,
+    judge_questions=12,
+    validation_questions=10,
+    answers=4,
+    own_answers=1,
+    max_tokens=8,
+    precision="float32",
 )
 REWARD = reward.Config(questions_per_step=4, micro_questions=2, precision="float32", minimum_accuracy=0)
 JUDGE = judge.Config(questions_per_step=4, precision="float32", minimum_accuracy=0, seed=1)
