@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from homeroom.inference.engine import Engine
+from homeroom.inference.engine import SLOTS, Engine
 from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
@@ -41,7 +41,7 @@ def generate_answers(
     sampling: Sampling,
     seed: int,
     *,
-    slots: int = 128,
+    slots: int = SLOTS,
     on_answer: Callable[[int], None] | None = None,
 ) -> list[Answer]:
     """One sampled answer per question, in their order.

@@ -19,6 +19,8 @@ from homeroom.models.kv_cache import CacheView
 from homeroom.models.padding import pad_rows
 from homeroom.models.precision import products_dtype
 
+SLOTS = 128  # where nobody waits: of 64, 128 and 256 what samples fastest on two cores
+
 
 class Engine:
     """Generation with `slots` answers running at once, in the number format of the products around `step`.
@@ -26,7 +28,7 @@ class Engine:
     `end_id` ends an answer. `max_length` bounds prompt plus answer; by default it is the model's context.
     """
 
-    def __init__(self, model: GPT, *, end_id: int, slots: int = 64, max_length: int | None = None) -> None:
+    def __init__(self, model: GPT, *, end_id: int, slots: int = SLOTS, max_length: int | None = None) -> None:
         self.model, self.end_id = model, end_id
         self.max_length = min(max_length or model.config.max_length, model.config.max_length)
         self.scheduler = Scheduler(slots)

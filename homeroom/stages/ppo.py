@@ -12,7 +12,7 @@ from torch import Tensor
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.evaluation.answers import answerable
-from homeroom.inference.engine import Engine
+from homeroom.inference.engine import SLOTS, Engine
 from homeroom.models.checkpoint import save_tensors
 from homeroom.models.heads import ActorCritic
 from homeroom.models.precision import resolve_precision
@@ -68,7 +68,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         actor = ActorCritic(checkpoints.load(sft))
         rollouts = Rollouts(
             actor,
-            Engine(actor.policy, end_id=tokenizer.end_id, slots=min(config.rollouts.episodes, 128)),
+            Engine(actor.policy, end_id=tokenizer.end_id, slots=min(config.rollouts.episodes, SLOTS)),
             checkpoints.load(sft),
             _prompts(config, cleaned, actor, tokenizer),
             _scorer(reward),

@@ -42,7 +42,6 @@ class Question:
 
 
 class Task(Protocol):
-    name: str
     questions: Sequence[Question]
 
     @staticmethod

@@ -1,6 +1,6 @@
 """Idiom cloze: four choices, one right, built from idioms that the model was not trained on.
 
-Scoring by log-likelihood is for evaluation; an item says in `rows` which text is to be scored given which.
+Scoring by log-likelihood is for evaluation; an item says which text is to be scored given which.
 The examples of a few-shot item come from other documents (the train split), the wrong choices from the items' own.
 """
 
@@ -35,13 +35,6 @@ class ClozeItem:
     answer: int
     document_id: str
     after: str = ""
-
-    @property
-    def rows(self) -> tuple[tuple[str, str], ...]:
-        """For each choice what is given and what is scored."""
-        if self.after:
-            return tuple((self.context + choice, self.after) for choice in self.choices)
-        return tuple((self.context, choice) for choice in self.choices)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,6 @@ _ENDS = "。！？.!?…”\"'）)~"
 class Dialogues:
     """The exchanges of all conversations given, in their order."""
 
-    name = "dialogues"
-
     def __init__(self, documents: Iterable[Document]) -> None:
         seen: set[tuple[str, str]] = set()
         questions: list[Question] = []

@@ -45,8 +45,6 @@ _MODULE = ("Which module is {} in?", "What do I import to use {}?", "Where in Py
 class Functions:
     """The questions about all functions given, in their order."""
 
-    name = "functions"
-
     def __init__(self, documents: Iterable[Document]) -> None:
         self.questions: Sequence[Question] = [
             question for document in documents if document.kind == "function" for question in _ask(document)

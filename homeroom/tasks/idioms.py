@@ -58,8 +58,6 @@ _CHARACTER_ENGLISH = (
 class Idioms:
     """The questions about all idioms given, in their order."""
 
-    name = "idioms"
-
     def __init__(self, documents: Iterable[Document]) -> None:
         self.questions: Sequence[Question] = [
             question for document in documents if document.kind == "idiom" for question in _ask(document)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from homeroom.settings import HomeroomError
-from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
+from homeroom.tasks.cloze import Direction, cloze_items
 
 DIRECTIONS: tuple[Direction, ...] = ("word", "channel", "explanation")
 
@@ -67,13 +67,6 @@ def test_no_choice_is_named_in_the_explanation_of_another(make: Any) -> None:
             assert not {"画蛇添足", "刻舟求剑"} <= set(item.choices)
             seen.update(item.choices)
     assert seen == set(words)
-
-
-def test_rows_say_what_is_scored_given_what() -> None:
-    forward = ClozeItem("释义：多此一举。\n成语：", ("画蛇添足", "刻舟求剑"), 0, "d")
-    assert forward.rows == (("释义：多此一举。\n成语：", "画蛇添足"), ("释义：多此一举。\n成语：", "刻舟求剑"))
-    reverse = ClozeItem("“", ("画蛇添足", "刻舟求剑"), 0, "d", "”是什么意思？多此一举。")
-    assert reverse.rows == (("“画蛇添足", "”是什么意思？多此一举。"), ("“刻舟求剑", "”是什么意思？多此一举。"))
 
 
 def test_too_few_idioms_make_no_items(real_idioms: Any) -> None:
