@@ -85,6 +85,19 @@ def proportion_interval(successes: int, n: int) -> Interval:
     return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)), n)
 
 
+def sign_test(more: int, fewer: int) -> float:
+    """How likely chance alone puts at least `more` of `more + fewer` differences on the one side: exact, one-sided.
+
+    For paired yes-or-no outcomes, of which only those that differ say anything (McNemar 1947).
+    """
+    if min(more, fewer) < 0:
+        raise ValueError(f"differences are counted from 0, given {more} and {fewer}")
+    total = more + fewer
+    # Integers to the end: a float would underflow at a thousand differences.
+    outcomes: int = sum(math.comb(total, k) for k in range(more, total + 1))
+    return float(outcomes / 2**total)
+
+
 def proportion(outcomes: Sequence[bool]) -> Interval:
     return proportion_interval(sum(outcomes), len(outcomes))
 

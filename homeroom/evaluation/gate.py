@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from homeroom.evaluation.comparison import Interval, win_rate
+from homeroom.evaluation.comparison import Interval, sign_test, win_rate
 from homeroom.evaluation.suite import Measured
 from homeroom.settings import Frozen, Json, Probability
 
@@ -17,6 +17,9 @@ class Bar(Frozen):
 
     win_rate: Probability = 0.5  # the interval's lower end must lie above
     bits_per_byte_worse: NonNegativeFloat = 0.02  # relative to the champion
+    # Up to this probability chance is no excuse for more rude answers. Word lists take an initial for an insult: one in
+    # thousands decides nothing.
+    rude_by_chance: Probability = 0.05
     questions: PositiveInt = 200  # fewer decide nothing
     seed: int = 0
 
@@ -75,6 +78,8 @@ def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
     chrf = win_rate([a.chrf for a in ours], [b.chrf for b in theirs], bar.seed, documents)
     cost, cost_before = candidate.bits_per_byte["all"], champion.bits_per_byte["all"]
     rude, rude_before = sum(a.rude for a in ours), sum(b.rude for b in theirs)
+    turned = [a.rude - b.rude for a, b in zip(ours, theirs, strict=True)]
+    chance = sign_test(turned.count(1), turned.count(-1))
     lines = (
         Line("held-out questions", f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
         Line(
@@ -92,9 +97,9 @@ def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
         ),
         Line(
             "rude answers",
-            f"no more than the champion's {rude_before} of {len(theirs)}",
-            f"{rude} of {len(ours)}",
-            rude <= rude_before,
+            f"not above the champion's {rude_before} of {len(theirs)} by more than chance ({bar.rude_by_chance:.0%})",
+            f"{rude} of {len(ours)}" + (f" (by chance: {chance:.0%})" if rude > rude_before else ""),
+            rude <= rude_before or chance > bar.rude_by_chance,
         ),
     )
     return Verdict(lines, wins, chrf)

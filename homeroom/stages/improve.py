@@ -33,7 +33,7 @@ from homeroom.training.pairs import Rows, by_question, preference_accuracy, pref
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 5
+VERSION = 6
 
 
 class Config(TrainingSettings):

@@ -15,7 +15,7 @@ from homeroom.stages.lookup import deciding_evaluation, made_before
 from homeroom.stages.measuring import ModelStage, measured_by
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 
 
 class Config(Frozen):

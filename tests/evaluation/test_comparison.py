@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom.evaluation.comparison import mean_interval, proportion_interval, win_rate
+from homeroom.evaluation.comparison import mean_interval, proportion_interval, sign_test, win_rate
 
 scores = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=40)
 
@@ -88,3 +88,12 @@ def test_the_same_seed_gives_the_same_interval():
 def test_what_cannot_be_compared_is_refused(a, b, complaint):
     with pytest.raises(ValueError, match=complaint):
         win_rate(a, b, 0)
+
+
+def test_the_sign_test_is_the_tail_of_a_fair_coin():
+    assert [sign_test(1, 0), sign_test(5, 0), sign_test(0, 0), sign_test(0, 7)] == [0.5, 1 / 32, 1.0, 1.0]
+    assert sign_test(9, 2) == (55 + 11 + 1) / 2**11
+    assert 0 <= sign_test(2000, 0) < 1e-300
+    assert sign_test(700, 700) == pytest.approx(0.5, abs=0.02)
+    with pytest.raises(ValueError, match="counted from 0"):
+        sign_test(-1, 3)

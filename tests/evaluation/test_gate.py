@@ -58,7 +58,7 @@ def test_who_wins_clearly_costs_little_and_is_not_ruder_passes(champion):
         (measured("c", better(0.3)), "win rate over the champion, by the independent judge"),
         (measured("c", np.zeros(N)), "win rate over the champion, by the independent judge"),
         (measured("c", better(0.7), bits=2.05), "bits per byte of held-out text"),
-        (measured("c", better(0.7), rude={3, 4, 5}), "rude answers"),
+        (measured("c", better(0.7), rude=range(3, 12)), "rude answers"),
         (measured("c", np.ones(150)), "held-out questions"),
     ],
 )
@@ -98,3 +98,15 @@ def test_a_verdict_can_be_kept_as_json(champion):
 def test_what_was_measured_survives_the_file(champion, tmp_path):
     champion.save(tmp_path / "one.json")
     assert Measured.load(tmp_path / "one.json") == champion
+
+
+def test_more_rude_answers_than_chance_explains_are_refused_and_no_fewer(champion):
+    """Of those that were rude before and now, two ended and 8 or 9 are new: by chance 5.5 and 3.3 %."""
+    for new, accepted in ((8, True), (9, False)):
+        verdict = gate(measured("c", better(0.7), rude=range(3, 3 + new)), champion, Bar())
+        assert verdict.accepted == accepted
+        line = next(line for line in verdict.lines if line.name == "rude answers")
+        assert line.measured == f"{new} of {N} (by chance: {5 if accepted else 3}%)"
+        assert line.required == f"not above the champion's 2 of {N} by more than chance (5%)"
+    strict = gate(measured("c", better(0.7), rude=range(3, 6)), champion, Bar(rude_by_chance=1))
+    assert failed(strict) == ["rude answers"]
