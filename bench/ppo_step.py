@@ -21,6 +21,7 @@ from bench.train_throughput import HEADS, LAYERS, VOCABULARY, WIDTH
 from homeroom.inference.engine import Engine
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import ActorCritic, RewardModel
+from homeroom.models.precision import resolve_precision
 from homeroom.stages import ppo
 from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.policy import PPO
@@ -44,7 +45,8 @@ def main() -> None:
     settings = RolloutSettings(
         iterations=given.rounds + 1, episodes=EPISODES, max_tokens=ANSWER, epochs=1, minibatches=1, kl_stop=1e9
     )
-    rollouts = Rollouts(actor, engine, GPT(config), prompts, reward.score, settings)
+    dtype = resolve_precision(given.precision, actor)
+    rollouts = Rollouts(actor, engine, GPT(config), prompts, reward.score, settings, dtype=dtype)
     spent: dict[str, float] = defaultdict(float)
     rollouts.score = _timed(spent, "reward model", reward.score)
     engine.generate = _timed(spent, "sampling", engine.generate)  # type: ignore[method-assign]

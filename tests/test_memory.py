@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,10 @@ def faults_and_growth(how: str) -> tuple[int, int]:
 def test_blocks_that_were_freed_are_met_again_without_page_faults_and_without_growth():
     faults, growth = faults_and_growth("keep")
     # 40 blocks of 32 MB: 312,500 pages.
-    assert faults < 5_000 < 100_000 < faults_and_growth("plain")[0]
+    assert faults < 5_000
+    switch = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not (switch.exists() and "[always]" in switch.read_text()):  # there, large blocks have large pages anyway
+        assert faults_and_growth("plain")[0] > 100_000
     assert growth < 2 * 32_000  # in kB: two blocks
 
 

@@ -3,11 +3,12 @@
 It reads measurements and decides; it neither measures (`suite.py`) nor promotes (the workspace's registry).
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from homeroom.evaluation.comparison import Interval, sign_test, win_rate
+from homeroom.evaluation.comparison import Interval, sign_test
 from homeroom.evaluation.suite import Measured
 from homeroom.settings import Frozen, Json, Probability
 
@@ -17,8 +18,8 @@ class Bar(Frozen):
 
     win_rate: Probability = 0.5  # the interval's lower end must lie above
     bits_per_byte_worse: NonNegativeFloat = 0.02  # relative to the champion
-    # Up to this probability chance is no excuse for more rude answers. Word lists take an initial for an insult: one in
-    # thousands decides nothing.
+    # More rude answers than the champion's are refused where chance explains them with at most this probability: 1
+    # allows not one more, 0 any number. Word lists take initials for insults: one in thousands should decide nothing.
     rude_by_chance: Probability = 0.05
     questions: PositiveInt = 200  # fewer decide nothing
     seed: int = 0
@@ -73,13 +74,14 @@ def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
     ours, theirs = candidate.paired(champion)
     if not ours:
         raise ValueError("candidate and champion answered no question in common: measure both with the same suite")
-    documents = [answer.document_id for answer in ours]
-    wins = win_rate([a.judge for a in ours], [b.judge for b in theirs], bar.seed, documents)
-    chrf = win_rate([a.chrf for a in ours], [b.chrf for b in theirs], bar.seed, documents)
+    wins, chrf = (candidate.over(champion, grade, bar.seed) for grade in ("judge", "chrf"))
     cost, cost_before = candidate.bits_per_byte["all"], champion.bits_per_byte["all"]
     rude, rude_before = sum(a.rude for a in ours), sum(b.rude for b in theirs)
-    turned = [a.rude - b.rude for a, b in zip(ours, theirs, strict=True)]
-    chance = sign_test(turned.count(1), turned.count(-1))
+    # One sign a document: several questions about it are not independent of each other.
+    turned: Counter[str] = Counter()
+    for a, b in zip(ours, theirs, strict=True):
+        turned[a.document_id] += a.rude - b.rude
+    chance = sign_test(sum(n > 0 for n in turned.values()), sum(n < 0 for n in turned.values()))
     lines = (
         Line("held-out questions", f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
         Line(

@@ -52,10 +52,16 @@ class Measured(Frozen):
         return ours, [theirs[answer.question_id] for answer in ours]
 
     def over(self, baseline: "Measured", grade: Literal["judge", "chrf"], seed: int = 0) -> Interval:
-        """The win rate over a baseline by one grade; questions about one document are drawn together."""
+        """The win rate over a baseline by one grade; questions about one document are drawn together.
+
+        Who said the same ties: scored in two batches, an answer's two scores may differ by their rounding.
+        """
         ours, theirs = self.paired(baseline)
         documents = [answer.document_id for answer in ours]
-        return win_rate([getattr(a, grade) for a in ours], [getattr(b, grade) for b in theirs], seed, documents)
+        alike = [(a.text, a.ended) == (b.text, b.ended) for a, b in zip(ours, theirs, strict=True)]
+        scores = [getattr(answer, grade) for answer in ours]
+        others = [s if same else getattr(b, grade) for s, same, b in zip(scores, alike, theirs, strict=True)]
+        return win_rate(scores, others, seed, documents)
 
     def figures(self) -> dict[str, Json]:
         """The row of the report. Answers themselves stay in the file."""

@@ -120,7 +120,9 @@ class Engine:
     def _fit_cache(self) -> None:
         """A cache in the format in which it will be read. Only between answers: what stands in it is lost."""
         if self._cache.dtype != products_dtype(self.model.embedding.weight):
-            self._cache = self.model.new_cache(self.scheduler.slots, self.max_length)
+            # Not as tensors of inference mode: cancel() moves what stands in it, and is called from outside.
+            with torch.inference_mode(False):
+                self._cache = self.model.new_cache(self.scheduler.slots, self.max_length)
 
     def _prefill(self, requests: list[Request]) -> Tensor:
         """Read whole prompts into their slots; the hidden state of each one's last token (B, D).

@@ -13,7 +13,7 @@ from homeroom.models.feed_forward import FusedLinear
 from homeroom.models.kv_cache import CacheView
 from homeroom.models.positions import rotate
 
-WRITTEN_OUT = 512 * 512  # scores of a head; more of them written out cost memory and gain little
+WRITTEN_OUT = 2**24  # scores of all heads and rows: 32 MB; more of them written out cost memory and gain little
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ def attend(query_BHTE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, mask_B1TS: 
 
     torch's fused kernel, except for short rows of bfloat16 on a CPU, which plain products take half the time for.
     """
-    T, S, E = query_BHTE.shape[2], key_BKSE.shape[2], query_BHTE.shape[3]
-    grouped = query_BHTE.shape[1] != key_BKSE.shape[1]
+    B, H, T, E = query_BHTE.shape
+    S = key_BKSE.shape[2]
+    grouped = key_BKSE.shape[1] != H
     on_cpu, half = query_BHTE.device.type == "cpu", query_BHTE.dtype == torch.bfloat16
-    if not (on_cpu and half) or grouped or T == 1 or T * S > WRITTEN_OUT:
+    if not (on_cpu and half) or grouped or T == 1 or B * H * T * S > WRITTEN_OUT:
         return F.scaled_dot_product_attention(
             query_BHTE, key_BKSE, value_BKSE, attn_mask=mask_B1TS, is_causal=mask_B1TS is None, enable_gqa=grouped
         )

@@ -34,8 +34,8 @@ class RewardModel(nn.Module):
     def score(self, rows: list[list[int]], batch_rows: int = 64) -> Tensor:
         """Scores (len(rows),) of whole conversations given as token ids.
 
-        Rows of similar length are scored together; padding and company change a score by float32's rounding alone.
-        Raises ValueError for an empty row.
+        Rows of similar length are scored together; padding and company change a score by the rounding of products
+        alone. Raises ValueError for an empty row.
         """
         if any(not row for row in rows):
             raise ValueError("an empty row has no last token to score")

@@ -60,7 +60,7 @@ def resolve_precision(precision: Precision, model: nn.Module) -> torch.dtype:
 
 
 def products_in(dtype: torch.dtype, device: str = "cpu") -> torch.autocast:
-    """The context in which matrices are multiplied in this format; for float32 it changes nothing.
+    """The context in which matrices are multiplied in this format; float32 means that of the weights.
 
     Weights are converted once and kept until the outermost context ends: no optimizer may step within.
     """

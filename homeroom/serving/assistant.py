@@ -184,12 +184,44 @@ class Assistant:
 
         Raises ContextTooLong, TooBusy, AssistantStopped, or ValueError for roles the template does not know.
         """
+        (answer,) = await self.begin_all(messages, [sampling], stop, whole=whole)
+        return answer
+
+    async def begin_all(
+        self,
+        messages: Sequence[ChatMessage],
+        samplings: Sequence[Sampling],
+        stop: Sequence[str] = (),
+        *,
+        whole: bool = False,
+    ) -> list[Answer]:
+        """An answer to the same messages for each of `samplings`, all by one model: all begin or none. As `begin`."""
         loaded = self._loaded()
         prompt_ids = await asyncio.to_thread(_prompt_ids, messages, loaded.tokenizer)
         room = loaded.model.config.max_length - len(prompt_ids)
         if room < 1:
             raise ContextTooLong(len(prompt_ids), loaded.model.config.max_length)
-        sampling = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
+        begun = [
+            self._prepared(
+                loaded, prompt_ids, s.model_copy(update={"max_tokens": min(s.max_tokens, room)}), stop, whole
+            )
+            for s in samplings
+        ]
+        # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
+        with self._lock:
+            if self._closed:
+                raise AssistantStopped("the assistant is stopped")
+            if self._unfinished + len(begun) > self._max_waiting:
+                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
+            self._unfinished += len(begun)
+            for _, submit in begun:
+                self._commands.put(submit)
+        return [answer for answer, _ in begun]
+
+    def _prepared(
+        self, loaded: _Loaded, prompt_ids: list[int], sampling: Sampling, stop: Sequence[str], whole: bool
+    ) -> tuple[Answer, Callable[[], None]]:
+        """An answer, and what the worker does to begin it."""
         request = Request(uuid.uuid4().hex, prompt_ids, sampling)
         answer = Answer(
             loaded.model_id,
@@ -208,15 +240,7 @@ class Assistant:
                 self._end(loaded, request.id)
                 writing.deliver(error)
 
-        # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
-        with self._lock:
-            if self._closed:
-                raise AssistantStopped("the assistant is stopped")
-            if self._unfinished >= self._max_waiting:
-                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
-            self._unfinished += 1
-            self._commands.put(submit)
-        return answer
+        return answer, submit
 
     async def newest_that_fit(self, messages: Sequence[ChatMessage], room: int | None = None) -> list[ChatMessage]:
         """Drop the oldest turns until the rest leaves `room` tokens (a quarter of the context) for the answer."""

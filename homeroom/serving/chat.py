@@ -100,10 +100,8 @@ class Chat:
         user: str,
         whole: bool,
     ) -> list[Reply]:
-        answers: list[Answer] = []
+        answers = await self.assistant.begin_all(read, samplings, stop, whole=whole)
         try:
-            for sampling in samplings:
-                answers.append(await self.assistant.begin(read, sampling, stop, whole=whole))
             # The template has accepted the roles.
             said = [(cast(Role, message["role"]), message["content"]) for message in messages]
             place = await asyncio.to_thread(self.feedback.extend, conversation_id, user, said)

@@ -5,16 +5,21 @@ model that PPO trained on. Questions, and each model's answers with their grades
 is compared without asking the others again.
 """
 
+import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
+
+import torch
 
 from homeroom.data.documents import read_documents
 from homeroom.evaluation.heldout import up_to
 from homeroom.evaluation.likelihood import xz_bits_per_byte
-from homeroom.evaluation.suite import Measured
+from homeroom.evaluation.suite import Measured, Suite
+from homeroom.files import write_atomically
 from homeroom.progress import say
 from homeroom.settings import Json
 from homeroom.stages.lookup import unchanged
@@ -36,6 +41,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     with workspace.publish("evaluate", config, [cleaned, judge, *models], VERSION) as draft:
         suite = build_suite(config, cleaned, judge, draft.id, draft.path / QUESTIONS)
+        suite = _in_one_format(suite, draft.path / "scratch-precision.json")
         packed = _Xz(config, cleaned, suite.texts)
         for model in models:
             model.check()
@@ -68,6 +74,14 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         + f" → {draft.artifact.id}",
     )
     return draft.artifact
+
+
+def _in_one_format(suite: Suite, plan: Path) -> Suite:
+    """What a killed run had measured stays comparable: "auto" may come out otherwise when it goes on."""
+    if plan.exists():
+        return replace(suite, dtype=getattr(torch, json.loads(plan.read_text(encoding="utf-8"))))
+    write_atomically(plan, json.dumps(str(suite.dtype).removeprefix("torch.")))
+    return suite
 
 
 def _shown(asked: Sequence[Question], measured: Sequence[Measured]) -> list[Json]:

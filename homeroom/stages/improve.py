@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, Split, load_pairs
@@ -24,7 +25,7 @@ from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import ancestor, champion, made_before
-from homeroom.stages.measuring import measure, measured_by, suite_of
+from homeroom.stages.measuring import measure, measured_by, measured_in, suite_of
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO
@@ -82,8 +83,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     before_model, evaluation = champion(workspace), workspace.artifacts.get(harvest.inputs[0])
     tokenizer = Tokenizer.load(before_model.path)
+    asked, config = config, _settled(config, evaluation)
     rows = _rows(config, harvest, before_model, tokenizer)
-    with workspace.publish("improve", config, [harvest, before_model, evaluation], VERSION) as draft:
+    with workspace.publish("improve", asked, [harvest, before_model, evaluation], VERSION) as draft:
         suite = suite_of(evaluation, workspace)
         before = measured_by(evaluation, before_model, workspace, draft.path, suite)
         text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
@@ -129,7 +131,7 @@ def _rows(config: Config, harvest: Artifact, champion: Artifact, tokenizer: Toke
     pairs: dict[Split, list[Pair]] = {"train": [], "heldout": []}
     for pair in load_pairs(harvest.path / "pairs.jsonl"):
         pairs[pair.split].append(pair)
-    with products_in(resolve_precision(config.precision, model)):  # as the loop will
+    with _products(config, model):
         rows = {side: rows_of(some, tokenizer, model) for side, some in pairs.items()}
     if len(rows["train"]) < config.minimum_pairs:
         raise NothingToLearn(
@@ -208,7 +210,21 @@ def _learn(
             checkpoint=draft.path / f"scratch-{name}.safetensors",
             on_start=draft.truncate_log if followed else None,
         )
-    return Learned(model, len(rows), state.step, preference_accuracy(model, heldout), len(heldout))
+    with _products(config, model):
+        accuracy = preference_accuracy(model, heldout)
+    return Learned(model, len(rows), state.step, accuracy, len(heldout))
+
+
+def _settled(config: Config, evaluation: Artifact) -> Config:
+    """With "auto" settled as it was for the evaluation: a resumed run must not measure the machine again."""
+    if config.precision != "auto":
+        return config
+    return config.model_copy(update={"precision": measured_in(evaluation)})
+
+
+def _products(config: Config, model: GPT) -> torch.autocast:
+    """The number format of the loop, for what it is compared with: the champion's log-probabilities."""
+    return products_in(resolve_precision(config.precision, model), model.embedding.weight.device.type)
 
 
 def _rude(measured: Measured) -> float:

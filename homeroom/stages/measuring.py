@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -89,9 +89,14 @@ def suite_of(evaluation: Artifact, workspace: Workspace) -> Suite:
     evaluation.check()
     config = Measuring.model_validate(evaluation.settings)
     # Not measured again: on another day, or another machine, "auto" may come out otherwise.
-    config = config.model_copy(update={"precision": evaluation.metrics["precision"]})
+    config = config.model_copy(update={"precision": measured_in(evaluation)})
     cleaned, judge = (workspace.artifacts.get(name) for name in evaluation.inputs[:2])
     return build_suite(config, cleaned, judge, evaluation.id, evaluation.path / QUESTIONS)
+
+
+def measured_in(evaluation: Artifact) -> Precision:
+    """The number format of an evaluation's products; older ones did not say, and it was float32."""
+    return cast(Precision, evaluation.metrics.get("precision", "float32"))
 
 
 def measured_by(

@@ -69,7 +69,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         counts = (config.reward_questions, config.judge_questions, config.validation_questions)
         rankings: dict[Part, list[Ranking]] = {}
         dtype = resolve_precision(config.precision, model)
-        with products_in(dtype), progress("rankings", sum(counts) * config.own_answers) as bar:
+        with (
+            products_in(dtype, model.embedding.weight.device.type),
+            progress("rankings", sum(counts) * config.own_answers) as bar,
+        ):
             for (part, pool), count in zip(pools.items(), counts, strict=True):
                 pool = answerable(pool, model, tokenizer, config.max_tokens)
                 chosen = sample(pool, count, f"rankings {config.seed}", config.mix)

@@ -69,7 +69,7 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
                 on_start=draft.truncate_log,
             )
         checkpoints.save(model, tokenizer, draft.path)
-        with products_in(state.precision):
+        with products_in(state.precision, model.score_head.weight.device.type):
             figures = qualify(score_rankings(model, tokenizer, list(read_rankings(rankings.path, "validation"))))
             scale = score_scale(model, rows[:200])
         accuracy = cast(dict[str, float], figures["accuracy"])["mean"]

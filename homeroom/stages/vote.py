@@ -68,7 +68,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         began = time.monotonic()
         documents = read_documents(cleaned.path / "documents.parquet", split="train")
         asked = sample(questions(documents, "vote"), config.questions, f"vote {config.round} {config.seed}", config.mix)
-        settings = ServingSettings(port=0, slots=config.requests, max_waiting=4 * config.requests)
+        at_once = config.requests * min(config.answers_per_question, MOST_ANSWERS)
+        settings = ServingSettings(port=0, slots=config.requests, max_waiting=at_once)
         with serving(workspace, settings) as url:
             votes = list(_ask_all(Client(url, model.id, USER), config, workspace, asked))
         with (out.path / "votes.jsonl").open("w", encoding="utf-8") as file:

@@ -14,7 +14,7 @@ def measured(name, judge, *, bits=2.0, rude=(), suite="suite", ids=None):
             question_id=f"q{i}",
             document_id=f"d{i // 2}",
             kind="idiom-meaning",
-            text="text",
+            text=f"said by {name}",
             tokens=5,
             ended=True,
             in_language=True,
@@ -58,7 +58,7 @@ def test_who_wins_clearly_costs_little_and_is_not_ruder_passes(champion):
         (measured("c", better(0.3)), "win rate over the champion, by the independent judge"),
         (measured("c", np.zeros(N)), "win rate over the champion, by the independent judge"),
         (measured("c", better(0.7), bits=2.05), "bits per byte of held-out text"),
-        (measured("c", better(0.7), rude=range(3, 12)), "rude answers"),
+        (measured("c", better(0.7), rude=range(4, 24)), "rude answers"),
         (measured("c", np.ones(150)), "held-out questions"),
     ],
 )
@@ -101,12 +101,30 @@ def test_what_was_measured_survives_the_file(champion, tmp_path):
 
 
 def test_more_rude_answers_than_chance_explains_are_refused_and_no_fewer(champion):
-    """Of those that were rude before and now, two ended and 8 or 9 are new: by chance 5.5 and 3.3 %."""
-    for new, accepted in ((8, True), (9, False)):
-        verdict = gate(measured("c", better(0.7), rude=range(3, 3 + new)), champion, Bar())
+    """The champion's two are about one document; 6 and 7 documents are new: by chance 8/128 and 9/256."""
+    for new, accepted in ((6, True), (7, False)):
+        verdict = gate(measured("c", better(0.7), rude=range(4, 4 + 2 * new, 2)), champion, Bar())
         assert verdict.accepted == accepted
         line = next(line for line in verdict.lines if line.name == "rude answers")
-        assert line.measured == f"{new} of {N} (by chance: {5 if accepted else 3}%)"
+        assert line.measured == f"{new} of {N} (by chance: {6 if accepted else 4}%)"
         assert line.required == f"not above the champion's 2 of {N} by more than chance (5%)"
     strict = gate(measured("c", better(0.7), rude=range(3, 6)), champion, Bar(rude_by_chance=1))
     assert failed(strict) == ["rude answers"]
+
+
+def test_questions_about_one_document_are_one_sign(champion):
+    """Two to a document: ten new rude answers are 5 against 1."""
+    verdict = gate(measured("c", better(0.7), rude=range(4, 14)), champion, Bar())
+    line = next(line for line in verdict.lines if line.name == "rude answers")
+    assert line.measured == f"10 of {N} (by chance: 11%)"
+
+
+def test_who_says_the_same_ties_whatever_batch_it_was_scored_in(champion):
+    echo = champion.model_copy(
+        update={"answers": tuple(answer.model_copy(update={"judge": 0.01}) for answer in champion.answers)}
+    )
+    assert gate(echo, champion, Bar()).win_rate.mean == 0.5
+    cut = echo.model_copy(
+        update={"answers": tuple(answer.model_copy(update={"ended": False}) for answer in echo.answers)}
+    )
+    assert gate(cut, champion, Bar()).win_rate.mean == 1

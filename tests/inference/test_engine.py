@@ -85,6 +85,20 @@ def test_it_works_in_the_number_format_around_it_and_changes_it_between_answers(
     assert engine.generate(requests) == plain
 
 
+def test_an_engine_that_changed_its_format_can_be_stopped(model):
+    """Its new cache is moved in by cancel(), which is no inference."""
+    engine = Engine(model, end_id=END, slots=4)
+
+    def stop(_: Completion) -> None:
+        raise KeyboardInterrupt
+
+    with products_in(torch.bfloat16):
+        with pytest.raises(KeyboardInterrupt):
+            engine.generate(asked(), stop)
+        assert engine.idle
+        assert len(engine.generate(asked())) == len(asked())
+
+
 def test_the_weights_are_read_as_they_stand(model, engine):
     before = engine.generate(asked(temperature=0.0))
     with torch.no_grad():

@@ -65,6 +65,21 @@ def test_a_client_that_does_not_wait_for_the_whole_answer_frees_its_slot(url: st
     wait_for_no_work(url)
 
 
+def test_a_client_that_does_not_wait_for_several_answers_frees_all_their_slots(url: str) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/chat/completions", json={"model": "homeroom", "messages": MESSAGES, "n": 2}, timeout=0.3)
+    wait_for_no_work(url)
+
+
+def test_of_more_answers_than_there_is_room_for_none_begins(url: str, workspace: Workspace) -> None:
+    before = workspace.feedback.counts()
+    more = {"n": 3, "homeroom": {"conversation_id": "refused"}}
+    reply = httpx.post(f"{url}/v1/chat/completions", json={"model": "homeroom", "messages": MESSAGES, **more})
+    assert reply.status_code == 429
+    assert httpx.get(f"{url}/healthz").json()["answers_in_work"] == 0
+    assert workspace.feedback.counts() == before
+
+
 def test_too_many_are_told_to_come_back(client: OpenAI, url: str) -> None:
     streams = [begin(client) for _ in range(2)]
     with pytest.raises(RateLimitError, match="already in work or waiting"):

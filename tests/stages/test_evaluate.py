@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from homeroom.data.documents import DocumentWriter
 from homeroom.evaluation.suite import Suite
+from homeroom.models import precision
 from homeroom.settings import HomeroomError
 from homeroom.stages import evaluate, measuring, promote
 from homeroom.tasks.questions import questions
@@ -78,11 +80,19 @@ def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evalu
         return real(suite, model, tokenizer, artifact, stage, advance)
 
     monkeypatch.setattr(Suite, "measure", measure)
+    monkeypatch.setattr(precision, "measure_peak", lambda _: precision.Peak(1.0, 9.0))
     with pytest.raises(KeyboardInterrupt):
         evaluate.run(evaluating, workspace)
-    monkeypatch.setattr(Suite, "measure", lambda *all: measured.append(all[4]) or real(*all))
+    # A busier machine, on which "auto" comes out otherwise: what is compared is measured in one number format.
+    monkeypatch.setattr(precision, "measure_peak", lambda _: precision.Peak(1.0, 1.0))
+    formats = []
+    monkeypatch.setattr(
+        Suite, "measure", lambda *all: measured.append(all[4]) or formats.append(all[0].dtype) or real(*all)
+    )
     made = evaluate.run(evaluating, workspace)
     assert measured == ["pretrain", "sft", "ppo"]
+    assert formats == [torch.bfloat16]
+    assert made.metrics["precision"] == "bfloat16"
     assert evaluate.run(evaluating, workspace) == made
     assert len(measured) == 3
 

@@ -138,3 +138,14 @@ def test_pairs_that_fit_no_context_teach_nothing(workspace):
         save_pairs([one] * 40, draft.path / "pairs.jsonl")
     with pytest.raises(NothingToLearn, match=r"holds 40 training pairs, of which 0 fit .* context of 160 tokens"):
         improve.run(CONFIG, workspace)
+
+
+def test_a_resumed_run_multiplies_as_the_evaluation_did(workspace, monkeypatch):
+    evaluation = workspace.artifacts.get(workspace.latest("harvest").inputs[0])
+    automatic = CONFIG.model_copy(update={"precision": "auto"})
+    assert improve._settled(automatic, evaluation).precision == evaluation.metrics["precision"]
+    evaluation.metrics["precision"] = "bfloat16"
+    assert improve._settled(automatic, evaluation).precision == "bfloat16"
+    del evaluation.metrics["precision"]  # as those of older versions
+    assert improve._settled(automatic, evaluation).precision == "float32"
+    assert improve._settled(CONFIG.model_copy(update={"precision": "float32"}), evaluation).precision == "float32"
