@@ -135,15 +135,24 @@ for _stage, _does in CIRCLE.items():
 
 
 @app.command(rich_help_panel="The circle")
-def explain(stage: Annotated[str, typer.Argument(help="a stage, or serve")]) -> None:
-    """List every key of a stage: its default and what it is for.
+def explain(stage: Annotated[str | None, typer.Argument(help="a stage, or serve; none: list them")] = None) -> None:
+    """List every key of a stage: its default and what it is for. Without a stage, the stages.
 
     Example: homeroom explain pretrain
     """
-    from homeroom.recipe import SECTIONS, keys_of
+    from homeroom.recipe import SECTIONS, keys_of, nearest
 
+    if stage is None:
+        stages = Table("stage", "what it does", box=None, pad_edge=False)
+        for name in SECTIONS:
+            stages.add_row(name, CIRCLE.get(name, "how the champion is served"))
+        out.print(stages)
+        return
     if stage not in SECTIONS:
-        raise HomeroomError(f"stage '{stage}' is not one of {', '.join(SECTIONS)}")
+        meant = nearest(stage, SECTIONS)
+        raise HomeroomError(
+            f"stage '{stage}' is not one of {', '.join(SECTIONS)}." + (f" Did you mean '{meant}'?" if meant else "")
+        )
     table = Table("key", "default", "what it is for", box=None, pad_edge=False)
     for name, default, description in keys_of(importlib.import_module(f"homeroom.stages.{stage}").Config):
         table.add_row(escape(name), escape(default), escape(description))

@@ -65,7 +65,7 @@ def test_every_stage_has_a_command_with_an_example() -> None:
         (["run", "nowhere.toml", "--from", "colect"], "--from colect: not a stage. The circle is collect"),
         (["run", "nowhere.toml", "--from", "ppo", "--until", "sft"], "--from ppo comes after --until sft"),
         (["status", "-w", "nowhere"], "workspace nowhere: not there. Run `homeroom run recipes/starter.toml"),
-        (["explain", "colect"], "stage 'colect' is not one of collect"),
+        (["explain", "colect"], "Did you mean 'collect'?"),
     ],
 )
 def test_an_error_is_one_line_and_exit_1(arguments: list[str], expected: str, tmp_path: Path) -> None:
@@ -168,3 +168,9 @@ def test_the_range_of_stages_is_inclusive() -> None:
 def test_report_is_written_into_the_workspace(workspace: Path) -> None:
     assert homeroom("report", "-w", workspace, "--no-open").exit_code == 0
     assert (workspace / "report.html").stat().st_size > 10_000
+
+
+def test_explain_lists_the_stages_or_a_stages_keys() -> None:
+    stages = homeroom("explain").stdout
+    assert all(name in stages for name in (*CIRCLE, "serve"))
+    assert "base_questions" in homeroom("explain", "evaluate").stdout

@@ -131,7 +131,8 @@ def valid_text(block: bytes, first_line: int, name: str, report: Report) -> str 
             bad.append((number, invalid(error)))
     filled = sum(not line.isspace() for line in lines if line)
     if len(bad) > max(_STRAY_LINES, len(lines) // 10) or 2 * len(bad) > filled:
-        why = f"{len(bad):,} of {len(lines):,} lines are not UTF-8; convert it, for example `iconv -f gb18030 -t utf-8`"
+        how = "convert it (old Chinese text: `iconv -f gb18030 -t utf-8`)"
+        why = f"{len(bad):,} of {len(lines):,} lines are not UTF-8; {how}"
         report(Reject(name, bad[0][0], why))
         return None
     for number, why in bad[:_NAMED_LINES]:

@@ -94,7 +94,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     say("collect", made)
     if rejected[False]:
         say("collect", f"{rejected[False]:,} files or lines left out, all of them in {out.artifact.path}/rejects.jsonl")
-        for example in examples[:3]:
+        for example in examples:
             say("collect", f"  {example}")
     return out.artifact
 

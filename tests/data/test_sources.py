@@ -194,7 +194,7 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
         "binary.jsonl": "binary data, not JSON lines",
         "binary.txt": "binary data, not text",
         "empty.txt": "the file is empty",
-        "gb.txt": "20 of 21 lines are not UTF-8; convert it, for example `iconv -f gb18030 -t utf-8`",
+        "gb.txt": "20 of 21 lines are not UTF-8; convert it (old Chinese text: `iconv -f gb18030 -t utf-8`)",
         "picture.png": "not a kind of file that is read here; allowed are .txt, .md, .jsonl, .jsonl.gz, .parquet",
         "space.txt": "the file holds only white space",
     }

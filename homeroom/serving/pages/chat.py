@@ -19,6 +19,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from homeroom import __version__
+from homeroom.serving.assistant import ContextTooLong
 from homeroom.serving.chat import Chat, Reply
 from homeroom.serving.pages.elements import Words, button, element, set_attribute, set_class
 from homeroom.serving.pages.history import Past, listed, past
@@ -211,6 +212,9 @@ class ChatPage:
                 turn.add(text)
             turn.end(self._reply)
             await self._arrive_at(self._reply.conversation_id)
+        except ContextTooLong as error:
+            strings = self._words.strings
+            turn.fail(strings.too_many_tokens.format(tokens=f"{error.prompt_tokens:,}", limit=error.max_length))
         except HomeroomError as error:
             turn.fail(str(error))
         except Exception:

@@ -47,6 +47,7 @@ class Strings:
     better_saved: str
     not_saved: str
     too_long: str
+    too_many_tokens: str
     model_changed: str
 
 
@@ -99,6 +100,7 @@ ENGLISH = Strings(
     better_saved="Your better answer",
     not_saved="Not saved: {reason}",
     too_long="This message has {length} characters; at most {limit} can be sent.",
+    too_many_tokens="it has {tokens} tokens and this model reads {limit} in all: please shorten the message",
     model_changed="A new model answers from now on.",
 )
 
@@ -151,6 +153,7 @@ CHINESE = Strings(
     better_saved="你给出的更好的回答",
     not_saved="未保存：{reason}",
     too_long="这条消息有 {length} 个字符，最多可发送 {limit} 个。",
+    too_many_tokens="消息有 {tokens} 个词元，而这个模型总共只能读 {limit} 个，请缩短消息",
     model_changed="从现在起由新模型回答。",
 )
 
