@@ -24,8 +24,8 @@ def evaluation(workspace, evaluating):
 
 
 def regrade(evaluation, workspace, **changed):
-    """Another evaluation, where the ppo model has other grades than it earned: what the gate decides on."""
-    return republish(evaluation, workspace, {"seed": 1}, changed)
+    """Another evaluation, where the ppo model said something else with other grades: what the gate decides on."""
+    return republish(evaluation, workspace, {"seed": 1}, {"text": "Something else."} | changed)
 
 
 def republish(evaluation, workspace, settings, changed):
