@@ -39,4 +39,6 @@ def _simpler() -> dict[int, str]:
     rows = data_path("TSCharacters.txt").read_text(encoding="utf-8").splitlines()
     pairs = (row.split("\t") for row in rows if row and not row.startswith("#"))
     # Of several forms the first is the usual one.
-    return {ord(old): forms.split()[0] for old, forms in pairs if old != forms.split()[0]}
+    simpler = {old: forms.split()[0] for old, forms in pairs if old != forms.split()[0]}
+    # Some simple forms have one of their own (薴 → 苧 → 苎), and what is plain must stay so.
+    return {ord(old): simpler.get(form, form) for old, form in simpler.items()}

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from homeroom.tasks.wording import HAN, plain, simplified
@@ -32,6 +32,7 @@ def test_typography_and_script_tell_nothing_apart(one: str, other: str, same: bo
 
 
 @given(st.text(alphabet=st.characters(categories=("L", "P", "Z")), max_size=40))
+@example("薴")
 def test_what_is_plain_stays_so(text: str) -> None:
     assert simplified(simplified(text)) == simplified(text)
     assert len(simplified(text)) == len(text)
