@@ -18,7 +18,7 @@ import torch
 from bench.interleaved import in_own_process, median, medians, peak_memory_bytes
 from homeroom.data.batches import TokenBatch
 from homeroom.models.gpt import GPT, Config
-from homeroom.models.precision import Precision, measure_peak, resolve_precision
+from homeroom.models.precision import Precision, dtype_name, measure_peak, resolve_precision
 from homeroom.planner import Shape, flops_per_token
 from homeroom.training.loop import LoopSettings, optimize
 from homeroom.training.objectives.next_token import NextToken
@@ -122,7 +122,7 @@ def main() -> None:
                 "tokens_per_second_transformers": round(tokens / times["transformers"]),
                 "peak_memory_gb": round(memory["ours"] / 1e9, 3),
                 "peak_memory_gb_transformers": round(memory["theirs"] / 1e9, 3),
-                "precision": str(dtype).removeprefix("torch."),
+                "precision": dtype_name(dtype),
             }
         )
     )

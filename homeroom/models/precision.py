@@ -59,6 +59,16 @@ def resolve_precision(precision: Precision, model: nn.Module) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """As settings and manifests say it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def products_for(precision: Precision, model: nn.Module) -> torch.autocast:
+    """`products_in` of what a setting comes to for this model, on the device that it is on."""
+    return products_in(resolve_precision(precision, model), next(model.parameters()).device.type)
+
+
 def products_in(dtype: torch.dtype, device: str = "cpu") -> torch.autocast:
     """The context in which matrices are multiplied in this format; float32 means that of the weights.
 

@@ -63,16 +63,13 @@ class Chat:
         conversation_id: str | None = None,
         user: str = "local",
         forget_oldest: bool = False,
-        whole: bool = False,
     ) -> Reply:
         """Begin to answer the last message. With `forget_oldest` a conversation may outgrow the context.
-
-        A `whole` answer comes in one piece when it has ended.
 
         Raises what Assistant.begin raises; nothing is stored then.
         """
         read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
-        (reply,) = await self._begin(messages, read, [sampling], stop, conversation_id, user, whole)
+        (reply,) = await self._begin(messages, read, [sampling], stop, conversation_id, user, whole=False)
         return reply
 
     async def replies(

@@ -20,6 +20,7 @@ from homeroom.evaluation.heldout import up_to
 from homeroom.evaluation.likelihood import xz_bits_per_byte
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
+from homeroom.models.precision import dtype_name
 from homeroom.progress import say
 from homeroom.settings import Json
 from homeroom.stages.lookup import unchanged
@@ -62,7 +63,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "comparisons": comparisons,
             "answers": _shown(suite.asked("pretrain")[: config.shown], measured),
             "questions": len(suite.questions),
-            "precision": str(suite.dtype).removeprefix("torch."),
+            "precision": dtype_name(suite.dtype),
             "text_bytes": sum(len(text.encode()) for text in suite.texts),
             **packed.figures(),
         }
@@ -80,7 +81,7 @@ def _in_one_format(suite: Suite, plan: Path) -> Suite:
     """What a killed run had measured stays comparable: "auto" may come out otherwise when it goes on."""
     if plan.exists():
         return replace(suite, dtype=getattr(torch, json.loads(plan.read_text(encoding="utf-8"))))
-    write_atomically(plan, json.dumps(str(suite.dtype).removeprefix("torch.")))
+    write_atomically(plan, json.dumps(dtype_name(suite.dtype)))
     return suite
 
 

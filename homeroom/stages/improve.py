@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, Split, load_pairs
@@ -19,7 +18,7 @@ from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.models.gpt import GPT
-from homeroom.models.precision import products_in, resolve_precision
+from homeroom.models.precision import products_for
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
@@ -131,7 +130,7 @@ def _rows(config: Config, harvest: Artifact, champion: Artifact, tokenizer: Toke
     pairs: dict[Split, list[Pair]] = {"train": [], "heldout": []}
     for pair in load_pairs(harvest.path / "pairs.jsonl"):
         pairs[pair.split].append(pair)
-    with _products(config, model):
+    with products_for(config.precision, model):  # as the loop will
         rows = {side: rows_of(some, tokenizer, model) for side, some in pairs.items()}
     if len(rows["train"]) < config.minimum_pairs:
         raise NothingToLearn(
@@ -210,7 +209,7 @@ def _learn(
             checkpoint=draft.path / f"scratch-{name}.safetensors",
             on_start=draft.truncate_log if followed else None,
         )
-    with _products(config, model):
+    with products_for(config.precision, model):
         accuracy = preference_accuracy(model, heldout)
     return Learned(model, len(rows), state.step, accuracy, len(heldout))
 
@@ -220,11 +219,6 @@ def _settled(config: Config, evaluation: Artifact) -> Config:
     if config.precision != "auto":
         return config
     return config.model_copy(update={"precision": measured_in(evaluation)})
-
-
-def _products(config: Config, model: GPT) -> torch.autocast:
-    """The number format of the loop, for what it is compared with: the champion's log-probabilities."""
-    return products_in(resolve_precision(config.precision, model), model.embedding.weight.device.type)
 
 
 def _rude(measured: Measured) -> float:

@@ -14,7 +14,7 @@ from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.files import write_atomically
 from homeroom.models import gpt, induction
-from homeroom.models.precision import measure_peak
+from homeroom.models.precision import dtype_name, measure_peak
 from homeroom.progress import progress, say
 from homeroom.settings import Probability
 from homeroom.stages import checkpoints
@@ -135,7 +135,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "epochs": round(source.shuffle.epoch, 3),
             "steps": state.step,
             "tokens_per_second": rate,
-            "precision": str(precision).removeprefix("torch."),
+            "precision": dtype_name(precision),
             "matmul_peak_gflops": peak.of(precision) / 1e9,
             "mfu": rate * flops / peak.of(precision),
             "validation_bits_per_byte": samples.bits_per_byte,

@@ -13,7 +13,7 @@ from homeroom.data.documents import read_documents
 from homeroom.data.rankings import Part, save_rankings
 from homeroom.evaluation.answers import answerable, generate_answers
 from homeroom.inference.request import Sampling
-from homeroom.models.precision import Precision, products_in, resolve_precision
+from homeroom.models.precision import Precision, products_for
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
@@ -68,9 +68,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         pools["validation"] = unseen(pools["validation"], [*pools["reward"], *pools["judge"]])
         counts = (config.reward_questions, config.judge_questions, config.validation_questions)
         rankings: dict[Part, list[Ranking]] = {}
-        dtype = resolve_precision(config.precision, model)
         with (
-            products_in(dtype, model.embedding.weight.device.type),
+            products_for(config.precision, model),
             progress("rankings", sum(counts) * config.own_answers) as bar,
         ):
             for (part, pool), count in zip(pools.items(), counts, strict=True):

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import nn
 
 from homeroom.data.batches import Source
-from homeroom.models.precision import Precision, products_in, resolve_precision
+from homeroom.models.precision import Precision, dtype_name, products_in, resolve_precision
 from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.training.objectives.base import Batch, Objective
 from homeroom.training.optimizers import Optimizer, OptimizerSettings
@@ -172,6 +172,6 @@ def _position(state: RunState, source: Source[Any]) -> dict[str, Any]:
         "step": state.step,
         "tokens": state.tokens,
         "seconds": state.seconds,
-        "precision": str(state.precision).removeprefix("torch."),
+        "precision": dtype_name(state.precision),
         "source": source.state_dict(),
     }

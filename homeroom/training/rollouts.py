@@ -19,7 +19,7 @@ from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.models.gpt import GPT, Outputs
 from homeroom.models.heads import ActorCritic
 from homeroom.models.logprobs import token_log_probs
-from homeroom.models.precision import products_in
+from homeroom.models.precision import dtype_name, products_in
 from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.training.advantages import AdaptiveKL, estimate_advantages, others_mean, whiten
 
@@ -219,7 +219,7 @@ class Rollouts:
     def state_dict(self) -> State:
         return {
             "iteration": self.iteration,
-            "precision": str(self.dtype).removeprefix("torch."),
+            "precision": dtype_name(self.dtype),
             "kl_coefficient": self.kl.coefficient,
             "prompts": self.shuffle.state_dict(),
         }
