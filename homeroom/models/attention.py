@@ -3,6 +3,7 @@
 Shapes: B batch, T time (queries), S time (keys), D width, H heads, K key-value heads, E width of one head.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,26 +29,39 @@ class Context:
 class Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, eq. 1); with fewer key-value heads, grouped-query (Ainslie 2023)."""
 
-    def __init__(self, width: int, heads: int, kv_heads: int, *, bias: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int,
+        head_width: int,
+        *,
+        qkv_bias: bool = False,
+        out_bias: bool = False,
+        head_norm: Callable[[], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
-        if width % heads or heads % kv_heads:
-            raise ValueError(
-                f"width {width} must divide into {heads} heads, and {heads} heads into {kv_heads} key-value heads"
-            )
-        self.heads, self.kv_heads, self.head_width = heads, kv_heads, width // heads
+        if heads % kv_heads:
+            raise ValueError(f"{heads} heads do not divide into {kv_heads} key-value heads")
+        self.heads, self.kv_heads, self.head_width = heads, kv_heads, head_width
         # One matrix for queries, keys and values: one large product is faster than three small ones.
-        sizes = (width, kv_heads * self.head_width, kv_heads * self.head_width)
-        self.qkv = FusedLinear(width, sizes, bias=bias)
-        self.out = nn.Linear(width, width, bias=bias)
+        sizes = (heads * head_width, kv_heads * head_width, kv_heads * head_width)
+        self.qkv = FusedLinear(width, sizes, bias=qkv_bias)
+        self.out = nn.Linear(heads * head_width, width, bias=out_bias)
+        # Each head's queries and keys normed before they are turned (Dehghani et al. 2023, §2): Qwen 3 has it.
+        self.query_norm = head_norm() if head_norm is not None else None
+        self.key_norm = head_norm() if head_norm is not None else None
 
     def forward(self, x_BTD: Tensor, context: Context, layer: int) -> Tensor:
         B, T, _ = x_BTD.shape
         qkv = self.qkv(x_BTD).view(B, T, self.heads + 2 * self.kv_heads, self.head_width)
-        if context.rotary is None:
-            query, key, value = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
-        else:
-            turned, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
-            query, key = rotate(turned, *context.rotary).split((self.heads, self.kv_heads), dim=2)
+        turned, value = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = turned.split((self.heads, self.kv_heads), dim=2)
+            turned = torch.cat((self.query_norm(query), self.key_norm(key)), dim=2)
+        if context.rotary is not None:
+            turned = rotate(turned, *context.rotary)
+        query, key = turned.split((self.heads, self.kv_heads), dim=2)
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         if context.cache is not None:
             key, value = context.cache.extend(layer, key, value)

@@ -1,4 +1,4 @@
-"""Checkpoint folders: safetensors and config.json in the Hugging Face layout, read with suspicion.
+"""Checkpoint folders: safetensors and config.json in the Hugging Face layout; and GGUF files. Read with suspicion.
 
 What a tokenizer needs stands in the same folder, but `homeroom.text` writes it. Nothing here unpickles.
 """
@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from homeroom.files import write_atomically, written_aside
-from homeroom.models.formats import hugging_face
+from homeroom.models.formats import gguf_file, hugging_face
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
 from homeroom.settings import HomeroomError
 
-WEIGHTS, SETTINGS = "model.safetensors", "config.json"
+WEIGHTS, INDEX, SETTINGS = "model.safetensors", "model.safetensors.index.json", "config.json"
 
 
 class Stored(Protocol):
@@ -65,33 +65,90 @@ def load_reward_model(folder: Path) -> RewardModel:
     return model
 
 
-def _load(folder: Path, *, reward: bool) -> nn.Module:
-    pickled = [name.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for name in folder.glob(pattern)]
-    if not (folder / WEIGHTS).exists() and pickled:
-        raise CheckpointError(f"{folder / pickled[0]}: pickled weights are never loaded; convert them to safetensors")
+def load_gguf(path: Path) -> tuple[GPT, dict[str, object]]:
+    """A language model out of a GGUF file, and the file's metadata (its tokenizer is in there). Raises CheckpointError.
+
+    Quantised weights become float32: what the file's author rounded stays rounded.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
     try:
-        for name in (SETTINGS, WEIGHTS):
-            if not (folder / name).exists():
-                raise CheckpointError(f"{folder / name}: missing, so {folder} is not a model folder")
+        read = gguf_file.read(path)
+        config = hugging_face.config_from(read.settings)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    except KeyError as error:
+        raise CheckpointError(f"{path}: lacks {error}") from error
+    except NotImplementedError as error:
+        raise CheckpointError(f"{path}: quantised in a way that cannot be decoded ({error})") from error
+    except (ValueError, TypeError, ArithmeticError, IndexError, AttributeError, UnicodeError, MemoryError) as error:
+        raise CheckpointError(f"{path}: damaged, truncated or not a GGUF file ({error})") from error
+    model = _assembled(read.tensors, config, path, path, reward=False)
+    assert isinstance(model, GPT)
+    return model, read.metadata
+
+
+def _load(folder: Path, *, reward: bool) -> nn.Module:
+    try:
+        # Which is missing is said first: a folder of pickled weights has settings as well.
+        weights = _weights(folder)
+        if not (folder / SETTINGS).exists():
+            raise CheckpointError(f"{folder / SETTINGS}: missing, so {folder} is not a model folder")
         config = _read_settings(folder / SETTINGS)
-        tensors = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise CheckpointError(f"{folder / WEIGHTS}: damaged or truncated ({error})") from error
+        tensors: dict[str, Tensor] = {}
+        for path in weights:
+            try:
+                tensors |= load_file(path)
+            except SafetensorError as error:
+                raise CheckpointError(f"{path}: damaged or truncated ({error})") from error
     except OSError as error:  # safetensors' own does not say which file
         raise CheckpointError(f"{error.filename or folder / WEIGHTS}: cannot be read ({error})") from error
+    where = folder / (WEIGHTS if len(weights) == 1 else INDEX)
     if reward != ("score.weight" in tensors):
         kinds = ("a reward model", "a language model")
-        raise CheckpointError(f"{folder / WEIGHTS}: expected {kinds[not reward]}, found {kinds[reward]}")
+        raise CheckpointError(f"{where}: expected {kinds[not reward]}, found {kinds[reward]}")
+    return _assembled(tensors, config, where, folder / SETTINGS, reward)
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files that hold the tensors: one, or those that the index of a large model names."""
+    index = folder / INDEX
+    if (folder / WEIGHTS).exists() or not index.exists():
+        pickled = [name.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for name in folder.glob(pattern)]
+        if not (folder / WEIGHTS).exists() and pickled:
+            raise CheckpointError(
+                f"{folder / pickled[0]}: pickled weights are never loaded; convert them to safetensors"
+            )
+        if not (folder / WEIGHTS).exists():
+            raise CheckpointError(f"{folder / WEIGHTS}: missing, so {folder} is not a model folder")
+        return [folder / WEIGHTS]
+    try:
+        names = sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index}: not an index of weights ({error!r})") from error
+    for name in names:
+        # A name with a folder in it would read from anywhere.
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise CheckpointError(f"{index}: names {name!r}, which is not a safetensors file beside it")
+        if not (folder / name).exists():
+            raise CheckpointError(f"{folder / name}: missing, but {INDEX} names it")
+    if not names:
+        raise CheckpointError(f"{index}: names no file")
+    return [folder / name for name in names]
+
+
+def _assembled(tensors: dict[str, Tensor], config: Config, where: Path, settings: Path, reward: bool) -> nn.Module:
+    """The model of these tensors, which are consumed. The errors name the files `where` and `settings`."""
     # A changed byte in the header can turn F32 into I32; the numbers would then be converted without a word.
     for name, value in tensors.items():
         if not value.is_floating_point():
-            raise CheckpointError(f"{folder / WEIGHTS}: {name} holds {value.dtype}, not floating-point numbers")
+            raise CheckpointError(f"{where}: {name} holds {value.dtype}, not floating-point numbers")
     try:
         state = hugging_face.restore(tensors, config)
     except KeyError as error:
-        raise CheckpointError(f"{folder / WEIGHTS}: tensor {error} is missing") from error
+        raise CheckpointError(f"{where}: tensor {error} is missing") from error
     except ValueError as error:
-        raise CheckpointError(f"{folder / WEIGHTS}: {error}") from error
+        raise CheckpointError(f"{where}: {error}") from error
     if reward:
         state = {name if name == "score_head.weight" else f"gpt.{name}": value for name, value in state.items()}
     try:
@@ -100,10 +157,10 @@ def _load(folder: Path, *, reward: bool) -> nn.Module:
         for name, parameter in expected.items():
             if name in state and state[name].shape != parameter.shape:
                 found, said = tuple(state[name].shape), tuple(parameter.shape)
-                raise CheckpointError(f"{folder / WEIGHTS}: {name} is {found}, config.json says {said}")
+                raise CheckpointError(f"{where}: {name} is {found}, {settings.name} says {said}")
         model = _new(config, reward)
     except RuntimeError as error:
-        raise CheckpointError(f"{folder / SETTINGS}: a model of this size cannot be made ({error})") from error
+        raise CheckpointError(f"{settings}: a model of this size cannot be made ({error})") from error
     model.load_state_dict(state)
     return model.eval()
 

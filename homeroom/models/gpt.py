@@ -1,5 +1,7 @@
 """GPT in two styles, as two compositions of the same Block: GPT-2 (2019) and Llama (2023).
 
+Mistral, Qwen 2 and Qwen 3 are Llama with other heads: wider ones, biased projections, or normed queries and keys.
+
 Leaves what is done with it to others: the loss to objectives, generation to the engine, folders to `checkpoint`.
 Shapes: B batch, T time, D width, V vocabulary, E width of one head.
 """
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from homeroom.models.attention import Attention, Context
 from homeroom.models.feed_forward import GELU, SwiGLU
 from homeroom.models.kv_cache import CacheView, KVCache
-from homeroom.models.positions import Rotary
+from homeroom.models.positions import RopeScaling, Rotary
 from homeroom.models.precision import products_dtype
 from homeroom.models.transformer import Block, Transformer, document_mask, document_positions
 from homeroom.settings import Frozen
@@ -31,22 +33,26 @@ class Config(Frozen):
     width: PositiveInt = 256
     heads: PositiveInt = 4
     kv_heads: PositiveInt | None = Field(None, description="fewer than heads: grouped-query attention")
+    head_size: PositiveInt | None = Field(None, description="the width of one head; default: width / heads")
     hidden: PositiveInt | None = None
     tied: bool = Field(False, description="the head's matrix is the embedding's")
+    qkv_bias: bool = Field(False, description="Llama style: queries, keys and values have biases, as in Qwen 2")
+    qk_norm: bool = Field(False, description="Llama style: each head's queries and keys are normed, as in Qwen 3")
     rope_theta: PositiveFloat = 10_000.0
+    rope_scaling: RopeScaling | None = None
     norm_epsilon: PositiveFloat = 1e-5
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
         kv_heads = self.kv_heads or self.heads
-        if self.width % self.heads:
+        if self.width % self.heads and self.head_size is None:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
         if self.heads % kv_heads:
             raise ValueError(f"{self.heads} heads do not divide into {kv_heads} key-value heads")
         if self.style == "llama" and self.head_width % 2:
             raise ValueError(f"rotary embeddings need an even head width, not {self.width} / {self.heads}")
-        if self.style == "gpt2" and kv_heads != self.heads:
-            raise ValueError("GPT-2 style has as many key-value heads as heads")
+        if self.style == "gpt2" and (kv_heads != self.heads or self.head_width * self.heads != self.width):
+            raise ValueError("GPT-2 style has as many key-value heads as heads, which divide the width among them")
         return self
 
     @property
@@ -57,7 +63,7 @@ class Config(Frozen):
 
     @property
     def head_width(self) -> int:
-        return self.width // self.heads
+        return self.head_size or self.width // self.heads
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class GPT(nn.Module):
             self.trunk = _gpt2_trunk(config)
         else:
             self.positions = None
-            self.rotary = Rotary(config.head_width, config.max_length, config.rope_theta)
+            self.rotary = Rotary(config.head_width, config.max_length, config.rope_theta, config.rope_scaling)
             self.trunk = _llama_trunk(config)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         if config.tied:
@@ -152,11 +158,19 @@ class GPT(nn.Module):
 
 def _llama_trunk(config: Config) -> Transformer:
     norm = partial(nn.RMSNorm, config.width, eps=config.norm_epsilon)
+    head_norm = partial(nn.RMSNorm, config.head_width, eps=config.norm_epsilon)
     return Transformer(
         [
             Block(
                 norm,
-                Attention(config.width, config.heads, config.kv_heads or config.heads, bias=False),
+                Attention(
+                    config.width,
+                    config.heads,
+                    config.kv_heads or config.heads,
+                    config.head_width,
+                    qkv_bias=config.qkv_bias,
+                    head_norm=head_norm if config.qk_norm else None,
+                ),
                 SwiGLU(config.width, config.hidden_width),
             )
             for _ in range(config.layers)
@@ -171,7 +185,7 @@ def _gpt2_trunk(config: Config) -> Transformer:
         [
             Block(
                 norm,
-                Attention(config.width, config.heads, config.heads, bias=True),
+                Attention(config.width, config.heads, config.heads, config.head_width, qkv_bias=True, out_bias=True),
                 GELU(config.width, config.hidden_width),
             )
             for _ in range(config.layers)

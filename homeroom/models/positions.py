@@ -1,10 +1,35 @@
 """Where a token stands: rotary embeddings (Llama style); learned ones (GPT-2 style) are a plain embedding table.
 
-Shapes: B batch, T time, H heads, E width of one head.
+Shapes: B batch, T time, H heads, E width of one head, P pairs of it.
 """
 
+import math
+
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
+
+from homeroom.settings import Frozen
+
+
+class RopeScaling(Frozen):
+    """How Llama 3.1 reads further than it was first trained to: slow rotations are slowed down by `factor`.
+
+    Those that turn more than `high_freq_factor` times within the original length stay, those that turn less than
+    `low_freq_factor` times are slowed, and in between the two are mixed (Grattafiori et al. 2024, §3.4.2).
+    """
+
+    factor: PositiveFloat
+    low_freq_factor: PositiveFloat
+    high_freq_factor: PositiveFloat
+    original_max_length: PositiveInt
+
+    def apply(self, inverse_P: Tensor) -> Tensor:
+        """The angle that each pair turns by from one position to the next, scaled."""
+        turns_P = self.original_max_length * inverse_P / (2 * math.pi)
+        span = self.high_freq_factor - self.low_freq_factor
+        kept_P = ((turns_P - self.low_freq_factor) / span).clamp(0, 1)
+        return kept_P * inverse_P + (1 - kept_P) * inverse_P / self.factor
 
 
 class Rotary(nn.Module):
@@ -17,11 +42,15 @@ class Rotary(nn.Module):
     cos_TE: Tensor
     sin_TE: Tensor
 
-    def __init__(self, head_width: int, max_length: int, theta: float = 10_000.0) -> None:
+    def __init__(
+        self, head_width: int, max_length: int, theta: float = 10_000.0, scaling: RopeScaling | None = None
+    ) -> None:
         super().__init__()
         if head_width % 2:
             raise ValueError(f"rotary embeddings need an even head width, not {head_width}")
         inverse = theta ** (-torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
+        if scaling is not None:
+            inverse = scaling.apply(inverse)
         angles_TE = torch.outer(torch.arange(max_length, dtype=torch.float32), inverse)
         self.register_buffer("cos_TE", angles_TE.cos(), persistent=False)
         self.register_buffer("sin_TE", angles_TE.sin(), persistent=False)

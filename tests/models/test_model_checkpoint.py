@@ -204,24 +204,25 @@ def test_rows_that_moved_from_keys_to_queries_are_noticed(folder):
         {"num_hidden_layers": 3},
         {"num_hidden_layers": 1},
         {"num_key_value_heads": 4},
+        {"head_dim": 16},
     ],
 )
 def test_settings_of_another_shape_do_not_fit(folder, changes):
-    change_settings(folder, head_dim=..., **changes)
+    change_settings(folder, **{"head_dim": ...} | changes)
     refused(folder, "model.safetensors")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "bert"}, "model_type 'bert' is not supported; gpt2 and llama are"),
+        ({"model_type": "bert"}, "model_type 'bert' is not supported; gpt2, llama, mistral, qwen2, qwen3 are"),
         ({"model_type": ...}, "model_type None"),
         ({"hidden_act": "relu"}, "hidden_act = 'relu' is not supported; 'silu' is"),
         ({"attention_bias": True}, "attention_bias = True"),
-        ({"head_dim": 16}, "head_dim 16"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type 'yarn'"),
         ({"rope_parameters": ..., "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type 'linear'"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor = 0.5"),
+        ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "lacks 'low_freq_factor'"),
         ({"vocab_size": ...}, "lacks 'vocab_size'"),
         ({"vocab_size": "fifty"}, "vocab_size"),
         ({"hidden_size": "64"}, ""),

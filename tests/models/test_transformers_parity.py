@@ -24,6 +24,14 @@ SMALL_LLAMA = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 300.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +47,8 @@ def theirs(kind: str, *, tied: bool = False, **changes: object) -> nn.Module:
         config = transformers.GPT2Config(**{**SMALL_GPT2, "bos_token_id": 1, "eos_token_id": 2, **common})
         model = transformers.GPT2LMHeadModel(config)
     else:
-        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**{**SMALL_LLAMA, **common}))
+        config = getattr(transformers, f"{kind}Config")(**{**SMALL_LLAMA, "head_dim": 8, **common})
+        model = getattr(transformers, f"{kind}ForCausalLM")(config)
     return randomise(model)
 
 
@@ -71,9 +80,15 @@ def test_a_saved_model_is_one_for_transformers(model, tokens_BT, tmp_path):
     [
         ("gpt2", {}),
         ("gpt2", {"n_inner": 40, "layer_norm_epsilon": 1e-2}),
-        ("llama", {"num_key_value_heads": 4}),
-        ("llama", {"num_key_value_heads": 2, "rope_theta": 300.0, "rms_norm_eps": 1e-2}),
-        ("llama", {"num_key_value_heads": 1}),
+        ("Llama", {"num_key_value_heads": 4}),
+        ("Llama", {"num_key_value_heads": 2, "rope_theta": 300.0, "rms_norm_eps": 1e-2}),
+        ("Llama", {"num_key_value_heads": 1}),
+        ("Llama", {"num_key_value_heads": 2, "rope_parameters": LLAMA3_ROPE}),
+        ("Mistral", {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": None}),
+        ("Mistral", {"num_key_value_heads": 2, "sliding_window": 20}),
+        ("Qwen2", {"num_key_value_heads": 2}),
+        ("Qwen2", {"num_key_value_heads": 4, "use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}),
+        ("Qwen3", {"num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-3}),
     ],
 )
 @torch.no_grad()
@@ -98,7 +113,7 @@ def test_the_original_gpt2_layout_without_a_prefix_is_read(tokens_BT, tmp_path):
 
 @torch.no_grad()
 def test_half_precision_weights_are_read_as_float32(tokens_BT, tmp_path):
-    theirs("llama", num_key_value_heads=2).to(torch.bfloat16).save_pretrained(tmp_path)
+    theirs("Llama", num_key_value_heads=2).to(torch.bfloat16).save_pretrained(tmp_path)
     model = load_model(tmp_path)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     reference = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
@@ -117,11 +132,12 @@ def test_a_reward_model_is_a_sequence_classifier(model, tmp_path):
     torch.testing.assert_close(loaded(tokens_BT).logits[:, 0], judge.score(rows), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["Llama", "GPT2"])
+@pytest.mark.parametrize("kind", ["Llama", "Qwen2", "Qwen3", "GPT2"])
 @torch.no_grad()
 def test_a_sequence_classifier_is_a_reward_model(kind, tmp_path):
-    shape = SMALL_LLAMA if kind == "Llama" else {**SMALL_GPT2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    config = getattr(transformers, f"{kind}Config")(**shape, num_labels=1)
+    shape = SMALL_LLAMA if kind != "GPT2" else {**SMALL_GPT2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    grouped = {} if kind == "GPT2" else {"num_key_value_heads": 2, "head_dim": 8}
+    config = getattr(transformers, f"{kind}Config")(**shape, **grouped, num_labels=1)
     reference = randomise(getattr(transformers, f"{kind}ForSequenceClassification")(config))
     reference.save_pretrained(tmp_path)
     rows = [[7, 8, 9], [4, 5, 6, 7, 8, 9, 10], [3]]

@@ -1,4 +1,4 @@
-"""The Hugging Face folder layout: names and shapes of GPT-2 and Llama checkpoints to ours and back.
+"""The Hugging Face folder layout: names and shapes of GPT-2, Llama, Mistral and Qwen checkpoints to ours and back.
 
 Only renames, splits and transposes; reading files and refusing bad ones is `homeroom.models.checkpoint`'s.
 """
@@ -11,12 +11,26 @@ import torch
 from torch import Tensor
 
 from homeroom.models.gpt import Config
+from homeroom.models.positions import RopeScaling
 
+# What a family of Llama's kind has beyond it. Mistral differs in its settings alone.
+_FAMILIES: dict[str, dict[str, bool]] = {
+    "llama": {},
+    "mistral": {},
+    "qwen2": {"qkv_bias": True},
+    "qwen3": {"qk_norm": True},
+}
+_CLASSES = {"gpt2": "GPT2", "llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+SUPPORTED = ("gpt2", *_FAMILIES)
 _LLAMA = {  # theirs → ours, within a layer
     "input_layernorm.weight": "attention_norm.weight",
     "self_attn.o_proj.weight": "attention.out.weight",
     "post_attention_layernorm.weight": "feed_forward_norm.weight",
     "mlp.down_proj.weight": "feed_forward.down.weight",
+}
+_HEAD_NORMS = {
+    "self_attn.q_norm.weight": "attention.query_norm.weight",
+    "self_attn.k_norm.weight": "attention.key_norm.weight",
 }
 # Buffers that older programs wrote beside the weights: causal masks and rotary frequencies.
 _COMPUTED = r"\.attn\.(masked_)?bias$|\.rotary_emb\.inv_freq$"
@@ -30,10 +44,24 @@ _GPT2 = {
 }
 
 
+def family(config: Config) -> str:
+    """The `model_type` of a model of this shape. Raises ValueError where no published family has it."""
+    if config.style == "gpt2":
+        return "gpt2"
+    extras = {name for name in ("qkv_bias", "qk_norm") if getattr(config, name)}
+    for name, has in _FAMILIES.items():
+        if extras == set(has):
+            return name
+    raise ValueError(f"no published family has {' and '.join(sorted(extras))} at once")
+
+
 def settings(config: Config, *, reward: bool, special_ids: Mapping[str, int] | None = None) -> dict[str, Any]:
     """`config.json` for a model of this shape."""
+    model_type = family(config)
     kind = "ForSequenceClassification" if reward else ("LMHeadModel" if config.style == "gpt2" else "ForCausalLM")
     common: dict[str, Any] = {
+        "architectures": [f"{_CLASSES[model_type]}{kind}"],
+        "model_type": model_type,
         "vocab_size": config.vocab_size,
         "tie_word_embeddings": config.tied,
         "torch_dtype": "float32",
@@ -42,8 +70,6 @@ def settings(config: Config, *, reward: bool, special_ids: Mapping[str, int] | N
     }
     if config.style == "gpt2":
         return common | {
-            "architectures": [f"GPT2{kind}"],
-            "model_type": "gpt2",
             "n_positions": config.max_length,
             "n_embd": config.width,
             "n_layer": config.layers,
@@ -52,9 +78,15 @@ def settings(config: Config, *, reward: bool, special_ids: Mapping[str, int] | N
             "activation_function": "gelu_new",
             "layer_norm_epsilon": config.norm_epsilon,
         }
+    rope: dict[str, Any] = {"rope_type": "default"}
+    if config.rope_scaling is not None:
+        scaling = config.rope_scaling.model_dump()
+        rope = {
+            "rope_type": "llama3",
+            "original_max_position_embeddings": scaling.pop("original_max_length"),
+            **scaling,
+        }
     return common | {
-        "architectures": [f"Llama{kind}"],
-        "model_type": "llama",
         "max_position_embeddings": config.max_length,
         "hidden_size": config.width,
         "intermediate_size": config.hidden_width,
@@ -65,7 +97,9 @@ def settings(config: Config, *, reward: bool, special_ids: Mapping[str, int] | N
         "hidden_act": "silu",
         "rms_norm_eps": config.norm_epsilon,
         "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "rope_parameters": {**rope, "rope_theta": config.rope_theta},
+        # Programs from before 2026 read this one.
+        **({"rope_scaling": rope} if config.rope_scaling is not None else {}),
         "attention_bias": False,
         "mlp_bias": False,
     }
@@ -73,8 +107,8 @@ def settings(config: Config, *, reward: bool, special_ids: Mapping[str, int] | N
 
 def config_from(raw: Mapping[str, Any]) -> Config:
     """Our Config from a `config.json`. Raises ValueError for a family or an option that the trunk does not have."""
-    family = raw.get("model_type")
-    if family == "gpt2":
+    model_type = raw.get("model_type")
+    if model_type == "gpt2":
         _refuse_unless(
             raw,
             activation_function=("gelu_new", "gelu_pytorch_tanh"),
@@ -93,30 +127,49 @@ def config_from(raw: Mapping[str, Any]) -> Config:
             tied=raw.get("tie_word_embeddings", True),
             norm_epsilon=raw.get("layer_norm_epsilon", 1e-5),
         )
-    if family == "llama":
-        _refuse_unless(raw, hidden_act=("silu",), attention_bias=(False,), mlp_bias=(False,))
-        rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-        rope_type = rope.get("rope_type") or rope.get("type") or "default"  # "type" before transformers 4.43
-        if rope_type != "default":
-            raise ValueError(f"rope_type {rope_type!r} is not supported; 'default' is")
-        _refuse_unless({**raw, **rope}, partial_rotary_factor=(1, None))
-        heads = raw["num_attention_heads"]
-        if raw.get("head_dim") not in (None, raw["hidden_size"] // heads):
-            raise ValueError(f"head_dim {raw['head_dim']} differs from hidden_size / heads, which is not supported")
-        return Config(
-            style="llama",
-            vocab_size=raw["vocab_size"],
-            max_length=raw["max_position_embeddings"],
-            layers=raw["num_hidden_layers"],
-            width=raw["hidden_size"],
-            heads=heads,
-            kv_heads=raw.get("num_key_value_heads") or heads,
-            hidden=raw["intermediate_size"],
-            tied=raw.get("tie_word_embeddings", False),
-            rope_theta=raw.get("rope_theta") or rope.get("rope_theta", 10_000.0),
-            norm_epsilon=raw.get("rms_norm_eps", 1e-6),
-        )
-    raise ValueError(f"model_type {family!r} is not supported; gpt2 and llama are")
+    if model_type not in _FAMILIES:
+        raise ValueError(f"model_type {model_type!r} is not supported; {', '.join(SUPPORTED)} are")
+    _refuse_unless(raw, hidden_act=("silu",), attention_bias=(False,), mlp_bias=(False,))
+    rope = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
+    _refuse_unless({**raw, **rope}, partial_rotary_factor=(1, None))
+    heads, width = raw["num_attention_heads"], raw["hidden_size"]
+    head_size = raw.get("head_dim") or width // heads
+    return Config(
+        style="llama",
+        vocab_size=raw["vocab_size"],
+        max_length=min(raw["max_position_embeddings"], _window(raw)),
+        layers=raw["num_hidden_layers"],
+        width=width,
+        heads=heads,
+        kv_heads=raw.get("num_key_value_heads") or heads,
+        head_size=None if head_size * heads == width else head_size,
+        hidden=raw["intermediate_size"],
+        tied=raw.get("tie_word_embeddings", False),
+        rope_theta=raw.get("rope_theta") or rope.get("rope_theta", 10_000.0),
+        rope_scaling=_rope_scaling(rope),
+        norm_epsilon=raw.get("rms_norm_eps", 1e-6),
+        **_FAMILIES[model_type],
+    )
+
+
+def _window(raw: Mapping[str, Any]) -> int:
+    """How far sliding-window attention looks back. Up to that length it is plain attention, which the trunk has."""
+    window = raw.get("sliding_window") if raw.get("use_sliding_window", True) else None
+    return int(window or raw["max_position_embeddings"])
+
+
+def _rope_scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
+    kind = rope.get("rope_type") or rope.get("type") or "default"  # "type" before transformers 4.43
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise ValueError(f"rope_type {kind!r} is not supported; 'default' and 'llama3' are")
+    return RopeScaling(
+        factor=rope["factor"],
+        low_freq_factor=rope["low_freq_factor"],
+        high_freq_factor=rope["high_freq_factor"],
+        original_max_length=rope["original_max_position_embeddings"],
+    )
 
 
 def _refuse_unless(raw: Mapping[str, Any], **allowed: tuple[Any, ...]) -> None:
@@ -166,14 +219,13 @@ def _llama_out(name: str, value: Tensor, config: Config) -> list[tuple[str, Tens
     if layer is None:
         return [(_outer(name, "model.embed_tokens.weight", "model.norm"), value)]
     prefix, part = f"model.layers.{layer[1]}.", layer[2]
-    if part == "attention.qkv.weight":
-        kv = (config.kv_heads or config.heads) * config.head_width
-        query, key, val = value.split((config.width, kv, kv))
-        return [(f"{prefix}self_attn.{n}_proj.weight", t) for n, t in (("q", query), ("k", key), ("v", val))]
+    if part.startswith("attention.qkv."):
+        kind, sizes = part.rpartition(".")[2], _qkv_sizes(config)
+        return [(f"{prefix}self_attn.{n}_proj.{kind}", t) for n, t in zip("qkv", value.split(sizes), strict=True)]
     if part == "feed_forward.gate_up.weight":
         gate, up = value.chunk(2)
         return [(f"{prefix}mlp.gate_proj.weight", gate), (f"{prefix}mlp.up_proj.weight", up)]
-    return [(prefix + {ours: theirs for theirs, ours in _LLAMA.items()}[part], value)]
+    return [(prefix + {ours: theirs for theirs, ours in (_LLAMA | _HEAD_NORMS).items()}[part], value)]
 
 
 def _llama_in(left: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
@@ -181,26 +233,31 @@ def _llama_in(left: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
         "embedding.weight": left.pop("model.embed_tokens.weight"),
         "trunk.norm.weight": left.pop("model.norm.weight"),
     }
+    sizes = dict(zip("qkv", _qkv_sizes(config), strict=True))
     for layer in range(config.layers):
         theirs, ours = f"model.layers.{layer}.", f"trunk.blocks.{layer}."
-        for their_part, our_part in _LLAMA.items():
+        for their_part, our_part in (_LLAMA | (_HEAD_NORMS if config.qk_norm else {})).items():
             state[ours + our_part] = left.pop(theirs + their_part)
-        kv = (config.kv_heads or config.heads) * config.head_width
-        rows = {
-            f"{theirs}self_attn.{name}_proj.weight": count
-            for name, count in zip("qkv", (config.width, kv, kv), strict=True)
-        }
-        state[ours + "attention.qkv.weight"] = _stack(left, rows, config.width)
-        rows = {f"{theirs}mlp.{name}_proj.weight": config.hidden_width for name in ("gate", "up")}
-        state[ours + "feed_forward.gate_up.weight"] = _stack(left, rows, config.width)
+        rows = {f"{theirs}self_attn.{name}_proj.weight": (count, config.width) for name, count in sizes.items()}
+        state[ours + "attention.qkv.weight"] = _stack(left, rows)
+        if config.qkv_bias:
+            biases = {f"{theirs}self_attn.{name}_proj.bias": (count,) for name, count in sizes.items()}
+            state[ours + "attention.qkv.bias"] = _stack(left, biases)
+        rows = {f"{theirs}mlp.{name}_proj.weight": (config.hidden_width, config.width) for name in ("gate", "up")}
+        state[ours + "feed_forward.gate_up.weight"] = _stack(left, rows)
     return state
 
 
-def _stack(left: dict[str, Tensor], rows: Mapping[str, int], columns: int) -> Tensor:
-    for name, count in rows.items():
-        if left[name].shape != (count, columns):
-            raise ValueError(f"{name} is {tuple(left[name].shape)}, config.json says {(count, columns)}")
-    return torch.cat([left.pop(name) for name in rows])
+def _qkv_sizes(config: Config) -> tuple[int, int, int]:
+    kv = (config.kv_heads or config.heads) * config.head_width
+    return config.heads * config.head_width, kv, kv
+
+
+def _stack(left: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
+    for name, shape in shapes.items():
+        if left[name].shape != shape:
+            raise ValueError(f"{name} is {tuple(left[name].shape)}, config.json says {shape}")
+    return torch.cat([left.pop(name) for name in shapes])
 
 
 def _gpt2_out(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
