@@ -178,7 +178,10 @@ def figures(scored: Sequence[Scored], shots: int) -> dict[str, Json]:
     """
     asked = [one for one in scored if one.logprobs]
     if not asked:
-        raise HomeroomError(f"none of the {len(scored)} questions fits the model's context, even without examples")
+        raise HomeroomError(
+            f"none of the {len(scored)} questions fits the model's context, even without examples: "
+            "ask shorter ones, or a model with a longer context ([pretrain].max_length)"
+        )
     by_category: dict[str, list[Scored]] = defaultdict(list)
     for one in asked:
         if one.item.category:

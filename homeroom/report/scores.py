@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from rich.cells import cell_len
+
 from homeroom.report.figures import number_at, rows_at, value_at
 from homeroom.settings import Json
 from homeroom.workspace import Artifact, Workspace
@@ -19,9 +21,12 @@ def text(metrics: Mapping[str, Json]) -> str:
         for name, of_it in by_category.items() if isinstance(by_category, dict) else ():
             count = number_at(of_it, "accuracy", "n")
             table.append((f"  {name} ({count:,})", _rate(of_it, "accuracy"), _rate(of_it, "accuracy_per_byte")))
-    widths = [max(len(line[column]) for line in table) for column in (0, 1)]
+    widths = [max(cell_len(line[column]) for line in table) for column in (0, 1)]
     told = [f"{_title(metrics)}      model {metrics['model']}"]
-    told += [f"{first:<{widths[0]}}   {second:<{widths[1]}}   {third}" for first, second, third in table]
+    for *cells, last in table:
+        # In cells of the terminal: a Chinese category is twice as wide as it is long.
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
+        told.append("   ".join([*padded, last]))
     return "\n".join([*told, *_notes(metrics)])
 
 
@@ -51,15 +56,17 @@ def _rate(row: Json, name: str) -> str:
 
 
 def _notes(metrics: Mapping[str, Json]) -> Iterator[str]:
-    for row in rows_at(metrics, "scores"):
+    rows = rows_at(metrics, "scores")
+    # Without examples a question fits or does not, so that it is left out everywhere or nowhere.
+    if too_long := number_at(rows[0], "too_long"):
+        yield f"longer than the model's context, and not counted: {too_long:,} questions"
+    for row in rows:
         if fewer := number_at(row, "fewer_examples"):
-            yield f"{row['shots']} shots: {fewer:,} questions have fewer: more do not fit the model's context"
-        if too_long := number_at(row, "too_long"):
-            yield f"{row['shots']} shots: {too_long:,} questions do not fit the model's context and are not counted"
+            yield f"asked with fewer than {row['shots']} examples, since more do not fit: {fewer:,} questions"
     if rejects := number_at(metrics, "rejects"):
         examples = value_at(metrics, "reject_examples")
         named = [str(one) for one in examples] if isinstance(examples, list) else []
-        yield f"{rejects:,} lines were left out:"
+        yield f"lines left out: {rejects:,}"
         yield from (f"  {one}" for one in named)
         if rejects > len(named):
             yield f"  … and {rejects - len(named):,} more, all of them in the score's rejects.jsonl"

@@ -14,7 +14,7 @@ def row(shots, mean, **more):
 
 METRICS = {
     "model": "sft-1a2b", "file": "arc [easy].jsonl", "questions": 570, "choices": [4], "rejects": 0,
-    "scores": [row(0, 0.412, too_long=3, fewer_examples=0), row(5, 0.44, too_long=0, fewer_examples=1200)],
+    "scores": [row(0, 0.412, too_long=3, fewer_examples=0), row(5, 0.44, too_long=3, fewer_examples=1200)],
 }  # fmt: skip
 
 
@@ -24,8 +24,18 @@ def test_what_was_cut_or_left_out_is_told():
         "shots   accuracy              by log-likelihood per byte of the choice",
         "0       41.2 % [37.2, 45.2]   41.2 % [37.2, 45.2]",
         "5       44.0 % [40.0, 48.0]   44.0 % [40.0, 48.0]",
-        "0 shots: 3 questions do not fit the model's context and are not counted",
-        "5 shots: 1,200 questions have fewer: more do not fit the model's context",
+        "longer than the model's context, and not counted: 3 questions",
+        "asked with fewer than 5 examples, since more do not fit: 1,200 questions",
+    ]
+
+
+def test_columns_stand_below_each_other_also_behind_chinese():
+    by_category = {"天文": row(0, 0.5), "law": row(0, 0.3)}
+    told = scores.text(METRICS | {"scores": [row(0, 0.4, by_category=by_category)]}).splitlines()
+    assert told[2:5] == [
+        "0              40.0 % [36.0, 44.0]   40.0 % [36.0, 44.0]",
+        "  天文 (567)   50.0 % [46.0, 54.0]   50.0 % [46.0, 54.0]",
+        "  law (567)    30.0 % [26.0, 34.0]   30.0 % [26.0, 34.0]",
     ]
 
 

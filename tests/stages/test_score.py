@@ -41,7 +41,7 @@ def test_a_person_sees_figures_and_what_was_left_out(workspace, tasks):
     heads = [line.split("   ")[0] for line in told[2:8]]
     assert heads == ["0", "  even (2)", "  odd (2)", "2", "  even (2)", "  odd (2)"]
     assert told[2].split() == ["0", "50.0", "%", "[15.0,", "85.0]", "50.0", "%", "[15.0,", "85.0]"]
-    assert told[8] == "15 lines were left out:"
+    assert told[8] == "lines left out: 15"
     assert told[9].startswith("  good.jsonl, line 5: 'choices' must be")
     assert told[-1] == "  … and 5 more, all of them in the score's rejects.jsonl"
     assert sft.id in homeroom("status", "-w", workspace.path).stdout
@@ -139,6 +139,15 @@ def test_what_does_not_go_together_is_said(workspace, arguments, why):
     result = homeroom("evaluate", *arguments, "-w", workspace.path)
     assert result.exit_code == 1
     assert why in result.stderr
+
+
+def test_without_a_file_every_stage_is_measured_as_the_recipe_says(workspace, evaluating):
+    sets = [
+        f"--set=evaluate.{key}={json.dumps(value)}" for key, value in evaluating.model_dump(exclude={"mix"}).items()
+    ]
+    result = homeroom("evaluate", "-w", workspace.path, "-r", "recipes/starter.toml", *sets)
+    assert result.exit_code == 0, result.output
+    assert workspace.latest("evaluate").settings["questions"] == evaluating.questions
 
 
 def test_a_damaged_score_says_how_it_is_made_again(workspace, tasks):
