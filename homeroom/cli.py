@@ -130,8 +130,52 @@ def _stage_command(stage: str, does: str) -> Callable[..., None]:
     return command
 
 
+def evaluate(
+    recipe: RecipePath = None,
+    workspace: Place = WORKSPACE,
+    set_: Sets = None,
+    tasks: Annotated[Path | None, typer.Option(help="ask one model the questions of this .jsonl(.gz) file")] = None,
+    shots: Annotated[
+        list[int] | None, typer.Option(min=0, help="solved examples before each question, once or more; default: 0")
+    ] = None,
+    shots_from: Annotated[Path | None, typer.Option(help="draw them from this file; default: the tasks")] = None,
+    model: Annotated[str | None, typer.Option(help="a stage, or an id of `homeroom status`; default: champion")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first so many questions")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="which examples are drawn; default: 0")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable, with --tasks")] = False,
+) -> None:
+    """Measure every stage's model in the same way; with --tasks, one model on a file of multiple-choice questions.
+
+    Example: homeroom evaluate --workspace workspace. All its keys: homeroom explain evaluate
+
+    Example: homeroom evaluate --tasks arc_easy.jsonl --shots 0 --shots 5 --model sft
+
+    A line of the file: {"question": "…", "choices": ["…", "…"], "answer": 0}. The answer is a choice's place, counted
+    from 0, or as text its letter ("A") or the choice itself. A line may have "context", "category" and "id".
+    """
+    options = {"shots": shots, "examples_from": shots_from, "model": model, "limit": limit, "seed": seed}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if tasks is None:
+        if given or as_json:
+            raise HomeroomError("--shots, --shots-from, --model, --limit, --seed and --json go with --tasks FILE")
+        _stage_command("evaluate", CIRCLE["evaluate"])(recipe, workspace, set_)
+        return
+    if recipe or set_:
+        raise HomeroomError("--recipe and --set are of the circle's evaluation: leave them out where there is --tasks")
+    from homeroom.report import scores
+    from homeroom.stages import score
+
+    with _open(workspace) as opened:
+        made = score.run(tasks, opened, **given)
+    if as_json:
+        sys.stdout.write(json.dumps({"id": made.id, **made.metrics}, ensure_ascii=False, indent=1) + "\n")
+    else:
+        out.print(scores.text(made.metrics), markup=False)
+
+
 for _stage, _does in CIRCLE.items():
-    app.command(_stage, rich_help_panel="One stage of the circle")(_stage_command(_stage, _does))
+    _command = evaluate if _stage == "evaluate" else _stage_command(_stage, _does)
+    app.command(_stage, rich_help_panel="One stage of the circle")(_command)
 
 
 @app.command(rich_help_panel="The circle")
@@ -229,7 +273,8 @@ def verify(
         where = f"{damage.artifact_id}/{damage.file}" if damage.artifact_id else damage.file
         out.print(f"{where}: expected {damage.expected}, found {damage.found}", markup=False)
     for name, path in moved.items():
-        again = f"Run `homeroom {name.rpartition('-')[0]}` to make it again."
+        stage = name.rpartition("-")[0]
+        again = f"Run `homeroom {'evaluate --tasks FILE' if stage == 'score' else stage}` to make it again."
         if name == champion:
             again = "It was the champion: `homeroom rollback` makes the one before it champion again."
         out.print(f"moved {name} to {path}. {again}", markup=False)

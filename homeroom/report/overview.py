@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from homeroom.report import scores
 from homeroom.report.figures import decided_by, figures, flat, number_at, verdicts
 from homeroom.report.lineage import lineage
 from homeroom.settings import Json
@@ -93,4 +94,5 @@ _HEADLINES: dict[str, Callable[[Metrics], str]] = {
     "evaluate": lambda m: f"{len(rows) if isinstance(rows := m.get('models'), list) else 0} models measured",
     "vote": lambda m: f"{_count(m, 'up')} up, {_count(m, 'down')} down",
     "harvest": lambda m: f"{_count(m, 'pairs')} pairs of {_count(m, 'answers')} judged answers",
+    "score": scores.headline,
 }

@@ -1,0 +1,144 @@
+"""score: what `homeroom evaluate --tasks FILE` makes, the accuracy of one model on a file of multiple-choice questions.
+
+It is no step of the circle: nothing is decided by it. The file is known by its contents, so that the same questions
+are not put to the same model twice, and each question's scores are kept beside the figures.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast, get_args
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from homeroom.data.reading import Reject
+from homeroom.evaluation.multiple_choice import Scored, figures, read_items, score_items
+from homeroom.files import sha256
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.stages import checkpoints
+from homeroom.stages.lookup import unchanged
+from homeroom.stages.measuring import ModelStage
+from homeroom.tasks.multiple_choice import Item
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.workspace import Artifact, Workspace
+
+VERSION = 1
+SHOWN = 10  # of the lines that were left out
+
+
+class Config(Frozen):
+    """What was asked and how. Files by their SHA-256: a name may come to mean other questions."""
+
+    tasks: str
+    shots: tuple[NonNegativeInt, ...] = (0,)
+    examples_from: str | None = None  # none: from the tasks themselves
+    limit: PositiveInt | None = None
+    seed: NonNegativeInt = 0
+
+
+def run(
+    tasks: Path,
+    workspace: Workspace,
+    *,
+    model: str = "champion",
+    shots: Sequence[int] = (0,),
+    examples_from: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Artifact:
+    """Score the model on the file's questions, the first `limit` of them, with each number of examples."""
+    config = Config(
+        tasks=_digest(tasks),
+        shots=tuple(sorted(set(shots))),
+        examples_from=_digest(examples_from) if examples_from else None,
+        limit=limit,
+        seed=seed,
+    )
+    asked = find_model(workspace, model)
+    if done := unchanged(workspace, "score", config, [asked], VERSION):
+        return done
+    rejects: list[Reject] = []
+    items = read_items(tasks, rejects.append)
+    pool = read_items(examples_from, rejects.append) if examples_from else items
+    with workspace.publish("score", config, [asked], VERSION) as draft:
+        _write(draft.path / "rejects.jsonl", [asdict(one) for one in rejects])
+        rows = _score(asked, tasks.name, items[:limit], pool, config, draft.path / "scores.jsonl")
+        draft.metrics = {
+            "model": asked.id,
+            "file": tasks.name,
+            "examples_from": examples_from.name if examples_from else None,
+            "questions": len(items[:limit]),
+            "choices": list[Json](sorted({len(item.choices) for item in items[:limit]})),
+            "scores": rows,
+            "rejects": len(rejects),
+            "reject_examples": [str(one) for one in rejects[:SHOWN]],
+        }
+    say("score", f"{asked.id} on {tasks.name} → {draft.artifact.id}")
+    return draft.artifact
+
+
+def find_model(workspace: Workspace, name: str) -> Artifact:
+    """The champion, the latest model of a stage, or the one artifact whose name begins so. Raises HomeroomError."""
+    stages = get_args(ModelStage)
+    if name == "champion":
+        if found := workspace.champion():
+            return found
+        raise HomeroomError(f"there is no champion yet. Name a model with --model: {', '.join(stages)} or an id.")
+    if name in stages:
+        return workspace.latest(name)
+    models = [artifact for artifact in workspace.artifacts.all() if artifact.stage in stages]
+    meant = [artifact for artifact in models if artifact.id.startswith(name.rstrip("…"))] if "-" in name else []
+    if len(meant) == 1:
+        return meant[0]
+    known = ", ".join(artifact.id for artifact in meant or models) or "none yet"
+    what = "could be several" if meant else "is no model of this workspace"
+    raise HomeroomError(f"model '{name}' {what}. Allowed: champion, {', '.join(stages)}, or one of {known}.")
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise HomeroomError(f"{path}: there is no such file")
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise HomeroomError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _score(
+    asked: Artifact, name: str, items: Sequence[Item], pool: Sequence[Item], config: Config, kept: Path
+) -> list[Json]:
+    """The figures with each number of examples; every question's scores are written to `kept`."""
+    model, tokenizer = checkpoints.load(asked), Tokenizer.load(asked.path)
+    found: list[Json] = []
+    lines: list[dict[str, Json]] = []
+    with progress(name, len(items) * len(config.shots)) as bar:
+        for shots in config.shots:
+            scored = score_items(
+                model,
+                tokenizer,
+                items,
+                shots=shots,
+                pool=pool,
+                seed=config.seed,
+                on_items=lambda n, shots=shots: bar.advance(n, shots=str(shots)),  # type: ignore[misc]
+            )
+            found.append(figures(scored, shots))
+            lines += (_line(one, shots) for one in scored)
+    _write(kept, lines)
+    return found
+
+
+def _line(one: Scored, shots: int) -> dict[str, Json]:
+    return {
+        "id": one.item.id,
+        "shots": shots,
+        "examples": one.examples,
+        "answer": one.item.answer,
+        "logprobs": cast(list[Json], list(one.logprobs)),
+    }
+
+
+def _write(path: Path, rows: Sequence[dict[str, Json]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
