@@ -1,39 +1,56 @@
-"""The engine: many answers at once from one live module, with a KV cache and continuous batching.
+"""The engine: many answers at once from one model, with a KV cache and continuous batching.
 
-Evaluation, PPO and serving all generate through it. It reads the module's weights at every step, so a policy that is
+Evaluation, PPO and serving all generate through it. It reads a module's weights at every step, so a policy that is
 being trained is sampled as it stands; whoever changes weights does so while the engine is idle. It is not thread-safe:
 one thread owns it. Text and templates belong to the caller.
-Shapes: N running requests, B newly admitted ones, T time, D width, V vocabulary.
+Shapes: M requests that get a token in a step, N tokens read in it, T time, D width, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
 
-from homeroom.inference.request import Completion, Event, FinishReason, Request
+from homeroom.inference.decoder import decoder_of
+from homeroom.inference.prefixes import WORTH, Prefixes, shared
+from homeroom.inference.request import Completion, Event, FinishReason, Request, TokenScore
 from homeroom.inference.sampling import penalize, sample, uniforms
 from homeroom.inference.scheduler import Running, Scheduler
+from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
-from homeroom.models.kv_cache import CacheView
-from homeroom.models.padding import pad_rows
-from homeroom.models.precision import products_dtype
+from homeroom.models.kv_cache import Piece
 
 SLOTS = 128  # where nobody waits: of 64, 128 and 256 what samples fastest on two cores
+_SCORED_AT_ONCE = 64  # positions of a prompt: (64, V) logits are enough to be fast and few enough to be small
 
 
 class Engine:
     """Generation with `slots` answers running at once, in the number format of the products around `step`.
 
-    `end_id` ends an answer. `max_length` bounds prompt plus answer; by default it is the model's context.
+    `end_id`, or any of several, ends an answer. `max_length` bounds prompt plus answer; by default it is the model's
+    context. At most `chunk` tokens of prompts are read in a step, so that a long prompt does not hold up others' next
+    words; None reads every prompt at once. `prefix_tokens` of ended requests are kept, and prompts that begin like them
+    or like a running one read on from there; 0 reads every prompt whole.
     """
 
-    def __init__(self, model: GPT, *, end_id: int, slots: int = SLOTS, max_length: int | None = None) -> None:
-        self.model, self.end_id = model, end_id
+    def __init__(
+        self,
+        model: GPT | CompiledGPT,
+        *,
+        end_id: int | Collection[int],
+        slots: int = SLOTS,
+        max_length: int | None = None,
+        chunk: int | None = None,
+        prefix_tokens: int = 0,
+    ) -> None:
+        self.decoder = decoder_of(model)
+        self.end_ids = frozenset((end_id,) if isinstance(end_id, int) else end_id)
         self.max_length = min(max_length or model.config.max_length, model.config.max_length)
         self.scheduler = Scheduler(slots)
-        self._device = model.embedding.weight.device
-        self._cache = model.new_cache(slots, self.max_length)
+        self.prefixes = Prefixes(prefix_tokens)
+        self.reused = 0  # tokens of prompts that were not read again
+        self._chunk, self._admitted = chunk, 0
+        self._cache = self.decoder.new_cache(1, self.max_length)
 
     @property
     def idle(self) -> bool:
@@ -41,20 +58,22 @@ class Engine:
 
     def submit(self, request: Request) -> None:
         """Queue a request. Raises ValueError for an empty prompt, one that leaves no room, a token id outside the
-        vocabulary, or a request id in use."""
-        length = len(request.prompt_ids)
-        if not 0 < length < self.max_length:
+        vocabulary, a position to score from that is not in the prompt, or a request id in use."""
+        length, wants = len(request.prompt_ids), request.sampling.max_tokens > 0
+        if not 0 < length < self.max_length + (not wants):
             raise ValueError(
-                f"request {request.id!r}: the prompt has {length} tokens; 1 to {self.max_length - 1} fit a context "
+                f"request {request.id!r}: the prompt has {length} tokens; 1 to {self.max_length - wants} fit a context "
                 f"of {self.max_length}"
             )
         # Here, because in step() it would end the answers of everybody else too.
         low, high = min(request.prompt_ids), max(request.prompt_ids)
-        if low < 0 or high >= self.model.config.vocab_size:
+        if low < 0 or high >= self.decoder.config.vocab_size:
             raise ValueError(
                 f"request {request.id!r}: the prompt has token id {low if low < 0 else high}; "
-                f"0 to {self.model.config.vocab_size - 1} are in the vocabulary"
+                f"0 to {self.decoder.config.vocab_size - 1} are in the vocabulary"
             )
+        if request.score_from is not None and not 0 < request.score_from <= length:
+            raise ValueError(f"request {request.id!r}: score_from is {request.score_from}; 1 to {length} can be scored")
         self.scheduler.submit(request)
 
     def cancel(self, request_id: str) -> Event | None:
@@ -69,20 +88,13 @@ class Engine:
 
     @torch.inference_mode()
     def step(self, at_once: int = 1) -> list[Event]:
-        """One token for every request that has a slot, waiting ones being let in first, so many `at_once`."""
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            running = len(self.scheduler.running)
-            if not running:
-                self._fit_cache()
-            hidden = [self._decode()] if running else []
-            admitted = self.scheduler.admit(at_once)
-            if admitted:
-                hidden.append(self._prefill(admitted))
-            return self._pick(torch.cat(hidden)) if hidden else []
-        finally:
-            self.model.train(was_training)
+        """One token for every request whose prompt is read, waiting ones being let in first, so many `at_once`."""
+        self._admit(at_once)
+        pieces = self._pieces()
+        if not pieces:
+            return []
+        self._cache.reserve(len(self.scheduler.running), max(piece.end for piece in pieces))
+        return self._events(pieces, self.decoder.read(self._cache, pieces))
 
     def generate(
         self, requests: Sequence[Request], on_finish: Callable[[Completion], None] | None = None
@@ -93,9 +105,7 @@ class Engine:
         """
         if not self.idle:
             raise RuntimeError("generate() needs an idle engine; submit() joins a running one")
-        tokens: dict[str, list[int]] = {request.id: [] for request in requests}
-        logprobs: dict[str, list[float]] = {request.id: [] for request in requests}
-        done: dict[str, Completion] = {}
+        made = {request.id: Completion(request.id, [], [], "cancelled") for request in requests}
         try:
             for request in requests:
                 self.submit(request)
@@ -103,84 +113,152 @@ class Engine:
             at_once = max(1, self.scheduler.slots // 8)
             while events := self.step(at_once):
                 for event in events:
-                    name = event.request_id
+                    so_far = made[event.request_id]
                     if event.token_id is not None:
-                        tokens[name].append(event.token_id)
-                        logprobs[name].append(event.logprob)
-                    if event.finish_reason is not None:
-                        done[name] = Completion(name, tokens[name], logprobs[name], event.finish_reason)
-                        if on_finish is not None:
-                            on_finish(done[name])
+                        so_far.token_ids.append(event.token_id)
+                        so_far.logprobs.append(event.logprob)
+                    if event.prompt or event.finish_reason is not None:
+                        reason, prompt = event.finish_reason or so_far.finish_reason, event.prompt or so_far.prompt
+                        done = Completion(so_far.request_id, so_far.token_ids, so_far.logprobs, reason, prompt)
+                        made[event.request_id] = done
+                    if event.finish_reason is not None and on_finish is not None:
+                        on_finish(made[event.request_id])
         except BaseException:
-            for name in tokens:
+            for name in made:
                 self.cancel(name)
             raise
-        return [done.get(name) or Completion(name, tokens[name], logprobs[name], "cancelled") for name in tokens]
+        return list(made.values())
 
-    def _fit_cache(self) -> None:
-        """A cache in the format in which it will be read. Only between answers: what stands in it is lost."""
-        if self._cache.dtype != products_dtype(self.model.embedding.weight):
-            # Not as tensors of inference mode: cancel() moves what stands in it, and is called from outside.
-            with torch.inference_mode(False):
-                self._cache = self.model.new_cache(self.scheduler.slots, self.max_length)
-
-    def _prefill(self, requests: list[Request]) -> Tensor:
-        """Read whole prompts into their slots; the hidden state of each one's last token (B, D).
-
-        Prompts are padded on the right: causal attention keeps padding out of every real position, and what it leaves
-        in the cache lies beyond the slot's length, where the mask hides it until a real token overwrites it.
-        """
-        first = len(self.scheduler.running)
-        self.scheduler.running += [
-            Running(request, uniforms(request.sampling.seed, self._most_tokens(request)).tolist())
-            for request in requests
-        ]
-        tokens_BT = pad_rows([request.prompt_ids for request in requests])
-        last_B = torch.tensor([len(request.prompt_ids) - 1 for request in requests])
-        rows, length = tokens_BT.shape
-        slots_B = torch.arange(first, first + rows, device=self._device)
-        positions_BT = torch.arange(length, device=self._device).expand(rows, length)
-        view = CacheView(self._cache, slots_B, positions_BT, extent=length)
-        hidden_BTD = self.model.hidden(tokens_BT.to(self._device), cache=view)
-        return hidden_BTD[torch.arange(rows), last_B]
-
-    def _decode(self) -> Tensor:
-        """One step of all running requests: the hidden states of their last tokens (N, D)."""
+    def _admit(self, at_once: int) -> None:
         running = self.scheduler.running
-        tokens_N1 = torch.tensor([[run.token_ids[-1]] for run in running], device=self._device)
-        positions_N1 = torch.tensor([[run.length] for run in running], device=self._device)
-        count = len(running)
-        extent = max(run.length for run in running) + 1
-        slots_N = torch.arange(count, device=self._device)
-        view = CacheView(self._cache, slots_N, positions_N1, extent=extent, first_slots=count)
-        return self.model.hidden(tokens_N1, cache=view)[:, 0]
+        if not running and not self.decoder.fits(self._cache):
+            self._cache = self.decoder.new_cache(1, self.max_length)
+            self.prefixes.at_version(-1)
+        for request in self.scheduler.admit(at_once):
+            numbers = uniforms(request.sampling.seed, self._most_tokens(request)).tolist()
+            running.append(Running(request, numbers, number=self._admitted))
+            self._admitted += 1
+        self._cache.reserve(len(running), 1)
 
-    def _pick(self, hidden_ND: Tensor) -> list[Event]:
-        running = list(self.scheduler.running)
-        logits_NV = self.model.logits(hidden_ND)
-        log_probs_NV = torch.log_softmax(logits_NV, dim=1)
-        settings = [run.request.sampling for run in running]
-        if any(s.repetition_penalty != 1.0 for s in settings):
-            penalize(logits_NV, [run.request.prompt_ids + run.token_ids for run in running], settings)
-        # float64: in float32 a number just below 1 becomes 1, which picks a token of probability 0.
-        drawn = [run.uniforms[len(run.token_ids)] for run in running]
-        uniform_N = torch.tensor(drawn, dtype=torch.float64, device=self._device)
-        picked_N = sample(logits_NV, settings, uniform_N)
-        picked = picked_N.tolist()
-        logprobs = log_probs_NV.gather(1, picked_N[:, None])[:, 0].tolist()
+    def _pieces(self) -> list[Piece]:
+        """What is read in this step: every answer's last token, and prompts, the longest waiting first."""
+        running = self.scheduler.running
+        pieces = [Piece(slot, run.length, run.token_ids[-1:]) for slot, run in enumerate(running) if run.token_ids]
+        room = self._chunk or sum(len(run.request.prompt_ids) for run in running)
+        reading: list[list[int]] = []
+        unread = sorted((run.number, slot) for slot, run in enumerate(running) if not run.token_ids)
+        for _, slot in unread:
+            run = running[slot]
+            prompt = run.request.prompt_ids
+            if run.read == 0 and self.prefixes.room:
+                # One that begins like another that is being read takes over from it in the next step.
+                if any(shared(prompt, other) >= WORTH for other in reading):
+                    continue
+                self._take_over(slot)
+            if room <= 0:
+                break
+            piece = Piece(slot, run.read, prompt[run.read : run.read + room])
+            pieces.append(piece)
+            reading.append(prompt[: piece.end])
+            room -= len(piece.token_ids)
+        # Single tokens first, as decoders expect them.
+        return sorted(pieces, key=lambda piece: len(piece.token_ids) > 1)
+
+    def _take_over(self, slot: int) -> None:
+        """What another request has read of the same beginning, into this slot."""
+        run = self.scheduler.running[slot]
+        prompt = run.request.prompt_ids
+        # The last token is read in any case: from it the next one follows. So is what stands before a scored one.
+        wanted = prompt[: min(len(prompt), run.request.score_from or len(prompt)) - 1]
+        self.prefixes.at_version(self.decoder.version)
+        best, held = self.prefixes.longest(wanted)
+        source = None
+        for other, candidate in enumerate(self.scheduler.running):
+            common = shared(wanted, candidate.cached_ids) if other != slot else 0
+            if common > best:
+                best, source = common, other
+        if best < WORTH:
+            return
+        self._cache.reserve(len(self.scheduler.running), best)
+        if source is not None:
+            self._cache.move(source, slot, best)
+        elif held is not None:
+            self._cache.put(slot, held, best)
+        run.read = best
+        self.reused += best
+
+    def _events(self, pieces: Sequence[Piece], hidden_ND: Tensor) -> list[Event]:
+        """Scores of prompts, and a token for every request that has read its prompt to the end."""
+        slots, rows, first = [], [], 0
+        for piece in pieces:
+            run = self.scheduler.running[piece.slot]
+            last = first + len(piece.token_ids) - 1
+            if not run.token_ids:
+                self._score_prompt(run, piece, hidden_ND[first : last + 1])
+                run.read = piece.end
+            if run.read == len(run.request.prompt_ids):
+                slots.append(piece.slot)
+                rows.append(last)
+            first = last + 1
+        return self._pick(slots, hidden_ND[rows]) if slots else []
+
+    def _score_prompt(self, run: Running, piece: Piece, hidden_TD: Tensor) -> None:
+        """Log-probabilities of the prompt's tokens that follow those of this piece."""
+        if run.request.score_from is None:
+            return
+        begin = max(piece.start, run.request.score_from - 1)
+        end = min(piece.end, len(run.request.prompt_ids) - 1)
+        for start in range(begin, end, _SCORED_AT_ONCE):
+            stop = min(start + _SCORED_AT_ONCE, end)
+            logits_NV = self.decoder.logits(hidden_TD[start - piece.start : stop - piece.start])
+            run.scores += _scored(logits_NV, run.request.prompt_ids[start + 1 : stop + 1], run.request.top)
+
+    def _pick(self, slots: Sequence[int], hidden_MD: Tensor) -> list[Event]:
+        runs = [self.scheduler.running[slot] for slot in slots]
+        wanting = [row for row, run in enumerate(runs) if run.request.sampling.max_tokens > 0]
+        scores = dict(zip(wanting, self._next([runs[row] for row in wanting], hidden_MD[wanting]), strict=True))
         events, ended = [], []
-        for slot, (run, token_id, logprob) in enumerate(zip(running, picked, logprobs, strict=True)):
-            run.token_ids.append(token_id)
-            reason = self._finish_reason(run)
-            events.append(Event(run.request.id, token_id, logprob, reason))
+        for row, (slot, run) in enumerate(zip(slots, runs, strict=True)):
+            prompt = tuple(run.scores) if not run.token_ids else ()
+            if row in scores:
+                run.token_ids.append(scores[row].token_id)
+                reason = self._finish_reason(run)
+                events.append(
+                    Event(run.request.id, scores[row].token_id, scores[row].logprob, reason, scores[row].top, prompt)
+                )
+            else:
+                reason = "length"
+                events.append(Event(run.request.id, None, 0.0, reason, prompt=prompt))
             if reason is not None:
                 ended.append(slot)
-        for slot in reversed(ended):  # from the back: a slot that moves is one that goes on
+        for slot in sorted(ended, reverse=True):  # from the back: a slot that moves is one that goes on
             self._release(slot)
         return events
 
+    def _next(self, runs: Sequence[Running], hidden_MD: Tensor) -> list[TokenScore]:
+        """The tokens that are picked, with what the model itself thinks of them."""
+        if not runs:
+            return []
+        own_MV = self.decoder.logits(hidden_MD)
+        logits_MV = own_MV
+        settings = [run.request.sampling for run in runs]
+        if any(s.repetition_penalty != 1.0 for s in settings) or any(run.request.constraint for run in runs):
+            logits_MV = own_MV.clone()
+            penalize(logits_MV, [run.request.prompt_ids + run.token_ids for run in runs], settings)
+            for row, run in enumerate(runs):
+                if run.request.constraint is not None:
+                    logits_MV[row].masked_fill_(~run.request.constraint.allowed(), float("-inf"))
+        # float64: in float32 a number just below 1 becomes 1, which picks a token of probability 0.
+        drawn = [run.uniforms[len(run.token_ids)] for run in runs]
+        uniform_M = torch.tensor(drawn, dtype=torch.float64, device=self.decoder.device)
+        picked = sample(logits_MV, settings, uniform_M).tolist()
+        for run, token_id in zip(runs, picked, strict=True):
+            if run.request.constraint is not None:
+                run.request.constraint.accept(token_id)
+        return _scored(own_MV, picked, max(run.request.top for run in runs))
+
     def _finish_reason(self, run: Running) -> FinishReason | None:
-        if run.token_ids[-1] == self.end_id:
+        if run.token_ids[-1] in self.end_ids:
             return "stop"
         return "length" if len(run.token_ids) >= self._most_tokens(run.request) else None
 
@@ -188,7 +266,23 @@ class Engine:
         return min(request.sampling.max_tokens, self.max_length - len(request.prompt_ids))
 
     def _release(self, slot: int) -> None:
+        run = self.scheduler.running[slot]
+        if self.prefixes.room and WORTH <= run.length <= self.prefixes.room:
+            self.prefixes.at_version(self.decoder.version)
+            self.prefixes.keep(run.cached_ids, self._cache.hold(slot, run.length))
         moved = self.scheduler.release(slot)
         if moved is not None:
             source, target = moved
             self._cache.move(source, target, self.scheduler.running[target].length)
+
+
+def _scored(logits_NV: Tensor, token_ids: Sequence[int], top: int) -> list[TokenScore]:
+    """Log-probabilities at temperature 1 and before any filter."""
+    log_probs_NV = torch.log_softmax(logits_NV, dim=1)
+    index_N1 = torch.tensor(token_ids, device=logits_NV.device)[:, None]
+    logprobs = log_probs_NV.gather(1, index_N1)[:, 0].tolist()
+    if not top:
+        return [TokenScore(token, logprob) for token, logprob in zip(token_ids, logprobs, strict=True)]
+    best_NK, order_NK = log_probs_NV.topk(min(top, log_probs_NV.shape[1]), dim=1)
+    tops = (tuple(zip(ids, best, strict=True)) for ids, best in zip(order_NK.tolist(), best_NK.tolist(), strict=True))
+    return [TokenScore(*each) for each in zip(token_ids, logprobs, tops, strict=True)]

@@ -4,9 +4,10 @@ Text, templates and stop strings belong to the caller.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from torch import Tensor
 
 from homeroom.settings import Frozen
 
@@ -14,36 +15,66 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 class Sampling(Frozen):
-    """How the next token is picked. Temperature 0 is greedy; top_k 0 and top_p 1 keep every token."""
+    """How the next token is picked. Temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 keep every token."""
 
     temperature: NonNegativeFloat = 1.0
     top_k: NonNegativeInt = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     repetition_penalty: PositiveFloat = 1.0
-    max_tokens: PositiveInt = 64
+    max_tokens: Annotated[int, Field(ge=0, description="0: only the prompt is read and scored")] = 64
     seed: int | None = Field(None, description="the same seed gives the same answer, whoever else is being answered")
+
+
+class Constraint(Protocol):
+    """What an answer may say, one token at a time: see `homeroom.inference.constraints`."""
+
+    def allowed(self) -> Tensor:
+        """Which tokens may come next (V,)."""
+        ...
+
+    def accept(self, token_id: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt. `id` names it among the running ones."""
+    """One prompt. `id` names it among the running ones.
+
+    `top` asks for so many likeliest tokens beside each one that is picked. With `score_from` the prompt's own tokens
+    from that position on are scored too. A `constraint` belongs to one request alone: it remembers what was said.
+    """
 
     id: str
     prompt_ids: list[int]
     sampling: Sampling = field(default_factory=Sampling)
+    top: int = 0
+    score_from: int | None = None
+    constraint: Constraint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """A token's log-probability and the likeliest ones in its place, as (token id, log-probability)."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One step of one request: a token with its log-probability, and why it ended if it did.
 
-    A cancelled request's last event has no token.
+    The last event of a request that was cancelled, or that asked for no tokens, has none. `prompt` comes with the
+    first.
     """
 
     request_id: str
     token_id: int | None
     logprob: float
     finish_reason: FinishReason | None = None
+    top: tuple[tuple[int, float], ...] = ()
+    prompt: tuple[TokenScore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +85,4 @@ class Completion:
     token_ids: list[int]
     logprobs: list[float]
     finish_reason: FinishReason
+    prompt: tuple[TokenScore, ...] = ()

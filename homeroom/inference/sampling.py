@@ -39,7 +39,7 @@ def sample(logits_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Te
     # The largest logit becomes 0 first: divided by a temperature near 0 it would be infinite, and the row NaN.
     above_NV = logits_NV - logits_NV.amax(dim=1, keepdim=True)
     probs_NV = torch.softmax(above_NV / torch.where(greedy_N, 1.0, temperature_N)[:, None], dim=1)
-    filtered = [row for row, s in enumerate(settings) if s.top_k or s.top_p < 1]
+    filtered = [row for row, s in enumerate(settings) if s.top_k or s.top_p < 1 or s.min_p]
     if filtered:
         probs_NV[filtered] = _filter(probs_NV[filtered], [settings[row] for row in filtered])
     # float64: a cumulative sum over a large vocabulary in float32 would lose the tail.
@@ -51,12 +51,17 @@ def sample(logits_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Te
 
 
 def _filter(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:
-    """Zero what top-k (Fan et al. 2018) and then top-p (Holtzman et al. 2020) leave out.
+    """Zero what min-p (Nguyen et al. 2024), top-k (Fan et al. 2018) and then top-p (Holtzman et al. 2020) leave out.
 
     A few hundred candidates nearly always hold what is kept, and finding them is several times faster than sorting the
     vocabulary; where they do not, everything is sorted.
     """
     vocabulary = probs_NV.shape[1]
+    if any(s.min_p for s in settings):
+        min_p_N = torch.tensor([s.min_p for s in settings], device=probs_NV.device)
+        likely_NV = probs_NV >= min_p_N[:, None] * probs_NV.amax(dim=1, keepdim=True)
+        probs_NV = torch.where(likely_NV, probs_NV, 0.0)
+        probs_NV = probs_NV / probs_NV.sum(dim=1, keepdim=True)
     # At most the vocabulary: a larger number need not fit into an int64.
     top_k_N = torch.tensor([min(s.top_k or vocabulary, vocabulary) for s in settings], device=probs_NV.device)
     # Infinity, for rounding can bring the mass before the last tokens to the whole: top-p 1 must keep them.

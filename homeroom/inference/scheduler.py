@@ -7,7 +7,7 @@ contiguous view; the engine is told which slot was moved where.
 from collections import deque
 from dataclasses import dataclass, field
 
-from homeroom.inference.request import Request
+from homeroom.inference.request import Request, TokenScore
 
 
 @dataclass(slots=True)
@@ -17,11 +17,18 @@ class Running:
     request: Request
     uniforms: list[float]
     token_ids: list[int] = field(default_factory=list)
+    number: int = 0  # how many were let in before it
+    read: int = 0  # tokens of the prompt whose keys and values stand in the cache
+    scores: list[TokenScore] = field(default_factory=list)  # of the prompt
 
     @property
     def length(self) -> int:
         """Tokens whose keys and values stand in the cache: the last one said is not there yet."""
-        return len(self.request.prompt_ids) + len(self.token_ids) - 1
+        return self.read + max(0, len(self.token_ids) - 1)
+
+    @property
+    def cached_ids(self) -> list[int]:
+        return [*self.request.prompt_ids, *self.token_ids][: self.length]
 
 
 class Scheduler:

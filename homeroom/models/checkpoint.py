@@ -94,7 +94,7 @@ def _load(folder: Path, *, reward: bool) -> nn.Module:
         weights = _weights(folder)
         if not (folder / SETTINGS).exists():
             raise CheckpointError(f"{folder / SETTINGS}: missing, so {folder} is not a model folder")
-        config = _read_settings(folder / SETTINGS)
+        config = read_settings(folder / SETTINGS)
         tensors: dict[str, Tensor] = {}
         for path in weights:
             try:
@@ -169,7 +169,8 @@ def _new(config: Config, reward: bool) -> GPT | RewardModel:
     return RewardModel(GPT(config)) if reward else GPT(config)
 
 
-def _read_settings(path: Path) -> Config:
+def read_settings(path: Path) -> Config:
+    """The shape that a `config.json` describes. Raises CheckpointError."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(raw, dict):

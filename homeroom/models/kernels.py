@@ -1,30 +1,36 @@
 """A Llama-style model's whole forward over a KV cache as one compiled function: int8 weights, int16 activations.
 
-For the processor, by Numba, which is an optional part: who has it not uses `homeroom.models.gpt` with float32 weights.
-Products are of integers, hence exact and the same in every order: a row's result depends neither on its company nor on
-how a prompt was cut, and no thread waits for another inside a product. Weights come quantised (`homeroom.models.int8`).
+For the processor, by Numba. `homeroom.models.compiled` lays weights out for it and is the only one to call it.
+Products are of integers, hence exact and the same in every order; everything else is computed for each row alone: a
+row's result depends neither on its company nor on how a prompt was cut.
 Shapes: N rows (tokens of any requests, each with its slot and position), D width, F hidden width, H heads, K key-value
 heads, E width of one head, S slots, T time, V vocabulary, C columns of a matrix, R its rows.
 """
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
+from homeroom.models.instructions import (
+    LANES,
+    ROWS,
+    TOKENS,
+    mix_eight,
+    mix_sixty_four,
+    scores,
+    tile_one,
+    tile_one_add,
+    tile_some,
+    tile_some_add,
+)
+
 Array = np.ndarray[Any, Any]
-_FEATURES = binding.get_host_cpu_features()
-_WIDE = bool(_FEATURES.get("avx512bw"))
-_X86 = _WIDE or bool(_FEATURES.get("avx2"))
-LANES = 32 if _WIDE else 16  # int16 numbers in a register
-ROWS = 4  # of a matrix in one tile, which share what is read of the activations
-TOKENS = 4 if _WIDE else 2  # in one tile: 16 accumulators need 32 registers
-PAD = 64  # columns are padded to a multiple of this, rows to one of ROWS
-_PREFETCH = 4096  # bytes ahead: processors fetch on their own only to the end of a page
+THREADS = int(numba.config.NUMBA_NUM_THREADS)
 _BLOCK = 64  # tokens whose activations stay in the cache while the matrix passes by
 
 
@@ -34,197 +40,13 @@ def _greatest(columns: int) -> int:
     return min(2**15 - 1, (2**31 - 1) // (127 * columns))
 
 
-class _Emitter:
-    """A few of LLVM's instructions, at raw addresses. What a loop in Python becomes depends on the compiler's mood, and
-    in these loops all the time goes: they are written out."""
-
-    word, integer, single, pointer = ir.IntType(64), ir.IntType(32), ir.FloatType(), ir.IntType(8).as_pointer()
-
-    def __init__(self, builder: Any) -> None:
-        self.b = builder
-
-    def call(self, name: str, result: Any, *given: Any, flags: tuple[str, ...] = ()) -> Any:
-        kind = ir.FunctionType(result, [value.type for value in given])
-        function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
-        return self.b.call(function, given, fastmath=flags)
-
-    def at(self, base: Any, index: Any, size: int) -> Any:
-        return self.b.add(base, self.b.mul(index, ir.Constant(self.word, size)))
-
-    def load(self, address: Any, kind: Any) -> Any:
-        value = self.b.load(self.b.inttoptr(address, kind.as_pointer()))
-        value.align = 1
-        return value
-
-    def store(self, value: Any, address: Any) -> None:
-        self.b.store(value, self.b.inttoptr(address, value.type.as_pointer())).align = 1
-
-    def prefetch(self, address: Any) -> None:
-        flags = (ir.Constant(self.integer, flag) for flag in (0, 3, 1))  # to read, keep it, it is data
-        self.call("llvm.prefetch.p0", ir.VoidType(), self.b.inttoptr(address, self.pointer), *flags)
-
-    def splat(self, value: Any, count: int) -> Any:
-        kind = ir.VectorType(value.type, count)
-        one = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(self.integer, 0))
-        return self.b.shuffle_vector(one, one, ir.Constant(ir.VectorType(self.integer, count), [0] * count))
-
-    def fma(self, one: Any, other: Any, total: Any) -> Any:
-        name = f"llvm.fma.v{one.type.count}f32"
-        return self.call(name, one.type, one, other, total)
-
-    def loop(self, count: Any, step: int, start: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-        """`for i in range(0, count, step): totals = body(i, totals)`, in registers."""
-        b, before = self.b, self.b.block
-        head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
-        b.branch(head)
-        b.position_at_end(head)
-        index = b.phi(self.word)
-        index.add_incoming(ir.Constant(self.word, 0), before)
-        totals = [b.phi(value.type) for value in start]
-        for total, value in zip(totals, start, strict=True):
-            total.add_incoming(value, before)
-        b.cbranch(b.icmp_signed("<", index, count), inside, after)
-        b.position_at_end(inside)
-        results = body(index, totals)
-        for total, value in zip(totals, results, strict=True):
-            total.add_incoming(value, b.block)
-        index.add_incoming(b.add(index, ir.Constant(self.word, step)), b.block)
-        b.branch(head)
-        b.position_at_end(after)
-        return totals
-
-
-def _written(result: Any, count: int, emit: Callable[..., Any]) -> Any:
-    """A function for compiled code: `emit(emitter, *arguments)`; its arguments are addresses and counts."""
-    places = ", ".join(f"a{i}" for i in range(count))
-    signature = result(*[types.intp] * count)
-    scope: dict[str, Any] = {
-        "signature": signature,
-        "generate": lambda _, builder, __, given: emit(_Emitter(builder), *given),
-    }
-    exec(f"def written(context, {places}): return signature, generate", scope)
-    return intrinsic(scope["written"])
-
-
-def _tile(tokens: int, add: bool) -> Any:
-    """A function that multiplies ROWS rows of a matrix with so many tokens, and stores (or adds) the scaled results.
-
-    Given: addresses of the rows, the tokens, what a weight of each row and an activation of each token is worth, and
-    the result; columns of the matrix, columns of the result.
-    """
-    wide = LANES // 2 if _X86 else LANES
-
-    def emit(e: _Emitter, rows: Any, activations: Any, worth_R: Any, worth_N: Any, out: Any, columns: Any, width: Any) -> Any:
-        bytes_, halves = ir.VectorType(ir.IntType(8), LANES), ir.VectorType(ir.IntType(16), LANES)
-        sums = ir.VectorType(e.integer, wide)
-
-        def multiply_add(total: Any, one: Any, other: Any) -> Any:
-            if not _X86:
-                return e.b.add(total, e.b.mul(e.b.sext(one, sums), e.b.sext(other, sums)))
-            # Neighbours multiplied and added in one instruction; with VNNI, the total as well.
-            name = "llvm.x86.avx512.pmaddw.d.512" if _WIDE else "llvm.x86.avx2.pmadd.wd"
-            return e.b.add(total, e.call(name, sums, one, other))
-
-        def step(column: Any, totals: list[Any]) -> list[Any]:
-            weights = []
-            for row in range(ROWS):
-                place = e.b.add(e.at(rows, column, ROWS), ir.Constant(e.word, row * LANES))
-                weights.append(e.b.sext(e.load(place, bytes_), halves))
-                if row * LANES % 64 == 0:
-                    e.prefetch(e.b.add(place, ir.Constant(e.word, _PREFETCH)))
-            results = []
-            for token in range(tokens):
-                place = e.at(activations, e.b.add(e.at(ir.Constant(e.word, 0), columns, token), column), 2)
-                activation = e.load(place, halves)
-                results += [
-                    multiply_add(totals[token * ROWS + row], weights[row], activation) for row in range(ROWS)
-                ]
-            return results
-
-        zero = ir.Constant(sums, [0] * wide)
-        totals = e.loop(columns, LANES, [zero] * (tokens * ROWS), step)
-        singles = ir.VectorType(e.single, ROWS)
-        row_worth = e.load(worth_R, singles)
-        for token in range(tokens):
-            sums_R = ir.Constant(ir.VectorType(e.integer, ROWS), ir.Undefined)
-            for row in range(ROWS):
-                total = e.call(f"llvm.vector.reduce.add.v{wide}i32", e.integer, totals[token * ROWS + row])
-                sums_R = e.b.insert_element(sums_R, total, ir.Constant(e.integer, row))
-            token_worth = e.splat(e.load(e.b.add(worth_N, ir.Constant(e.word, 4 * token)), e.single), ROWS)
-            result = e.b.fmul(e.b.fmul(e.b.sitofp(sums_R, singles), row_worth), token_worth)
-            place = e.b.add(out, e.at(ir.Constant(e.word, 0), width, 4 * token))
-            e.store(e.b.fadd(result, e.load(place, singles)) if add else result, place)
-        return ir.Constant(e.pointer, None)
-
-    return _written(types.void, 7, emit)
-
-
-_tile_one, _tile_one_add = _tile(1, False), _tile(1, True)
-_tile_some, _tile_some_add = _tile(TOKENS, False), _tile(TOKENS, True)
-_EIGHT = ir.VectorType(ir.FloatType(), 8)
-_ZEROS = ir.Constant(_EIGHT, [0.0] * 8)
-
-
-def _emit_scores(e: _Emitter, query: Any, keys: Any, count: Any, width: Any, out: Any) -> Any:
-    """`out[t] = query · keys[t]` four at a time, the last ones beyond `count`; `width` is a multiple of eight."""
-
-    def shuffled(one: Any, other: Any, order: list[int]) -> Any:
-        return e.b.shuffle_vector(one, other, ir.Constant(ir.VectorType(e.integer, len(order)), order))
-
-    def added(one: Any, other: Any, left: list[int], right: list[int]) -> Any:
-        return e.b.fadd(shuffled(one, other, left), shuffled(one, other, right))
-
-    def four(t: Any, _: list[Any]) -> list[Any]:
-        def step(index: Any, totals: list[Any]) -> list[Any]:
-            part = e.load(e.at(query, index, 4), _EIGHT)
-            places = (e.b.add(e.b.mul(e.b.add(t, ir.Constant(e.word, i)), width), index) for i in range(4))
-            return [
-                e.fma(part, e.load(e.at(keys, place, 4), _EIGHT), total)
-                for place, total in zip(places, totals, strict=True)
-            ]
-
-        totals = e.loop(width, 8, [_ZEROS] * 4, step)
-        # Four vectors of eight to one vector of their four sums.
-        evens, odds = [0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15]
-        pairs = [added(totals[i], totals[i + 1], evens, odds) for i in (0, 2)]
-        fours = added(*pairs, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15])
-        e.store(added(fours, fours, [0, 1, 2, 3], [4, 5, 6, 7]), e.at(out, t, 4))
-        return []
-
-    e.loop(count, 4, [], four)
-    return ir.Constant(e.pointer, None)
-
-
-def _mix(vectors: int) -> Any:
-    """A function for `out = Σ weight · row` over rows of so many times eight numbers, `stride` apart."""
-
-    def emit(e: _Emitter, weights: Any, rows: Any, count: Any, stride: Any, out: Any) -> Any:
-        def step(index: Any, totals: list[Any]) -> list[Any]:
-            weight = e.splat(e.load(e.at(weights, index, 4), e.single), 8)
-            row = e.at(rows, e.b.mul(index, stride), 4)
-            return [
-                e.fma(weight, e.load(e.b.add(row, ir.Constant(e.word, 32 * i)), _EIGHT), total)
-                for i, total in enumerate(totals)
-            ]
-
-        for i, total in enumerate(e.loop(count, 1, [_ZEROS] * vectors, step)):
-            e.store(total, e.b.add(out, ir.Constant(e.word, 32 * i)))
-        return ir.Constant(e.pointer, None)
-
-    return _written(types.void, 5, emit)
-
-
-_scores = _written(types.void, 5, _emit_scores)
-_mix_eight, _mix_sixty_four = _mix(1), _mix(8)
-
-
 @intrinsic  # type: ignore[untyped-decorator]
 def _as_float(_context: Any, bits: Any) -> Any:
     return types.float32(types.int32), lambda _, b, __, given: b.bitcast(given[0], ir.FloatType())
 
 
 @njit(error_model="numpy", fastmath={"contract"}, inline="always")  # type: ignore[untyped-decorator]
-def _exp(x: float) -> float:
+def _exp(x: Any) -> Any:
     """To 2 units in the last place; written out so that loops over it become vector instructions."""
     x = min(max(x, np.float32(-87.0)), np.float32(88.0))
     whole = np.floor(x * np.float32(1.442695041) + np.float32(0.5))
@@ -240,7 +62,7 @@ def _exp(x: float) -> float:
 
 
 @njit(error_model="numpy", fastmath=True)  # type: ignore[untyped-decorator]
-def _quantise(x_C: Array, quantised_C: Array, limit: float) -> float:
+def _quantise(x_C: Array, quantised_C: Array, limit: float) -> Any:
     """Round to integers up to `limit`; returns what one of them is worth."""
     largest = np.float32(0)
     for c in range(x_C.shape[0]):
@@ -268,7 +90,8 @@ def _norm(x_C: Array, weight_C: Array, epsilon: float, out_C: Array) -> None:
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
 def _multiply(
-    matrix_RC: Array, worth_R: Array, quantised_NC: Array, worth_N: Array, out_NR: Array, first: int, last: int, add: bool
+    matrix_RC: Array, worth_R: Array, quantised_NC: Array, worth_N: Array, out_NR: Array,
+    first: int, last: int, add: bool,
 ) -> None:  # fmt: skip
     """Rows `first` to `last` of matrix · tokens, into (or onto) their columns of `out_NR`."""
     count, columns, width = quantised_NC.shape[0], matrix_RC.shape[1], out_NR.shape[1]
@@ -279,16 +102,19 @@ def _multiply(
             token = begin
             while token < end:
                 some = token + TOKENS <= end
-                activations, worth_here = quantised_NC.ctypes.data + token * columns * 2, worth_N.ctypes.data + token * 4
+                activations, worth_here = (
+                    quantised_NC.ctypes.data + token * columns * 2,
+                    worth_N.ctypes.data + token * 4,
+                )
                 out = out_NR.ctypes.data + (token * width + row) * 4
                 if some and add:
-                    _tile_some_add(rows, activations, worth, worth_here, out, columns, width)
+                    tile_some_add(rows, activations, worth, worth_here, out, columns, width)
                 elif some:
-                    _tile_some(rows, activations, worth, worth_here, out, columns, width)
+                    tile_some(rows, activations, worth, worth_here, out, columns, width)
                 elif add:
-                    _tile_one_add(rows, activations, worth, worth_here, out, columns, width)
+                    tile_one_add(rows, activations, worth, worth_here, out, columns, width)
                 else:
-                    _tile_one(rows, activations, worth, worth_here, out, columns, width)
+                    tile_one(rows, activations, worth, worth_here, out, columns, width)
                 token += TOKENS if some else 1
 
 
@@ -305,7 +131,7 @@ def _attend(query_E: Array, keys_TE: Array, values_TE: Array, length: int, score
     width = query_E.shape[0]
     scale = np.float32(1) / np.sqrt(np.float32(width))
     largest = np.float32(-np.inf)
-    _scores(query_E.ctypes.data, keys_TE.ctypes.data, length, width, scores_T.ctypes.data)
+    scores(query_E.ctypes.data, keys_TE.ctypes.data, length, width, scores_T.ctypes.data)
     for t in range(length):
         largest = max(largest, scores_T[t])
     for t in range(length):
@@ -317,10 +143,10 @@ def _attend(query_E: Array, keys_TE: Array, values_TE: Array, length: int, score
     while e < width:
         out, values = out_E.ctypes.data + e * 4, values_TE.ctypes.data + e * 4
         if e + 64 <= width:
-            _mix_sixty_four(scores_T.ctypes.data, values, length, width, out)
+            mix_sixty_four(scores_T.ctypes.data, values, length, width, out)
             e += 64
         else:
-            _mix_eight(scores_T.ctypes.data, values, length, width, out)
+            mix_eight(scores_T.ctypes.data, values, length, width, out)
             e += 8
     for e in range(width):
         out_E[e] /= total
@@ -404,12 +230,15 @@ def forward(
     input_NC, mixed_NC = np.zeros((N, qkv_LRC.shape[2]), np.int16), np.zeros((N, out_LRC.shape[2]), np.int16)
     gated_NC, worth_N = np.zeros((N, down_LRC.shape[2]), np.int16), np.empty(N, np.float32)
     scores_IT = np.empty((threads, positions_N.max() + 4), np.float32)  # as written by fours
-    alone = threads if N >= 2 * threads else 1  # a few rows are not worth waking the others
+    alone = 2 * threads > N  # a few rows are not worth waking the others
     for n in range(N):
+        token = tokens_N[n]
+        tile_C = embedding_VC[token // ROWS * ROWS : token // ROWS * ROWS + ROWS].reshape(-1)
         for d in range(D):
-            x_ND[n, d] = np.float32(embedding_VC[tokens_N[n], d]) * embedding_worth_V[tokens_N[n]]
+            place = d // LANES * LANES * ROWS + token % ROWS * LANES + d % LANES
+            x_ND[n, d] = np.float32(tile_C[place]) * embedding_worth_V[token]
     for layer in range(layers):
-        if alone == 1:
+        if alone:
             _norm_rows(x_ND, norms_LD[2 * layer], epsilon, normed_ND, input_NC, worth_N, 0, 1)
         else:
             for i in prange(threads):
@@ -417,13 +246,14 @@ def forward(
         for i in prange(threads):
             first, last = _share(qkv_NR.shape[1], i, threads)
             _multiply(qkv_LRC[layer], qkv_worth_LR[layer], input_NC, worth_N, qkv_NR, first, last, False)
-        if alone == 1:
+        if alone:
             _place_rows(qkv_NR, qkv_bias_LR[layer], head_norms_L2E[layer], norm_heads, epsilon, cos_TP, sin_TP,
                         positions_N, slots_N, keys_LSKTE[layer], values_LSKTE[layer], heads, 0, 1)  # fmt: skip
         else:
             for i in prange(threads):
                 _place_rows(qkv_NR, qkv_bias_LR[layer], head_norms_L2E[layer], norm_heads, epsilon, cos_TP, sin_TP,
-                            positions_N, slots_N, keys_LSKTE[layer], values_LSKTE[layer], heads, i, threads)  # fmt: skip
+                            positions_N, slots_N, keys_LSKTE[layer], values_LSKTE[layer], heads,
+                            i, threads)  # fmt: skip
         for i in prange(threads):
             for each in range(i, N * heads, threads):
                 n, head = each // heads, each % heads
@@ -431,7 +261,7 @@ def forward(
                 _attend(qkv_NR[n, head * E : head * E + E], keys_LSKTE[layer, slot, kv_head],
                         values_LSKTE[layer, slot, kv_head], positions_N[n] + 1, scores_IT[i],
                         mixed_ND[n, head * E : head * E + E])  # fmt: skip
-        if alone == 1:
+        if alone:
             _quantise_rows(mixed_ND, mixed_NC, worth_N, 0, 1)
         else:
             for i in prange(threads):
@@ -439,7 +269,7 @@ def forward(
         for i in prange(threads):
             first, last = _share(x_ND.shape[1], i, threads)
             _multiply(out_LRC[layer], out_worth_LR[layer], mixed_NC, worth_N, x_ND, first, last, True)
-        if alone == 1:
+        if alone:
             _norm_rows(x_ND, norms_LD[2 * layer + 1], epsilon, normed_ND, input_NC, worth_N, 0, 1)
         else:
             for i in prange(threads):
@@ -449,7 +279,7 @@ def forward(
             _multiply(gate_LRC[layer], gate_worth_LR[layer], input_NC, worth_N, gates_NF, first, last, False)
             _multiply(up_LRC[layer], up_worth_LR[layer], input_NC, worth_N, ups_NF, first, last, False)
             _gate(gates_NF, ups_NF, first, last)
-        if alone == 1:
+        if alone:
             _quantise_rows(gates_NF, gated_NC, worth_N, 0, 1)
         else:
             for i in prange(threads):
@@ -474,3 +304,9 @@ def project(x_ND: Array, matrix_RC: Array, worth_R: Array, threads: int) -> Arra
         first, last = _share(R, i, threads)
         _multiply(matrix_RC, worth_R, quantised_NC, worth_N, out_NR, first, last, False)
     return out_NR
+
+
+def compiled_before() -> bool:
+    """Whether this version of the kernels lies compiled on the disk."""
+    made = [path.stat().st_mtime for path in Path(forward.stats.cache_path).glob("kernels.forward-*.nbi")]
+    return max(made, default=0.0) >= Path(__file__).stat().st_mtime

@@ -2,17 +2,46 @@
 
 The engine keeps the running answers in slots 0 … n−1 (a finished one is overwritten by the last), so that a step reads
 one contiguous view and copies nothing else. Leaves scheduling to `homeroom.inference`.
-Shapes: L layers, S slots, H key-value heads, T time, E width of one head.
+Shapes: L layers, S slots, K key-value heads, T time, E width of one head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+_SHORTEST = 64  # positions; from there a cache grows by doubling
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens that a slot reads on from position `start`: a prompt's next part, or the last token said."""
+
+    slot: int
+    start: int
+    token_ids: Sequence[int]
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.token_ids)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Keys and values of one slot's first positions, outside of any slot: (L, K, T, E) each."""
+
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def length(self) -> int:
+        return self.keys.shape[2]
+
 
 class KVCache:
-    """Preallocated keys and values, shaped (L, S, H, T, E) each."""
+    """Keys and values, shaped (L, S, K, T, E) each. It starts small and grows: a long context costs when it is used."""
 
     def __init__(
         self,
@@ -25,17 +54,60 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> None:
-        # One tensor a layer: attention then sees plain views. Zeros, because masked positions are still multiplied
-        # (by weight zero), and uninitialised memory may hold a NaN.
-        self.dtype = dtype
-        shape = (slots, heads, max_length, head_width)
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self.dtype, self._device, self._max_length = dtype, device, max_length
+        self._allocate((layers, slots, heads, _roomy(max_length, max_length), head_width))
+
+    @property
+    def bytes_per_token(self) -> int:
+        layers, _, heads, _, width = self.keys_LSKTE.shape
+        return 2 * layers * heads * width * self.keys_LSKTE.element_size()
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot over another."""
-        for table in (*self.keys, *self.values):
-            table[target, :, :length] = table[source, :, :length]
+        for table in (self.keys_LSKTE, self.values_LSKTE):
+            table[:, target, :, :length] = table[:, source, :, :length]
+
+    def hold(self, slot: int, length: int) -> Held:
+        """A copy of a slot's first positions."""
+        return Held(self.keys_LSKTE[:, slot, :, :length].clone(), self.values_LSKTE[:, slot, :, :length].clone())
+
+    def put(self, slot: int, held: Held, length: int) -> None:
+        self.keys_LSKTE[:, slot, :, :length] = held.keys[:, :, :length]
+        self.values_LSKTE[:, slot, :, :length] = held.values[:, :, :length]
+
+    def reserve(self, slots: int, length: int) -> None:
+        """Room for so many slots and positions; what stands there stays."""
+        layers, have_slots, heads, have_length, width = self.keys_LSKTE.shape
+        if slots <= have_slots and length <= have_length:
+            return
+        keys, values = self.keys_LSKTE, self.values_LSKTE
+        more = have_slots if slots <= have_slots else max(slots, 2 * have_slots)
+        self._allocate((layers, more, heads, max(have_length, _roomy(length, self._max_length)), width))
+        for new, old in ((self.keys_LSKTE, keys), (self.values_LSKTE, values)):
+            new[:, :have_slots, :, :have_length] = old
+
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        # Not as tensors of inference mode: cancel() moves what stands here, and is called from outside.
+        with torch.inference_mode(False):
+            self.keys_LSKTE, self.values_LSKTE = self._zeros(shape), self._zeros(shape)
+            # A view a layer: attention then sees plain tensors.
+            self.keys, self.values = list(self.keys_LSKTE), list(self.values_LSKTE)
+
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros, because masked positions are still multiplied (by weight zero), and other memory may hold a NaN."""
+        if self._device is not None and self._device.type != "cpu":
+            return torch.zeros(shape, dtype=self.dtype, device=self._device)
+        # NumPy asks for memory that is zero already, which costs nothing until it is written to.
+        size = torch.empty((), dtype=self.dtype).element_size()
+        return torch.from_numpy(np.zeros((*shape[:-1], shape[-1] * size), np.uint8)).view(self.dtype)
+
+
+def _roomy(length: int, most: int) -> int:
+    """At least `length`, in steps that double, at most `most`; and whole fours, by which kernels read."""
+    room = _SHORTEST
+    while room < length:
+        room *= 2
+    return -(-min(room, most) // 4) * 4
 
 
 @dataclass(frozen=True)

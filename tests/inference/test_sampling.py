@@ -158,7 +158,15 @@ def test_a_seed_gives_the_same_numbers_however_many_are_asked_for():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"temperature": -1}, {"top_k": -1}, {"top_p": 0}, {"top_p": 1.1}, {"repetition_penalty": 0}, {"max_tokens": 0}],
+    [
+        {"temperature": -1},
+        {"top_k": -1},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"repetition_penalty": 0},
+        {"max_tokens": -1},
+        {"min_p": 1.1},
+    ],
 )
 def test_settings_without_a_meaning_are_refused(changes):
     with pytest.raises(ValidationError, match=next(iter(changes))):

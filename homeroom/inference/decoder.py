@@ -1,0 +1,103 @@
+"""What the engine decodes with: an ordinary module, whose weights may change between steps, or a compiled int8 model.
+
+Both read pieces of prompts and answers into the slots of a cache, and make logits of the hidden states that are wanted.
+Shapes: B rows of one forward, T time, N tokens of all pieces, D width, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from homeroom.models.compiled import CompiledGPT
+from homeroom.models.gpt import GPT, Config
+from homeroom.models.kv_cache import CacheView, KVCache, Piece
+from homeroom.models.padding import pad_rows
+from homeroom.models.precision import products_dtype
+
+
+class Decoder(Protocol):
+    @property
+    def config(self) -> Config: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def version(self) -> int:
+        """Another number when the weights are others: what was cached under the old ones is worth nothing."""
+        ...
+
+    def new_cache(self, slots: int, length: int) -> KVCache: ...
+    def fits(self, cache: KVCache) -> bool:
+        """Whether the cache is in the number format in which it would be read now."""
+        ...
+
+    def read(self, cache: KVCache, pieces: Sequence[Piece]) -> Tensor:
+        """The hidden states (N, D) of all pieces' tokens, in order; single tokens come before longer pieces."""
+        ...
+
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        """(N, V) in float32, which the caller may write into."""
+        ...
+
+
+def decoder_of(model: "GPT | CompiledGPT") -> Decoder:
+    return ModuleDecoder(model) if isinstance(model, GPT) else model
+
+
+class ModuleDecoder:
+    """A live module, read at every step as it stands."""
+
+    def __init__(self, model: GPT) -> None:
+        self.model, self.config = model, model.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.embedding.weight.device
+
+    @property
+    def version(self) -> int:
+        # torch counts what is written into a tensor, an optimizer's steps included.
+        return sum(parameter._version for parameter in self.model.parameters())
+
+    def new_cache(self, slots: int, length: int) -> KVCache:
+        return self.model.new_cache(slots, length)
+
+    def fits(self, cache: KVCache) -> bool:
+        return cache.dtype == products_dtype(self.model.embedding.weight)
+
+    def read(self, cache: KVCache, pieces: Sequence[Piece]) -> Tensor:
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            single = [piece for piece in pieces if len(piece.token_ids) == 1]
+            longer = [piece for piece in pieces if len(piece.token_ids) > 1]
+            return torch.cat([self._rows(cache, group) for group in (single, longer) if group])
+        finally:
+            self.model.train(was_training)
+
+    def logits(self, hidden_ND: Tensor) -> Tensor:
+        return self.model.logits(hidden_ND)
+
+    def _rows(self, cache: KVCache, pieces: Sequence[Piece]) -> Tensor:
+        """The pieces as rows of one forward, padded on the right.
+
+        Causal attention keeps padding out of every real position, and what it leaves in the cache lies beyond the
+        slot's length, where the mask hides it until a real token overwrites it.
+        """
+        tokens_BT = pad_rows([piece.token_ids for piece in pieces])
+        T = tokens_BT.shape[1]
+        starts_B = torch.tensor([piece.start for piece in pieces])
+        last = cache.keys[0].shape[2] - 1
+        positions_BT = (starts_B[:, None] + torch.arange(T)).clamp(max=last)
+        slots = [piece.slot for piece in pieces]
+        in_order = len(slots) if slots == list(range(len(slots))) else None
+        extent = max(piece.end for piece in pieces)
+        view = CacheView(
+            cache, torch.tensor(slots, device=self.device), positions_BT.to(self.device), extent, first_slots=in_order
+        )
+        hidden_BTD = self.model.hidden(tokens_BT.to(self.device), cache=view)
+        if T == 1:
+            return hidden_BTD[:, 0]
+        lengths_B = torch.tensor([len(piece.token_ids) for piece in pieces], device=self.device)
+        return hidden_BTD[torch.arange(T, device=self.device) < lengths_B[:, None]]
