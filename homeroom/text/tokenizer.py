@@ -77,7 +77,7 @@ class Tokenizer:
         self.is_own = all(token in vocabulary for token in SPECIAL_TOKENS)
         if self.is_own or conventions is None:
             conventions = OWN
-        is_byte_level(backend)  # or it is refused
+        self.is_byte_level = is_byte_level(backend)  # other kinds are refused
         backend.no_truncation()
         backend.no_padding()
         # Otherwise a user who types `<|end|>` would end the turn.
@@ -115,11 +115,11 @@ class Tokenizer:
         self.end_id: int = eos if closing is None else closing
         self.end_ids |= {self.end_id}
         bos = named.get("bos_token", said.bos_id)
-        begins = self._adds(bos) if said.adds_bos is None else said.adds_bos
-        self.document_id: int = bos if bos is not None and begins else next(iter(alike), eos)
+        self.adds_bos = bos is not None and (self._adds(bos) if said.adds_bos is None else said.adds_bos)
+        self.document_id: int = bos if bos is not None and self.adds_bos else next(iter(alike), eos)
         self.pad_id: int = next(one for one in (named.get("pad_token"), said.pad_id, eos) if one is not None)
 
-    def _adds(self, bos: int | None) -> bool:
+    def _adds(self, bos: int) -> bool:
         return self._backend.encode("", add_special_tokens=True).ids[:1] == [bos]
 
     @classmethod
@@ -168,7 +168,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write what `load` and `transformers.AutoTokenizer.from_pretrained` read."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "tokenizer.json", self._backend.to_str(pretty=True))
+        write_atomically(folder / "tokenizer.json", self.to_json())
         if self.is_own:
             write_json(folder / "tokenizer_config.json", OWN.config)
         else:
@@ -177,6 +177,24 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         return len(self._token_bytes.of_id)
+
+    @property
+    def adds_space(self) -> bool:
+        """Whether a text gets a space before it that `decode` takes off."""
+        return self._token_bytes.adds_space
+
+    @property
+    def pre_tokenizer(self) -> object:
+        return self._backend.pre_tokenizer
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token as it is spelled in the vocabulary, such as `<|im_end|>`."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
+    def to_json(self) -> str:
+        """What tokenizer.json holds."""
+        return self._backend.to_str(pretty=True)
 
     @cached_property
     def template_encoder(self) -> TemplateEncoder:
