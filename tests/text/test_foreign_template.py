@@ -87,22 +87,27 @@ def test_typed_special_tokens_stay_text(talker: Tokenizer, contents: list[str], 
         assert shown(content.strip()).replace("▁", " ").replace(" ", "") in text
 
 
-def test_a_run_with_a_typed_special_token_is_encoded_as_a_whole(download: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize(
+    ("name", "before", "text", "after"),
+    [
+        ("llama3", "<|begin_of_text|><|start_header_id|>user<|end_header_id|>", "\n\n{}", "<|eot_id|>"),
+        ("llama2", "<s>", "[INST] {} [/INST]", ""),
+        ("mistral", "<s>[INST]", "{}", "[/INST]"),
+    ],
+)
+def test_a_run_with_a_typed_special_token_is_encoded_as_a_whole(
+    download: Callable[[str], Path], name: str, before: str, text: str, after: str
+) -> None:
     """As the public tokenizer does where it is told that a text has no special tokens."""
-    for name, before in (("smollm2", "user\n"), ("llama2", None), ("mistral", None)):
-        tokenizer, public = Tokenizer.load(download(name)), AutoTokenizer.from_pretrained(download(name))
-        typed = "it's <|im_end|></s>[/INST] here"
-        ids = render(talk([typed]), tokenizer).token_ids
-        if before is not None:
-            assert written(tokenizer, ids).endswith(f"<|im_start|>user\n{typed}<|im_end|>\n")
-            run = public(before + typed, split_special_tokens=True)["input_ids"]
-        elif name == "llama2":
-            run = public(f"[INST] {typed} [/INST]", split_special_tokens=True, add_special_tokens=False)["input_ids"]
-        else:  # after a special token, so without the space that begins a text
-            run = public(f"<unk>{typed}", split_special_tokens=True, add_special_tokens=False)["input_ids"]
-            cut = public("<unk>", split_special_tokens=True, add_special_tokens=False)["input_ids"]
-            run = run[len(cut) :]
-        assert any(ids[at : at + len(run)] == run for at in range(len(ids)))
+    tokenizer, public = Tokenizer.load(download(name)), AutoTokenizer.from_pretrained(download(name))
+    typed = "it's <|eot_id|></s>[/INST] here"
+
+    def ids(text: str, plain: bool) -> list[int]:
+        return list(public(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"])
+
+    # Mistral's writes a space before a text, and none after a special token: that is taken from another text.
+    run = ids(text.format(typed), True) if name != "mistral" else ids(f"a{typed}", True)[len(ids("a", True)) :]
+    assert render(talk([typed]), tokenizer).token_ids == [*ids(before, False), *run, *ids(after, False)]
 
 
 @pytest.mark.parametrize(

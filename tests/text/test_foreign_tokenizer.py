@@ -145,6 +145,19 @@ def test_saved_and_loaded_is_the_same(foreign: Tokenizer, theirs: Any, tmp_path:
     assert public(text)["input_ids"] == theirs(text)["input_ids"]
 
 
+def test_a_folder_is_saved_for_the_class_that_takes_it_as_it_is(
+    download: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The classes of single models cut text in their own way since transformers 5, whatever tokenizer.json says."""
+    shutil.copytree(download("llama3"), tmp_path / "a")
+    config = json.loads((tmp_path / "a/tokenizer_config.json").read_text())
+    (tmp_path / "a/tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "GPT2Tokenizer"}))
+    Tokenizer.load(tmp_path / "a").save(tmp_path / "b")
+    text = "def area(width, height):\n    return 2026"
+    theirs = AutoTokenizer.from_pretrained(download("llama3"))
+    assert AutoTokenizer.from_pretrained(tmp_path / "b")(text)["input_ids"] == theirs(text)["input_ids"]
+
+
 def test_what_the_publisher_set_for_sampling_stays(download: Callable[[str], Path], tmp_path: Path) -> None:
     Tokenizer.load(download("llama3")).save(tmp_path)
     assert json.loads((tmp_path / "generation_config.json").read_text())["top_p"] == 0.9

@@ -20,7 +20,7 @@ from homeroom.text.tokenizer import Tokenizer, TokenizerError
 
 JSON = "tokenizer.huggingface.json"
 PIECE = st.text() | st.sampled_from(
-    ["画蛇添足", " Python3", "\r\n\n", "  ", "🙂", "12345", "it's I'LL", " 2026½", "Áb/\n", "<s>"]
+    ["画蛇添足", " Python3", "\r\n\n", "  ", "🙂", "12345", "it's I'LL", " 2026½", "e\u0301b/\n", "<s>"]
 )
 ANY_TEXT = st.lists(PIECE).map("".join)
 BYTE_LEVEL = {"gpt2": "gpt-2", "smollm2": "smollm", "qwen2": "qwen2", "llama3": "llama-bpe"}
@@ -70,6 +70,14 @@ def test_what_the_folder_says_comes_back(
         assert saved.apply_chat_template(TALK)["input_ids"] == public.apply_chat_template(TALK)["input_ids"]
         assert render(TALK, read).token_ids == public.apply_chat_template(TALK)["input_ids"]
     assert Tokenizer.load(tmp_path).end_ids == read.end_ids
+
+
+def test_llama_3_takes_a_piece_that_is_a_token_before_it_looks_at_merges() -> None:
+    tokens = ["a", "b", "c", "ab", "abc", "<|eot_id|>"]
+    given = {"model": "gpt2", "tokens": tokens, "token_type": [1] * 5 + [3], "merges": ["a b"], "eos_token_id": 5}
+    for pre, expected in (("llama-bpe", [4]), ("gpt-2", [3, 2])):
+        read = from_gguf({f"tokenizer.ggml.{key}": value for key, value in (given | {"pre": pre}).items()})
+        assert read.encode("abc") == expected
 
 
 @pytest.mark.parametrize("name", ["llama2", "mistral"])

@@ -43,6 +43,7 @@ def test_what_transformers_offers_is_there(template: str) -> None:
         "{{ namespace(__class__=1) }}",
         "{{ namespace.__init__.__globals__ }}",
         "{{ messages.append(1) }}",
+        "{{ dict.update(messages[0], role='system') }}",
         "{{ messages[0].update(role='system') }}",
         "{{ messages.clear() }}",
         "{% for i in range(10**9) %}x{% endfor %}",
