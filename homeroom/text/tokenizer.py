@@ -148,7 +148,11 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
-        """Homeroom's own, or that of any Hugging Face folder whose tokenizer is BPE over bytes."""
+        """Homeroom's own, or that of any Hugging Face folder whose tokenizer is BPE over bytes.
+
+        tokenizer.json is taken at its word. transformers 5 does not where tokenizer_class is LlamaTokenizer or
+        GPT2Tokenizer: those build a pre-tokenizer of their own.
+        """
         path = folder / "tokenizer.json"
         if not path.is_file():
             if any((folder / name).is_file() for name in SLOW):
@@ -201,7 +205,7 @@ class Tokenizer:
         return TemplateEncoder(self._backend)
 
     def encode(self, text: str) -> list[int]:
-        """Text that looks like a special token stays text."""
+        """Text that looks like a special token stays text. Added tokens that are not special (<think>) count."""
         ids: list[int] = self._backend.encode(encodable(text), add_special_tokens=False).ids
         return ids
 

@@ -158,6 +158,22 @@ def test_a_folder_is_saved_for_the_class_that_takes_it_as_it_is(
     assert AutoTokenizer.from_pretrained(tmp_path / "b")(text)["input_ids"] == theirs(text)["input_ids"]
 
 
+def test_what_older_folders_say_in_other_ways(download: Callable[[str], Path], tmp_path: Path) -> None:
+    """Templates with names, tokens as objects, names in special_tokens_map.json, special tokens in a list."""
+    shutil.copy(download("qwen2") / "tokenizer.json", tmp_path)
+    templates = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "{{ eos_token }}"}]
+    config = {"chat_template": templates, "additional_special_tokens": ["<think>"], "pad_token": None}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"eos_token": {"content": "<|im_end|>"}}))
+    found = Tokenizer.load(tmp_path)
+    assert (found.chat_template, found.names) == ("{{ eos_token }}", {"eos_token": "<|im_end|>"})
+    assert found.id_of("<think>") in found.special_ids
+    assert found.id_of("</think>") not in found.special_ids
+    assert found.id_of("<think>") not in found.encode("<think>")
+    found.save(tmp_path / "saved")
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved").chat_template == "{{ eos_token }}"
+
+
 def test_what_the_publisher_set_for_sampling_stays(download: Callable[[str], Path], tmp_path: Path) -> None:
     Tokenizer.load(download("llama3")).save(tmp_path)
     assert json.loads((tmp_path / "generation_config.json").read_text())["top_p"] == 0.9
