@@ -3,7 +3,7 @@ same structure. Saved by `transformers`, as a download would be."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,6 @@ class Kind:
     fallback: bool = False
     adds_bos: bool = False
     normalizer: Any = None
-    system: bool = True
-    more: dict[str, Any] = field(default_factory=dict)
 
 
 def _split(pattern: str) -> Any:
@@ -149,7 +147,6 @@ KINDS = {
         adds_bos=True,
     ),
 }
-TALKERS = [name for name, kind in KINDS.items() if kind.template]
 
 
 def _backend(kind: Kind) -> tokenizers.Tokenizer:
