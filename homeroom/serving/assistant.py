@@ -92,7 +92,7 @@ class _Writing:
     def __init__(
         self, tokenizer: Tokenizer, stop: Sequence[str], whole: bool, deliver: Callable[[Piece | Exception], None]
     ) -> None:
-        self._decoder, self._end_id = tokenizer.stream_decoder(), tokenizer.end_id
+        self._decoder, self._end_ids = tokenizer.stream_decoder(), tokenizer.end_ids
         self._stop_text, self._whole = StopText(stop), whole
         # What is held back: until it is certain, or until the end.
         self._held_text = ""
@@ -103,7 +103,7 @@ class _Writing:
         """What the token adds, if that is certain; the last piece when the model or a stop string ends the answer."""
         if token_id is not None:
             self._held_ids.append(token_id)
-            if token_id != self._end_id:
+            if token_id not in self._end_ids:
                 self._held_text += self._stop_text.push(self._decoder.push(token_id))
         if finish_reason is not None and not self._stop_text.found:
             self._held_text += self._stop_text.push(self._decoder.flush()) + self._stop_text.flush()
@@ -330,6 +330,13 @@ def _prompt_ids(messages: Sequence[ChatMessage], tokenizer: Tokenizer) -> list[i
 
 def _newest(messages: Sequence[ChatMessage], tokenizer: Tokenizer, limit: int) -> list[ChatMessage]:
     """As many turns as fit the limit, the last one in any case. From the end: what is older is not even encoded."""
+    if not tokenizer.is_own:  # another model's template may write a message differently where others stand before it
+        kept: Sequence[ChatMessage] = messages
+        for at in reversed([at for at, message in enumerate(messages) if at == 0 or message["role"] == "user"]):
+            if kept is not messages and len(_prompt_ids(messages[at:], tokenizer)) > limit:
+                break
+            kept = messages[at:]
+        return list(kept)
     frame = len(_prompt_ids([], tokenizer))  # what a prompt has around its messages, each of which is encoded alone
     length, first = frame, None
     for at in reversed(range(len(messages))):

@@ -16,7 +16,7 @@ from homeroom.stages.following import Samples, shown
 from homeroom.stages.lookup import unchanged
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, Mix, questions
-from homeroom.text.chat_template import render
+from homeroom.text.chat_template import answers_in, render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.next_token import NextToken
@@ -70,7 +70,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 f"{cleaned.id}, so there is nothing to learn answering from. Collect idioms, functions or dialogues "
                 "(rows with messages), or raise [clean].validation."
             )
-        answers = sum(list(row.token_ids).count(tokenizer.assistant_id) for row in demonstrations)
+        answers = sum(answers_in(row.learn) for row in demonstrations)
         source = PackedConversations(
             demonstrations, length=length, rows=config.rows, micro_rows=config.micro_rows, seed=config.seed
         )
@@ -125,25 +125,22 @@ def conversations(
     Half of the conversations have one question, the others 2 … `turns` that have nothing to do with each other, or as
     many of them as fit. Every answer is learned.
     """
-    exchanges = (
-        render(
-            [{"role": "user", "content": question.prompt}, {"role": "assistant", "content": question.reference}],
-            tokenizer,
-        )
-        for question in chosen
-    )
     rng = random.Random(seed)
     made: list[Conversation] = []
-    wanted = 0  # questions that the newest conversation still waits for
-    for row in exchanges:
+    said: list[dict[str, str]] = []  # in the newest conversation
+    wanted = 0  # questions that it still waits for
+    for question in chosen:
+        exchange = [{"role": "user", "content": question.prompt}, {"role": "assistant", "content": question.reference}]
+        row = render(exchange, tokenizer)
         if len(row.token_ids) > length:
             continue
-        # An exchange opens with the token that begins a document, which only a conversation's first one keeps.
-        if wanted and len(made[-1].token_ids) + len(row.token_ids) - 1 <= length:
-            before = made[-1]
-            made[-1] = Conversation([*before.token_ids, *row.token_ids[1:]], [*before.learn, *row.learn[1:]])
+        longer = render([*said, *exchange], tokenizer) if wanted else None
+        if longer and len(longer.token_ids) <= length:
+            said += exchange
+            made[-1] = Conversation(longer.token_ids, longer.learn)
             wanted -= 1
         else:
+            said = exchange
             made.append(Conversation(row.token_ids, row.learn))
             wanted = rng.randint(1, turns - 1) if turns > 1 and rng.random() < 0.5 else 0
     return made

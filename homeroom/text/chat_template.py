@@ -1,6 +1,7 @@
 """How a conversation becomes token ids, and which of them are learned from.
 
-Layout: `<|document|>` `<|system|>`S`<|end|>` `<|user|>`Q`<|end|>` `<|assistant|>`A`<|end|>` …, the system
+A tokenizer of another model brings its own template (rendering.py). Homeroom's own layout:
+`<|document|>` `<|system|>`S`<|end|>` `<|user|>`Q`<|end|>` `<|assistant|>`A`<|end|>` …, the system
 message optional. Only an assistant's tokens and the `<|end|>` that closes them are learned from.
 The Jinja template says the same to other programs. `render` is what Homeroom itself uses, because it encodes
 every message on its own: a user who types `<|end|>` gets plain text; a template made into one string obeys it.
@@ -10,7 +11,10 @@ Packing, cutting to a context and generation are left to others.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
+
+from homeroom.text.rendering import render_with_template
 
 if TYPE_CHECKING:
     from homeroom.text.tokenizer import Tokenizer
@@ -51,7 +55,13 @@ class Rendered:
 
 
 def render(messages: Sequence[Mapping[str, str]], tokenizer: "Tokenizer", *, for_generation: bool = False) -> Rendered:
-    """The ids of a conversation; with `for_generation` they end where the assistant begins to answer."""
+    """The ids of a conversation; with `for_generation` they end where the assistant begins to answer.
+
+    Raises ValueError for what is no conversation, ChatTemplateError (one too) where the model's own template refuses,
+    and NoChatTemplate where it has none.
+    """
+    if not tokenizer.is_own:
+        return Rendered(*render_with_template(messages, tokenizer, for_generation=for_generation))
     openers = {
         "system": tokenizer.system_id,
         "user": tokenizer.user_id,
@@ -73,6 +83,11 @@ def render(messages: Sequence[Mapping[str, str]], tokenizer: "Tokenizer", *, for
     return Rendered(token_ids, learn)
 
 
+def answers_in(learn: Sequence[bool]) -> int:
+    """How many answers are learned from: each is closed by its end, and something else stands between two."""
+    return sum(begins and not before for before, begins in pairwise([False, *learn]))
+
+
 def prompt_ids(question: str, tokenizer: "Tokenizer") -> list[int]:
     """A question as the first message of a conversation, up to where the assistant begins."""
     return render([{"role": "user", "content": question}], tokenizer, for_generation=True).token_ids
@@ -82,7 +97,7 @@ def with_answer(prompt_ids: Sequence[int], answer: Answer, tokenizer: "Tokenizer
     """A prompt and an answer to it, which alone is learned; one that was cut off has no end token.
 
     A model's answer stays as it was sampled. Encoded again it would mostly be other tokens, which the model never said,
-    and its broken bytes would be lost.
+    and its broken bytes would be lost. One that a person wrote is encoded by itself, then closed.
     """
     sampled = answer.token_ids
     if sampled is not None and _says(sampled, answer, tokenizer):
@@ -97,6 +112,6 @@ def _says(sampled: Sequence[int], answer: Answer, tokenizer: "Tokenizer") -> boo
     the text short of them."""
     return (
         max(sampled, default=0) < tokenizer.vocab_size
-        and (tokenizer.end_id in sampled) == answer.ended
+        and tokenizer.end_ids.isdisjoint(sampled) != answer.ended
         and tokenizer.decode(sampled).strip() == answer.text.strip()
     )

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from homeroom.inference.request import Request, Sampling
-from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, Piece, TooBusy
+from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, Piece, TooBusy, _newest
 from homeroom.text.chat_template import render
+from homeroom.text.gguf_tokenizer import from_gguf
+from homeroom.text.token_bytes import BYTE_LETTERS
 from homeroom.text.tokenizer import Tokenizer
 
 GREEDY = Sampling(temperature=0.0, max_tokens=100)
@@ -201,6 +203,28 @@ def test_what_is_kept_is_the_most_that_leaves_the_room(assistant: Assistant, tau
         ]
         kept = asyncio.run(assistant.newest_that_fit(messages, room))
         assert kept == messages[(fitting or starts[-1:])[0] :]
+
+
+def test_another_models_template_measures_the_whole_conversation() -> None:
+    """Its default system message stands before every beginning but one with a system message of its own."""
+    template = (
+        "{% if messages[0].role != 'system' %}Be kind.{% endif %}"
+        "{% for m in messages %}{{ m.content }}<|end_of_turn|>{% endfor %}"
+    )
+    metadata = {
+        "model": "gpt2",
+        "pre": "gpt-2",
+        "tokens": [*BYTE_LETTERS, "<|end_of_turn|>"],
+        "token_type": [1] * 256 + [3],
+        "merges": [],
+        "eos_token_id": 256,
+    }
+    tokenizer = from_gguf(
+        {f"tokenizer.ggml.{key}": value for key, value in metadata.items()} | {"tokenizer.chat_template": template}
+    )
+    turns = [{"role": role, "content": "12345678"} for role in ("system", "user", "assistant", "user")]
+    kept = {limit: len(_newest(turns, tokenizer, limit)) for limit in range(50)}
+    assert [min(limit for limit, count in kept.items() if count >= n) for n in (1, 3, 4)] == [0, 35, 36]
 
 
 def test_a_closed_assistant_ends_what_it_was_writing(endless: Path) -> None:
