@@ -49,7 +49,7 @@ def generate_answers(
     Each question has its own random stream, drawn from its id: but for the rounding of products, an answer depends
     neither on the other questions nor on their order, and two models are compared under the same draws.
     """
-    engine = Engine(model, end_id=tokenizer.end_id, slots=slots)
+    engine = Engine(model, end_id=tokenizer.end_ids, slots=slots)
     requests = [
         Request(
             question.id,

@@ -262,7 +262,7 @@ class Assistant:
         return self._current
 
     def _engine(self, model: GPT, tokenizer: Tokenizer) -> Engine:
-        return Engine(model, end_id=tokenizer.end_id, slots=self._slots)
+        return Engine(model, end_id=tokenizer.end_ids, slots=self._slots)
 
     # Below: the worker thread's own.
 

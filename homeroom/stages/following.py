@@ -77,7 +77,7 @@ class Samples:
     def write(self, state: RunState) -> None:
         """A hook: sample now."""
         model = language_model(state.model)
-        engine = Engine(model, end_id=self.tokenizer.end_id, slots=len(self.rows), max_length=128)
+        engine = Engine(model, end_id=self.tokenizer.end_ids, slots=len(self.rows), max_length=128)
         requests = [
             Request(str(index), row, Sampling(temperature=0.8, top_p=0.95, max_tokens=self.max_tokens, seed=index))
             for index, row in enumerate(self.rows)

@@ -68,7 +68,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         actor = ActorCritic(checkpoints.load(sft))
         rollouts = Rollouts(
             actor,
-            Engine(actor.policy, end_id=tokenizer.end_id, slots=min(config.rollouts.episodes, SLOTS)),
+            Engine(actor.policy, end_id=tokenizer.end_ids, slots=min(config.rollouts.episodes, SLOTS)),
             checkpoints.load(sft),
             _prompts(config, cleaned, actor, tokenizer),
             _scorer(reward),
