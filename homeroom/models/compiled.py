@@ -58,9 +58,7 @@ class CompiledGPT:
         head_RC, head_worth_R = _packed([tensors[f"{head}.weight"]], [tensors[f"{head}.scale"]], instructions.LANES)
         self._head = head_RC[0], head_worth_R[0]
         # A tied model has one table, in the head's layout; looking a row up in it costs nothing to speak of.
-        self._embedding = (
-            self._head if config.tied else _packed_pair(embedding_VD, embedding_scale_V, instructions.LANES)
-        )
+        self._embedding = self._head if config.tied else _packed_pair(*embedding, instructions.LANES)
         qkv, out = pack("attention.qkv"), pack("attention.out")
         bias_LR = np.zeros((config.layers, qkv[0].shape[1]), np.float32)
         if config.qkv_bias:

@@ -114,4 +114,4 @@ def test_a_running_request_is_as_long_as_what_stands_in_the_cache():
     assert Running(request, [], read=2).length == 2
     assert Running(request, [], [4], read=3).length == 3
     assert Running(request, [], [4, 5], read=3).cached_ids == [1, 2, 3, 4]
-    assert Running(Request("a", [1, 2, 3]), [], [4, 5]).length == 4
+    assert Running(Request("a", [1, 2, 3]), [], [4, 5], read=3).length == 4
