@@ -1,6 +1,6 @@
 """The tables of the workspace's database, as they are now; migrations/ says how older ones get there.
 
-Rows that only ever grow (decisions, votes, edits, messages) have a `number` that orders them: clocks can be set back.
+Rows that only ever grow (decisions, votes, edits, messages, keys) have a `number` that orders them: clocks can be set back.
 Only plain SQLAlchemy types, which any database has.
 """
 
@@ -163,5 +163,17 @@ edits = Table(
     Column("user", String(200), nullable=False),
     Column("text", Text, nullable=False),
     Column("at", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    _number(),
+    Column("name", String(100), nullable=False),  # of those that are valid no two have the same
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("at", Moment, nullable=False),
+    Column("expires", Moment),
+    Column("revoked", Moment),
     sqlite_autoincrement=True,
 )
