@@ -1,6 +1,6 @@
 """The tables of the workspace's database, as they are now; migrations/ says how older ones get there.
 
-Rows that only ever grow (decisions, votes, edits, messages, keys) have a `number` that orders them: clocks can be set back.
+Rows that only ever grow (decisions, votes, edits, messages) have a `number` that orders them: clocks can be set back.
 Only plain SQLAlchemy types, which any database has.
 """
 
