@@ -120,8 +120,10 @@ class Access:
         return key
 
     def _look_up(self, secret: str) -> tuple[Key | None, bool]:
-        needed = self._settings.require_key
-        return self._keys.find(secret) if secret else None, self._keys.exist() if needed is None else needed
+        key, needed = self._keys.find(secret) if secret else None, self._settings.require_key
+        if needed is None:
+            needed = key is not None or self._keys.exist()
+        return key, needed
 
     async def _key_of_person(self, scope: Scope) -> Key | None:
         if not self._settings.allow_network:

@@ -1,6 +1,7 @@
 """People beyond this machine, in a real Chromium: with a key they get in, as themselves, until it is revoked."""
 
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_a_key_opens_the_pages_until_it_is_revoked(
     workspace = Workspace.open(tmp_path)
     publish(workspace, taught, "taught")
     key = workspace.keys.create("ann")
-    _, url = start(workspace, allow_network=True)
+    process, url = start(workspace, allow_network=True)
 
     assert httpx.get(url).status_code == 401
     turned_away = httpx.get(f"{url}/c/x", headers={"Accept": "text/html"})
@@ -67,8 +68,11 @@ def test_a_key_opens_the_pages_until_it_is_revoked(
     sign_in(page, key)
     expect(page.get_by_role("heading", name=GREETING)).to_be_visible()
     workspace.keys.revoke("ann")
-    page.goto(url)
-    expect(page).to_have_url(f"{url}/sign-in")
+    another = context.new_page()
+    another.goto(url)
+    expect(another).to_have_url(f"{url}/sign-in")
+    process.send_signal(signal.SIGTERM)  # while a page is still connected
+    assert process.wait(15) == 0
     context.close()
     assert strange == []
 
