@@ -81,7 +81,7 @@ class Access:
             return
         is_api = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
         try:
-            if self._life.stopping:
+            if self._life.stopping and scope["path"] != "/metrics":  # which costs nothing and shows the end
                 raise Stopping(self._life.seconds_left)
             if is_api or scope["path"] == "/metrics":
                 key = await self._key_of_request(scope, always_open=not is_api and not self._settings.allow_network)

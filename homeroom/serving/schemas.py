@@ -129,7 +129,11 @@ COMPLETION: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": _EVENT}},
     }
 }
-HEALTH: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "It takes nothing new"}}
+HEALTH: dict[int | str, dict[str, Any]] = {
+    "4XX": REFUSALS["4XX"],
+    503: {"model": Health, "description": "It takes nothing new"},
+}
 METRICS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    "4XX": REFUSALS["4XX"],
+    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
 }

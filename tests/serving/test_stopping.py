@@ -47,6 +47,7 @@ def test_what_runs_is_finished_what_is_new_is_refused(start: Start, own: Workspa
         assert 1 <= int(refused.value.response.headers["retry-after"]) <= 30
         for path in ("v1/models", "v1/nothing", ""):
             assert httpx.get(f"{url}/{path}").status_code == 503, path
+        assert 'homeroom_refused_total{reason="stopping"} 4.0' in httpx.get(f"{url}/metrics").text
         chunks += list(stream)
     assert chunks[-1].choices[0].finish_reason == "length"
     assert process.wait(10) == 0
