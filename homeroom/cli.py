@@ -316,12 +316,67 @@ def serve(
 ) -> None:
     """Serve the champion: chat page and OpenAI-compatible API.
 
-    Example: homeroom serve --port 8080
+    Examples: homeroom serve --port 8080
+
+    homeroom keys create me; homeroom serve --set serve.host=0.0.0.0 --set serve.allow_network=true
     """
     sets = [*(set_ or ()), *([f"serve.port={port}"] if port is not None else [])]
     read = _recipe_of(recipe, workspace, sets)
     with _open(workspace) as opened:
         importlib.import_module("homeroom.stages.serve").run(read.configs["serve"], opened)
+
+
+keys_app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    help="""Who may use the server. Once a key was made, the API answers only to keys; running servers see it at once.
+
+Examples:
+
+  homeroom keys create ann                 [dim]# prints her key, this once[/]
+  homeroom keys create guest --expires 7   [dim]# for a week[/]
+  homeroom keys list
+  homeroom keys revoke guest
+""",
+)
+app.add_typer(keys_app, name="keys", rich_help_panel="Talk to it")
+KeyName = Annotated[
+    str, typer.Argument(metavar="NAME", help="whose it is: the user of what is asked and voted with it")
+]
+
+
+@keys_app.command("create")
+def create_key(
+    name: KeyName,
+    expires: Annotated[int | None, typer.Option(metavar="DAYS", min=1, max=36500, help="default: never")] = None,
+    workspace: Place = WORKSPACE,
+) -> None:
+    """Make a key and print it, once: the workspace keeps only its hash.
+
+    Example: homeroom keys create ann --expires 90
+    """
+    with _open(workspace) as opened:
+        secret = opened.keys.create(name, expires)
+    err.print(f"The key of {escape(name)}. It is not shown again; clients send it as OPENAI_API_KEY.")
+    out.print(secret, markup=False)
+
+
+@keys_app.command("list")
+def list_keys(workspace: Place = WORKSPACE) -> None:
+    """List every key that was ever made: its name, since when, until when. Example: homeroom keys list"""
+    table = Table("name", "made", "expires", "state", box=None, pad_edge=False)
+    with _open(workspace) as opened:
+        for key in opened.keys.all():
+            table.add_row(escape(key.name), key.at[:16], (key.expires or "never")[:16], key.state)
+    out.print(table)
+
+
+@keys_app.command("revoke")
+def revoke_key(name: KeyName, workspace: Place = WORKSPACE) -> None:
+    """End a key at once, at running servers as well. Example: homeroom keys revoke guest"""
+    with _open(workspace) as opened:
+        key = opened.keys.revoke(name)
+    out.print(f"{key.name} is revoked", markup=False)
 
 
 def _between(first: str | None, last: str | None) -> list[str]:

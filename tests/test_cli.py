@@ -174,3 +174,22 @@ def test_explain_lists_the_stages_or_a_stages_keys() -> None:
     stages = homeroom("explain").stdout
     assert all(name in stages for name in (*CIRCLE, "serve"))
     assert "base_questions" in homeroom("explain", "evaluate").stdout
+
+
+def test_a_key_is_shown_once_listed_and_revoked(workspace: Path) -> None:
+    made = homeroom("keys", "create", "ann", "--expires", "30", "-w", workspace)
+    assert made.exit_code == 0
+    secret = made.stdout.strip()
+    assert secret.startswith("hr-")
+    assert "not shown again" in made.stderr
+    with Workspace.open(workspace) as opened:
+        assert opened.keys.find(secret) is not None
+    listed = homeroom("keys", "list", "-w", workspace)
+    assert "ann" in listed.output
+    assert "valid" in listed.output
+    assert secret not in listed.output
+    assert "ann is revoked" in homeroom("keys", "revoke", "ann", "-w", workspace).output
+    assert "revoked" in homeroom("keys", "list", "-w", workspace).output
+    again = homeroom("keys", "revoke", "ann", "-w", workspace)
+    assert (again.exit_code, "no valid key 'ann'" in again.stderr) == (1, True)
+    assert "homeroom keys create ann" in homeroom("keys", "--help").output

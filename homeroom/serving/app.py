@@ -5,7 +5,6 @@ change who answers without a restart. Nothing is reported to anybody.
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
@@ -16,13 +15,16 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
 
 from homeroom.progress import say
-from homeroom.serving import errors, feedback_api, openai_api
+from homeroom.serving import errors, feedback_api, metrics, openai_api, schemas
+from homeroom.serving.access import Access, Sessions, check_start
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.chat import Chat
-from homeroom.serving.errors import ApiError
 from homeroom.serving.guard import Guard
+from homeroom.serving.life import GRACE_SECONDS, Life, Server
+from homeroom.serving.paths import Paths
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import Workspace
@@ -35,9 +37,7 @@ def serve(workspace: Workspace, settings: ServingSettings) -> None:
     """Serve API and pages until interrupted."""
     with _server(workspace, settings, pages=True) as (server, listener, url):
         say("serve", f"chat at {url}   OpenAI API at {url}/v1   (Ctrl-C ends it)")
-        # Ctrl-C is how it is meant to end; uvicorn raises it again when all is closed.
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 @contextmanager
@@ -59,7 +59,9 @@ def serving(workspace: Workspace, settings: ServingSettings, *, pages: bool = Fa
 
 def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assistant, *, pages: bool = True) -> FastAPI:
     """The application. The assistant has a model loaded; it is closed when the application ends."""
-    chat = Chat(assistant, workspace.feedback)
+    figures = metrics.Metrics()
+    chat = Chat(assistant, workspace.feedback, figures.answered)
+    app_life, sessions = Life(chat), Sessions(workspace.keys)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -71,25 +73,36 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
 
     # The interactive documentation would fetch its scripts from another host.
     app = FastAPI(title="Homeroom", lifespan=life, docs_url=None, redoc_url=None)
+    app.state.life = app_life
     errors.install(app)
 
-    @app.get("/healthz")
-    async def health() -> dict[str, Any]:
-        return {"status": "ok", "model": assistant.model_id, "answers_in_work": assistant.unfinished}
+    @app.get("/healthz", response_model=schemas.Health, responses=schemas.HEALTH)
+    async def health() -> JSONResponse:
+        """Open to everybody; 503 tells a load balancer that this server is about to end."""
+        status = "stopping" if app_life.stopping else "ok"
+        told = {"status": status, "model": assistant.model_id, "answers_in_work": assistant.unfinished}
+        return JSONResponse(told, 503 if app_life.stopping else 200)
+
+    @app.get("/metrics", response_class=Response, responses=schemas.METRICS)
+    async def prometheus() -> Response:
+        return Response(figures.page(assistant), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app.include_router(openai_api.router(chat, settings))
     app.include_router(feedback_api.router(workspace.feedback))
-
-    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-    async def unknown(path: str) -> None:
-        raise ApiError(404, f"There is no such method at /v1/{path}; see /openapi.json.", code="unknown_url")
-
+    described = app.openapi()["paths"]
     if pages:
         from homeroom.serving.pages import chat as chat_page
+        from homeroom.serving.pages import sign_in
 
+        if settings.allow_network:
+            sign_in.mount(app, workspace.keys, sessions)
         chat_page.mount(app, chat, settings)
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
-    app.add_middleware(Guard, hosts=hosts)
+    # The last is the outermost.
+    app.add_middleware(Paths, described=described)
+    app.add_middleware(Access, settings=settings, keys=workspace.keys, sessions=sessions, life=app_life)
+    app.add_middleware(Guard, hosts=hosts, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(metrics.Measured, metrics=figures)
     return app
 
 
@@ -119,16 +132,21 @@ async def _follow_champion(workspace: Workspace, assistant: Assistant) -> None:
 @contextmanager
 def _server(
     workspace: Workspace, settings: ServingSettings, *, pages: bool
-) -> Iterator[tuple[uvicorn.Server, socket.socket, str]]:
+) -> Iterator[tuple[Server, socket.socket, str]]:
+    check_start(settings, workspace.keys)
     listener = _listen(settings.host, settings.port)
     assistant = Assistant(slots=settings.slots, max_waiting=settings.max_waiting)
     try:
         load_champion(workspace, assistant)
         app = create_app(workspace, settings, assistant, pages=pages)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        yield uvicorn.Server(config), listener, _url(listener)
+        yield Server(config, app.state.life, settings.shutdown_seconds), listener, _url(listener)
     finally:
         assistant.close()
         listener.close()

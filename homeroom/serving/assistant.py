@@ -42,6 +42,8 @@ class ContextTooLong(HomeroomError):
 class TooBusy(HomeroomError):
     """More answers are waiting than the settings allow."""
 
+    retry_after = 1.0  # seconds; chat.py, which sees answers end, knows better
+
 
 class AssistantStopped(HomeroomError):
     """The server is shutting down, or no model was loaded."""
@@ -138,6 +140,10 @@ class Assistant:
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="assistant", daemon=True)
         self._thread.start()
+
+    @property
+    def slots(self) -> int:
+        return self._slots
 
     @property
     def loaded_id(self) -> str | None:

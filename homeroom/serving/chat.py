@@ -7,20 +7,29 @@ Votes themselves are between their callers and the workspace.
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from homeroom.inference.request import FinishReason, Sampling
-from homeroom.serving.assistant import Answer, Assistant, ChatMessage
-from homeroom.settings import Json
+from homeroom.serving.assistant import Answer, Assistant, ChatMessage, Piece, TooBusy
+from homeroom.serving.limits import Pace
+from homeroom.settings import HomeroomError, Json
 from homeroom.workspace import Feedback
 from homeroom.workspace.feedback import Role
+
+
+class Stopping(HomeroomError):
+    """The server ends: what runs is finished, what is new is refused."""
+
+    def __init__(self, retry_after: float = 1) -> None:
+        self.retry_after = retry_after
+        super().__init__("The server is stopping and takes nothing new. Try again when it is back.")
 
 
 class Reply:
     """An answer with the place it has in its conversation. Iterate for its text; `stop` frees the slot."""
 
-    def __init__(self, answer: Answer, conversation_id: str, question_id: str) -> None:
+    def __init__(self, answer: Answer, conversation_id: str, question_id: str, began: float) -> None:
         self.id = f"chatcmpl-{uuid.uuid4().hex}"  # the stored message's id as well
         self.conversation_id, self.question_id = conversation_id, question_id
         self.model_id, self.prompt_tokens = answer.model_id, answer.prompt_tokens
@@ -28,6 +37,10 @@ class Reply:
         self.text = ""
         self.token_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
+        # Seconds from the question to the first text, unless the answer comes whole, and to the end.
+        self.first_seconds: float | None = None
+        self.seconds = 0.0
+        self._began = began
         self.stored = False
         self.forgot = False  # the conversation had outgrown the context, so its first turns were not read
         self.stop = answer.cancel
@@ -43,6 +56,14 @@ class Reply:
             raise StopAsyncIteration if arrived is None else arrived
         return arrived
 
+    def _grew(self, piece: Piece, whole: bool) -> None:
+        self.seconds = time.monotonic() - self._began
+        if self.first_seconds is None and not whole and piece.text:
+            self.first_seconds = self.seconds
+        self.text += piece.text
+        self.token_ids += piece.token_ids
+        self.finish_reason = piece.finish_reason
+
     async def finished(self) -> "Reply":
         async for _ in self:
             pass
@@ -50,9 +71,27 @@ class Reply:
 
 
 class Chat:
-    def __init__(self, assistant: Assistant, feedback: Feedback) -> None:
+    """`ended` is told of every answer, also of one that failed, which has no finish reason."""
+
+    def __init__(
+        self, assistant: Assistant, feedback: Feedback, ended: Callable[[Reply], None] = lambda reply: None
+    ) -> None:
         self.assistant, self.feedback = assistant, feedback
-        self._writing: set[asyncio.Task[None]] = set()
+        self._ended, self._pace, self._stopping = ended, Pace(), False
+        self._writing: dict[asyncio.Task[None], Reply] = {}
+
+    @property
+    def writing(self) -> int:
+        """Answers that are not stored yet."""
+        return len(self._writing)
+
+    def take_no_more(self) -> None:
+        """The next question is refused with Stopping; what was begun goes on."""
+        self._stopping = True
+
+    def cut_short(self) -> None:
+        for reply in self._writing.values():
+            reply.stop()
 
     async def reply(
         self,
@@ -97,7 +136,14 @@ class Chat:
         user: str,
         whole: bool,
     ) -> list[Reply]:
-        answers = await self.assistant.begin_all(read, samplings, stop, whole=whole)
+        if self._stopping:
+            raise Stopping
+        began = time.monotonic()
+        try:
+            answers = await self.assistant.begin_all(read, samplings, stop, whole=whole)
+        except TooBusy as error:
+            error.retry_after = self._pace.until_room(self.assistant.unfinished, self.assistant.slots)
+            raise
         try:
             # The template has accepted the roles.
             said = [(cast(Role, message["role"]), message["content"]) for message in messages]
@@ -108,13 +154,13 @@ class Chat:
             raise
         replies = []
         for answer, sampling in zip(answers, samplings, strict=True):
-            reply = Reply(answer, *place)
+            reply = Reply(answer, *place, began)
             reply.forgot = len(read) < len(messages)
             used = sampling.model_dump(mode="json") | {"stop": list(stop), "messages_read": len(read)}
             # A task of its own: a client that leaves cancels the request's, and what was written is stored even then.
-            task = asyncio.create_task(self._write(reply, answer, used))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
+            task = asyncio.create_task(self._write(reply, answer, used, whole))
+            self._writing[task] = reply
+            task.add_done_callback(self._writing.pop)
             replies.append(reply)
         return replies
 
@@ -122,12 +168,10 @@ class Chat:
         """Wait until everything begun is stored."""
         await asyncio.gather(*self._writing, return_exceptions=True)
 
-    async def _write(self, reply: Reply, answer: Answer, sampling: dict[str, Json]) -> None:
+    async def _write(self, reply: Reply, answer: Answer, sampling: dict[str, Json], whole: bool) -> None:
         try:
             async for piece in answer:
-                reply.text += piece.text
-                reply.token_ids += piece.token_ids
-                reply.finish_reason = piece.finish_reason
+                reply._grew(piece, whole)
                 if piece.text:
                     reply._arrived.put_nowait(piece.text)
             if reply.text or reply.finish_reason != "cancelled":
@@ -136,6 +180,9 @@ class Chat:
             reply._arrived.put_nowait(None)
         except Exception as error:
             reply._arrived.put_nowait(error)
+        if reply.finish_reason is not None:
+            self._pace.ended(reply.seconds)
+        self._ended(reply)
 
     def _store_answer(self, reply: Reply, sampling: dict[str, Json]) -> None:
         self.feedback.add_message(

@@ -1,6 +1,7 @@
 """Errors in OpenAI's format, for everything under /v1: {"error": {"message", "type", "param", "code"}}."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -8,8 +9,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from homeroom.serving.assistant import AssistantStopped, ContextTooLong, TooBusy
+from homeroom.serving.chat import Stopping
 from homeroom.settings import HomeroomError
 from homeroom.workspace.errors import FeedbackError, NotRecorded
 
@@ -19,14 +22,22 @@ _TYPES = {404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"
 class ApiError(Exception):
     """Raised anywhere behind a route, answered in OpenAI's format."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         # What a client sent may be quoted, even where it cannot be written as UTF-8.
         super().__init__(message.encode("utf-8", "replace").decode())
         param = None if param is None else param.encode("utf-8", "replace").decode()
-        self.status, self.param, self.code = status, param, code
+        self.status, self.param, self.code, self.headers = status, param, code, headers
 
     def response(self) -> JSONResponse:
-        return JSONResponse(self.body(), status_code=self.status)
+        return JSONResponse(self.body(), status_code=self.status, headers=self.headers)
 
     def body(self) -> dict[str, Any]:
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
@@ -41,7 +52,9 @@ def as_api_error(error: Exception) -> ApiError:
         case ContextTooLong():
             return ApiError(400, str(error), param="messages", code="context_length_exceeded")
         case TooBusy():
-            return ApiError(429, str(error), code="too_many_requests")
+            return ApiError(429, str(error), code="too_many_requests", headers=retry_after(error.retry_after))
+        case Stopping():
+            return ApiError(503, str(error), code="stopping", headers=retry_after(error.retry_after))
         case AssistantStopped():
             return ApiError(503, str(error), code="no_model")
         case NotRecorded():
@@ -49,7 +62,9 @@ def as_api_error(error: Exception) -> ApiError:
         case FeedbackError():
             return ApiError(400, str(error))
         case HTTPException():
-            return ApiError(error.status_code, error.detail or HTTPStatus(error.status_code).phrase)
+            message = error.detail or HTTPStatus(error.status_code).phrase
+            code = "request_too_large" if error.status_code == 413 else None
+            return ApiError(error.status_code, message, code=code, headers=error.headers)
         case RequestValidationError():
             return _from_validation(error.errors())
         case HomeroomError():
@@ -57,9 +72,30 @@ def as_api_error(error: Exception) -> ApiError:
     return ApiError(500, "The server had an error while processing the request; its log says which.")
 
 
+def retry_after(seconds: float) -> dict[str, str]:
+    """A header in whole seconds; 0 would mean at once, which is what was just refused."""
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+async def refuse(refusal: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer before any route is reached."""
+    _note(scope, refusal)
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+    else:
+        await refusal.response()(scope, receive, send)
+
+
+def _note(scope: Scope, error: ApiError) -> None:
+    """For metrics.py, which counts refusals by their reason."""
+    scope.setdefault("state", {})["refused"] = error.code
+
+
 def install(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> JSONResponse:
-        return as_api_error(error).response()
+        refusal = as_api_error(error)
+        _note(request.scope, refusal)
+        return refusal.response()
 
     for kind in (ApiError, HomeroomError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, answer)

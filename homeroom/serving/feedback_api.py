@@ -8,9 +8,11 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from homeroom.serving import schemas
+from homeroom.serving.access import user_of
 from homeroom.serving.openai_api import API_USER, RecordId, Strict, UserName, plain_text, unicode_text
 from homeroom.workspace.feedback import Feedback
 
@@ -30,41 +32,46 @@ class OneVote(Strict):
 
 
 class VoteRequest(OneVote):
-    user: UserName = API_USER
+    user: UserName | None = None  # the key's name, or "api"
 
 
 class VotesRequest(Strict):
     votes: Annotated[list[OneVote], Field(min_length=1, max_length=MOST_VOTES)]
-    user: UserName = API_USER
+    user: UserName | None = None
 
 
 class EditRequest(Strict):
     message_id: RecordId
     text: Annotated[str, BeforeValidator(plain_text), AfterValidator(unicode_text), Field(pattern=r"\S")]
     id: RecordId | None = None
-    user: UserName = API_USER
+    user: UserName | None = None
 
 
 def router(feedback: Feedback) -> APIRouter:
-    routes = APIRouter(prefix="/v1/feedback")
+    routes = APIRouter(prefix="/v1/feedback", responses=schemas.REFUSALS)
 
-    @routes.post("/votes")
-    async def vote(body: VoteRequest) -> dict[str, Any]:
-        row = await asyncio.to_thread(feedback.vote, body.message_id, body.value, id=body.id, user=body.user)
+    def voter(body: VoteRequest | VotesRequest | EditRequest, request: Request) -> str:
+        return body.user or user_of(request.scope["state"], API_USER)
+
+    @routes.post("/votes", response_model=schemas.Vote)
+    async def vote(body: VoteRequest, request: Request) -> dict[str, Any]:
+        user = voter(body, request)
+        row = await asyncio.to_thread(feedback.vote, body.message_id, body.value, id=body.id, user=user)
         return {"object": "vote"} | asdict(row)
 
-    @routes.post("/votes/batch")
-    async def votes(body: VotesRequest) -> dict[str, Any]:
+    @routes.post("/votes/batch", response_model=schemas.Votes)
+    async def votes(body: VotesRequest, request: Request) -> dict[str, Any]:
         given = [(one.message_id, one.value, one.id) for one in body.votes]
-        rows = await asyncio.to_thread(feedback.vote_all, given, user=body.user)
+        rows = await asyncio.to_thread(feedback.vote_all, given, user=voter(body, request))
         return {"object": "list", "data": [{"object": "vote"} | asdict(row) for row in rows]}
 
-    @routes.post("/edits")
-    async def edit(body: EditRequest) -> dict[str, Any]:
-        row = await asyncio.to_thread(feedback.edit, body.message_id, body.text, id=body.id, user=body.user)
+    @routes.post("/edits", response_model=schemas.Edit)
+    async def edit(body: EditRequest, request: Request) -> dict[str, Any]:
+        user = voter(body, request)
+        row = await asyncio.to_thread(feedback.edit, body.message_id, body.text, id=body.id, user=user)
         return {"object": "edit"} | asdict(row)
 
-    @routes.get("/counts")
+    @routes.get("/counts", response_model=schemas.Counts)
     async def counts() -> dict[str, Any]:
         return {"object": "feedback.counts"} | await asyncio.to_thread(feedback.counts)
 

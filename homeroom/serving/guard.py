@@ -1,4 +1,6 @@
-"""What every request passes before any route: whom the server answers, how much it reads, what browsers may do.
+"""What every request passes before any route: which hosts are answered, how much is read, what browsers may do.
+
+Who may use the server is access.py's business, which addresses there are paths.py's.
 
 Plain ASGI, because Starlette's convenience middleware would wrap streams.
 """
@@ -7,12 +9,10 @@ from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from homeroom.serving.errors import ApiError
+from homeroom.serving.errors import ApiError, refuse
 
-LARGEST_BODY = 1024 * 1024
 # Nothing is ever fetched from another host. The page's framework compiles its templates, hence unsafe-eval.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -30,8 +30,8 @@ class Guard:
     """`hosts`: the Host headers answered; None answers any. A page of another site can point its own name at this
     machine (DNS rebinding) and would otherwise read what a loopback server holds."""
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None) -> None:
-        self._app, self._hosts = app, hosts
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None, max_body_bytes: int = 1024 * 1024) -> None:
+        self._app, self._hosts, self._most = app, hosts, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -40,31 +40,22 @@ class Guard:
         headers = Headers(scope=scope)
         host = _without_port(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
-            refusal = ApiError(403, f"This server answers only requests to {', '.join(self._hosts)}, not '{host}'.")
-            await self._refuse(refusal, scope, receive, send)
+            message = f"This server answers only requests to {', '.join(self._hosts)}, not '{host}'."
+            refusal = ApiError(403, message, code="wrong_host")
+            await refuse(refusal, scope, receive, send)
         elif _from_another_site(scope, headers):
-            refusal = ApiError(403, f"Pages of {headers['origin']} may not use this server.")
-            await self._refuse(refusal, scope, receive, send)
+            refusal = ApiError(403, f"Pages of {headers['origin']} may not use this server.", code="other_site")
+            await refuse(refusal, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
-        elif scope["method"] == "POST" and scope["path"].startswith("/v1/") and not _is_json(headers):
-            refusal = ApiError(400, "The body of the request has to be JSON, sent as application/json.")
-            await self._refuse(refusal, scope, receive, send)
-        elif _declared_length(headers) > LARGEST_BODY:
-            await self._refuse(_too_large(), scope, receive, send)
+        elif _declared_length(headers) > self._most:
+            await refuse(_too_large(self._most), scope, receive, _with_headers(send))
         else:
-            await self._app(scope, _limited(receive), _with_headers(send))
-
-    @staticmethod
-    async def _refuse(refusal: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
-        else:
-            await JSONResponse(refusal.body(), refusal.status)(scope, receive, send)
+            await self._app(scope, _limited(receive, self._most), _with_headers(send))
 
 
-def _too_large() -> ApiError:
-    return ApiError(413, f"The body of the request is larger than {LARGEST_BODY:,} bytes.", code="request_too_large")
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"The body of the request is larger than {most:,} bytes.", code="request_too_large")
 
 
 def _from_another_site(scope: Scope, headers: Headers) -> bool:
@@ -73,11 +64,6 @@ def _from_another_site(scope: Scope, headers: Headers) -> bool:
         return False
     origin = headers.get("origin")
     return origin is not None and origin.partition("://")[2] != headers.get("host")
-
-
-def _is_json(headers: Headers) -> bool:
-    """A form or plain text is what browsers send to another site without asking it first."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 def _declared_length(headers: Headers) -> int:
@@ -90,7 +76,7 @@ def _without_port(host: str) -> str:
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, most: int) -> Receive:
     """A body may come in chunks without saying how long it will be."""
     read = 0
 
@@ -98,8 +84,8 @@ def _limited(receive: Receive) -> Receive:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
-        if read > LARGEST_BODY:
-            raise HTTPException(413, str(_too_large()))
+        if read > most:
+            raise HTTPException(413, str(_too_large(most)))
         return message
 
     return limited

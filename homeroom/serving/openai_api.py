@@ -8,21 +8,25 @@ and who asks, if that is not `user`.
 
 import asyncio
 import json
+import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from homeroom.inference.request import Sampling
-from homeroom.serving.chat import Chat, Reply
+from homeroom.serving import schemas
+from homeroom.serving.access import user_of
+from homeroom.serving.chat import Chat, Reply, Stopping
 from homeroom.serving.errors import ApiError, as_api_error
 from homeroom.serving.settings import ServingSettings
 
-API_USER = "api"  # who asks and votes when a request does not say; the pages' user is another
+API_USER = "api"  # who asks and votes when neither request nor key says; the pages' user is another
 MOST_ANSWERS = 16  # to one request
+MOST_MESSAGES = 2048
 ALIAS = "homeroom"  # a name for whichever model is champion
 
 
@@ -47,13 +51,30 @@ def plain_text(content: object) -> object:
     return content.replace("\0", "\ufffd") if isinstance(content, str) else content
 
 
+TEXT: dict[str, Any] = {"type": "string"}
+_PART = {"type": "object", "properties": {"type": {"const": "text"}, "text": TEXT}, "required": ["type", "text"]}
+STOP: dict[str, Any] = {
+    "anyOf": [
+        TEXT | {"minLength": 1},
+        {"type": "array", "items": TEXT | {"minLength": 1}, "maxItems": 4},
+        {"type": "null"},
+    ]
+}
+TEXT_OR_PARTS: dict[str, Any] = {"anyOf": [TEXT, {"type": "array", "items": _PART}]}
+
+
+def is_blank(text: str) -> bool:
+    """Nothing that could be read: spaces, controls, or marks without width."""
+    return all(unicodedata.category(letter) in ("Zs", "Zl", "Zp", "Cc", "Cf") for letter in text)
+
+
 class Strict(pydantic.BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Message(Strict):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(plain_text), AfterValidator(unicode_text)]
+    content: Annotated[str, BeforeValidator(plain_text), AfterValidator(unicode_text), WithJsonSchema(TEXT_OR_PARTS)]
     name: None = None  # the chat template has no place for it
 
 
@@ -77,7 +98,7 @@ class TextFormat(Strict):
 
 class ChatRequest(Strict):
     model: str
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -86,9 +107,9 @@ class ChatRequest(Strict):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[
-        list[Annotated[str, Field(min_length=1)]] | None,
+        Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)] | None,
         BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-        Field(max_length=4),
+        WithJsonSchema(STOP),
     ] = None
     n: Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None = None
     user: UserName | None = None
@@ -109,6 +130,8 @@ class ChatRequest(Strict):
     def _answerable(cls, messages: list[Message]) -> list[Message]:
         if messages[-1].role != "user":
             raise ValueError("the last message has to be the user's")
+        if is_blank(messages[-1].content):
+            raise ValueError("the last message is blank, so there is nothing to answer")
         if any(message.role in ("system", "developer") for message in messages[1:]):
             raise ValueError("a system message has to be the first")
         return messages
@@ -137,24 +160,24 @@ class ChatRequest(Strict):
 
 
 def router(chat: Chat, settings: ServingSettings) -> APIRouter:
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", responses=schemas.REFUSALS)
 
-    @routes.get("/models")
+    @routes.get("/models", response_model=schemas.Models)
     async def list_models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(name) for name in (chat.assistant.model_id, ALIAS)]}
 
-    @routes.get("/models/{name}")
+    @routes.get("/models/{name}", response_model=schemas.Model)
     async def retrieve_model(name: str) -> dict[str, Any]:
         return _model(_served(name, chat))
 
-    @routes.post("/chat/completions", response_model=None)
+    @routes.post("/chat/completions", response_model=None, responses=schemas.COMPLETION)
     async def create_completion(body: ChatRequest, request: Request) -> Response:
         _served(body.model, chat)
         asked = body.chat_messages(), body.sampling(settings.sampling())
         place: dict[str, Any] = {
             "stop": body.stop or (),
             "conversation_id": body.homeroom.conversation_id,
-            "user": body.homeroom.user or body.user or API_USER,
+            "user": body.homeroom.user or body.user or user_of(request.scope["state"], API_USER),
         }
         if body.stream:
             reply = await chat.reply(*asked, **place)
@@ -165,6 +188,7 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
         replies = await chat.replies(*asked, body.n or 1, **place)
         if not await _finished_before_the_client_left(replies, request):
             return Response(status_code=499)
+        _not_cut_short(replies)
         return JSONResponse(_completion(replies))
 
     return routes
@@ -203,6 +227,12 @@ async def _finished_before_the_client_left(replies: Sequence[Reply], request: Re
             task.cancel()
 
 
+def _not_cut_short(replies: Sequence[Reply]) -> None:
+    """Who still reads did not cancel: the server did, at its end. That must not look like a whole answer."""
+    if any(reply.finish_reason == "cancelled" for reply in replies):
+        raise Stopping
+
+
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
@@ -234,6 +264,7 @@ async def _events(reply: Reply, include_usage: bool) -> AsyncIterator[str]:
         yield event({"role": "assistant", "content": ""}, homeroom=_extension(reply))
         async for text in reply:
             yield event({"content": text})
+        _not_cut_short([reply])
         yield event({}, _finish_reason(reply))
         if include_usage:
             yield _event(head | {"choices": [], "usage": _usage([reply])})

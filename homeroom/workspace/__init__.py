@@ -7,6 +7,7 @@ from homeroom.workspace.errors import (
     Damaged,
     DiskFull,
     FeedbackError,
+    KeyRefused,
     MissingArtifact,
     NothingToRollBack,
     WorkspaceBusy,
@@ -15,6 +16,7 @@ from homeroom.workspace.errors import (
 )
 from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, Vote
 from homeroom.workspace.judged import JudgedAnswer
+from homeroom.workspace.keys import Key, Keys
 from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Run, Runs
 from homeroom.workspace.workspace import Workspace
@@ -34,6 +36,9 @@ __all__ = [
     "FeedbackError",
     "FileRecord",
     "JudgedAnswer",
+    "Key",
+    "KeyRefused",
+    "Keys",
     "Message",
     "MissingArtifact",
     "NothingToRollBack",

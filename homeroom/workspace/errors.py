@@ -44,6 +44,10 @@ class FeedbackError(WorkspaceError):
     """A message, vote or edit does not fit what is recorded already."""
 
 
+class KeyRefused(WorkspaceError):
+    """A key cannot be made or revoked as asked."""
+
+
 class NotRecorded(FeedbackError):
     """There is no such conversation or message."""
 

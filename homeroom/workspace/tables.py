@@ -165,3 +165,15 @@ edits = Table(
     Column("at", Moment, nullable=False),
     sqlite_autoincrement=True,
 )
+
+keys = Table(
+    "keys",
+    metadata,
+    _number(),
+    Column("name", String(100), nullable=False),  # of those that are valid no two have the same
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("at", Moment, nullable=False),
+    Column("expires", Moment),
+    Column("revoked", Moment),
+    sqlite_autoincrement=True,
+)

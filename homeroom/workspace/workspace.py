@@ -1,6 +1,6 @@
 """The folder and database that hold all that a project made: the front door of this room.
 
-<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes
+<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes, keys
 <workspace>/artifacts/<id>/   what stages made, published whole
 <workspace>/work/<id>/        what stages are making; waits there after a kill
 <workspace>/set-aside/        damaged artifacts that were moved away
@@ -19,6 +19,7 @@ from homeroom.workspace.database import Database
 from homeroom.workspace.drafts import Draft
 from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
 from homeroom.workspace.feedback import Feedback
+from homeroom.workspace.keys import Keys
 from homeroom.workspace.registry import Registry
 from homeroom.workspace.runs import Runs
 
@@ -34,6 +35,7 @@ class Workspace:
         self.registry = Registry(database)
         self.feedback = Feedback(database)
         self.runs = Runs(database)
+        self.keys = Keys(database)
 
     @classmethod
     def open(cls, path: Path, database_url: str | None = None) -> Self:

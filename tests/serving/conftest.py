@@ -1,12 +1,17 @@
 """A small model that has learned a handful of answers by heart, one that never ends, and servers that serve them."""
 
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from openai import OpenAI
+from playwright.sync_api import Browser, sync_playwright
 from torch.nn.functional import cross_entropy
 
 from homeroom.models.checkpoint import save_model
@@ -30,6 +35,18 @@ TAUGHT = {
     "Write some markup.": f"Here it is: {MARKUP} **bold** &amp;",
 }
 LENGTH = 192
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 class Nothing(Frozen):
@@ -118,3 +135,60 @@ def url(workspace: Workspace) -> Iterator[str]:
 def client(url: str) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{url}/v1", api_key="none is needed", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.fail(
+            "the browser tests need Chromium, and there is none on the PATH. `make test` installs it where it can; "
+            "elsewhere install it by hand (Debian: `apt-get install chromium`).",
+            pytrace=False,
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from homeroom.serving.app import serve
+from homeroom.serving.settings import ServingSettings
+from homeroom.workspace import Workspace
+with Workspace.open(Path(sys.argv[1])) as workspace:
+    serve(workspace, ServingSettings(port=0, temperature=0.0, max_tokens=4000, **eval(sys.argv[2])))
+"""
+Start = Callable[..., tuple[subprocess.Popen[str], str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Serve a workspace, pages and all, in a process of its own; gives the process and its URL."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(workspace: Workspace, **settings: object) -> tuple[subprocess.Popen[str], str]:
+        command = [sys.executable, "-c", SERVE, str(workspace.path), repr(settings)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "chat at http" in line)
+        url = line.partition("chat at ")[2].split()[0]
+        deadline = time.monotonic() + 60
+        while not _answers(url):
+            assert time.monotonic() < deadline, "the server did not answer within 60 s"
+            time.sleep(0.05)
+        return process, url
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False

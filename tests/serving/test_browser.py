@@ -1,7 +1,6 @@
 """The chat page in a real Chromium."""
 
 import re
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from homeroom.inference.engine import Engine
 from homeroom.serving import app
@@ -20,18 +19,6 @@ from homeroom.workspace import Artifact, Workspace
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 QUESTION, ANSWER = "How is the idiom 画蛇添足 pronounced?", "画蛇添足 is pronounced huà shé tiān zú."
 HELLO, HELLO_ANSWER = "你好！", "你好！很高兴见到你。"
 PATIENCE = 30_000  # milliseconds; on a machine that is busy with other things a page takes its time
@@ -45,20 +32,6 @@ def url(workspace: Workspace) -> Iterator[str]:
         patch.setattr(chat_page, "MODEL_SECONDS", 0.2)
         with serving(workspace, ServingSettings(port=0, temperature=0.0), pages=True) as url:
             yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.fail(
-            "the browser tests need Chromium, and there is none on the PATH. `make test` installs it where it can; "
-            "elsewhere install it by hand (Debian: `apt-get install chromium`).",
-            pytrace=False,
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

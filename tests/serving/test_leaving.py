@@ -1,5 +1,6 @@
 """One slot and a model that never ends: whoever leaves must make room."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,8 +83,14 @@ def test_of_more_answers_than_there_is_room_for_none_begins(url: str, workspace:
 
 def test_too_many_are_told_to_come_back(client: OpenAI, url: str) -> None:
     streams = [begin(client) for _ in range(2)]
-    with pytest.raises(RateLimitError, match="already in work or waiting"):
+    with pytest.raises(RateLimitError, match="already in work or waiting") as refused:
         client.chat.completions.create(model="homeroom", messages=MESSAGES)
+    assert refused.value.code == "too_many_requests"
+    assert int(refused.value.response.headers["retry-after"]) >= 1
+    counted = httpx.get(f"{url}/metrics").text
+    assert "homeroom_answers_in_work 1.0" in counted
+    assert "homeroom_answers_waiting 1.0" in counted
+    assert re.search(r'homeroom_refused_total{reason="queue_full"} [1-9]', counted)
     for stream in streams:
         stream.close()
     wait_for_no_work(url)

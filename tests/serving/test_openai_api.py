@@ -135,6 +135,16 @@ def test_text_parts_and_neutral_values_are_understood(client: OpenAI) -> None:
     assert completion.choices[0].message.content == HELLO_ANSWER
 
 
+def test_null_is_as_if_it_had_not_been_said(url: str) -> None:
+    names = (
+        "stream stream_options temperature top_p max_tokens max_completion_tokens seed stop n user frequency_penalty "
+        "presence_penalty logprobs logit_bias response_format tools metadata store"
+    )
+    body = {"model": "homeroom", "messages": [{"role": "user", "content": HELLO}]} | dict.fromkeys(names.split())
+    reply = httpx.post(f"{url}/v1/chat/completions", json=body).json()
+    assert reply["choices"][0]["message"]["content"] == HELLO_ANSWER
+
+
 @pytest.mark.parametrize(
     ("given", "who"),
     [
@@ -214,6 +224,10 @@ def test_a_conversation_goes_on_and_answers_made_again_are_siblings(client: Open
             "messages",
             "invalid_value",
         ),
+        ({"messages": [{"role": "user", "content": ""}]}, "messages", "invalid_value"),
+        ({"messages": [{"role": "user", "content": " \n\u200b\u3000"}]}, "messages", "invalid_value"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages", "invalid_value"),
+        ({"messages": [{"role": "user", "content": "x"}] * 2049}, "messages", "invalid_value"),
         ({"messages": [{"role": "user", "content": "很长" * 500}]}, "messages", "context_length_exceeded"),
         ({"messages": [{"role": "user", "content": "a " * 400_000}]}, "messages", "context_length_exceeded"),
     ],
@@ -297,4 +311,22 @@ def test_models(client: OpenAI, workspace: Workspace) -> None:
 def test_an_unknown_address_under_v1_gets_openais_format(client: OpenAI, url: str) -> None:
     with pytest.raises(NotFoundError):
         client.embeddings.create(model="homeroom", input="x")
-    assert httpx.get(f"{url}/v1/chat/completions").json()["error"]["code"] == "unknown_url"
+    assert httpx.get(f"{url}/v1/chats").json()["error"]["code"] == "unknown_url"
+    assert httpx.get(f"{url}/v1").json()["error"]["code"] == "unknown_url"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/v1/models/homeroom", "GET"),
+        ("POST", "/v1/feedback/counts", "GET"),
+        ("OPTIONS", "/v1/feedback/votes", "POST"),
+        ("PUT", "/healthz", "GET"),
+    ],
+)
+def test_a_method_that_an_address_does_not_take_is_named(url: str, method: str, path: str, allowed: str) -> None:
+    response = httpx.request(method, f"{url}{path}")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], response.headers["allow"]) == (405, "method_not_allowed", allowed)
+    assert error["message"] == f"{path} takes {allowed}, not {method}."

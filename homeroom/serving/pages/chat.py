@@ -19,8 +19,9 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from homeroom import __version__
+from homeroom.serving.access import user_of
 from homeroom.serving.assistant import ContextTooLong
-from homeroom.serving.chat import Chat, Reply
+from homeroom.serving.chat import Chat, Reply, Stopping
 from homeroom.serving.pages.elements import Words, button, element, set_attribute, set_class
 from homeroom.serving.pages.history import Past, listed, past
 from homeroom.serving.pages.sidebar import Sidebar
@@ -79,7 +80,9 @@ class ChatPage:
         self._words = Words(preferred(cookies.get("homeroom_language"), request.headers.get("accept-language", "")))
         chosen = cookies.get("homeroom_theme")
         self._theme: Theme = "light" if chosen == "light" else "dark" if chosen == "dark" else "auto"
-        self._user = _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local"
+        nobody = _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local"
+        self._user = user_of(request.scope.get("state", {}), nobody)
+        self._signed_in = settings.allow_network and self._user != nobody
         self._client = ui.context.client
         self._turns: list[Turn] = []
         self._conversation_id: str | None = None
@@ -97,6 +100,8 @@ class ChatPage:
             self._sidebar = Sidebar(self._words)
             self._sidebar.on_theme(self._next_theme, self._theme)
             self._sidebar.on_language(self._other_language)
+            if self._signed_in:
+                self._sidebar.on_sign_out()
             with element("main", "main"):
                 self._build_topbar()
                 with element("div", "scroller", tabindex="-1"), element("div", "column"):
@@ -119,7 +124,7 @@ class ChatPage:
             f"<style>html {{ color-scheme: {scheme}; background: Canvas; }}</style>"
             f"<script>document.documentElement.lang = {self._words.strings.html_lang!r};</script>"
         )
-        if self._user != "local":
+        if self._user.startswith("visitor-"):
             ui.add_head_html(f"<script>homeroom.remember('user', '{self._user}')</script>")
 
     def _build_topbar(self) -> None:
@@ -215,6 +220,8 @@ class ChatPage:
         except ContextTooLong as error:
             strings = self._words.strings
             turn.fail(strings.too_many_tokens.format(tokens=f"{error.prompt_tokens:,}", limit=error.max_length))
+        except Stopping:
+            turn.fail(self._words.strings.stopping)
         except HomeroomError as error:
             turn.fail(str(error))
         except Exception:

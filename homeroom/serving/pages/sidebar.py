@@ -5,6 +5,8 @@ from collections.abc import Callable
 from homeroom.serving.pages.elements import Words, button, element, icon, set_attribute
 from homeroom.serving.pages.history import Listed
 
+SIGN_OUT = "() => fetch('/sign-out', {method: 'POST'}).then(() => location.assign('/sign-in'))"
+
 
 class Sidebar:
     def __init__(self, words: Words) -> None:
@@ -35,6 +37,13 @@ class Sidebar:
             self._words.bind(
                 language, lambda s: set_attribute(language, "lang", "zh-CN" if s.html_lang == "en" else "en")
             )
+
+    def on_sign_out(self) -> None:
+        with self._foot:
+            leave = button("icon-button sign-out", "logout")
+        # Not a form: under the pages' referrer policy a browser sends one with "Origin: null", which is refused.
+        leave.on("click", js_handler=SIGN_OUT)
+        self._words.label(leave, lambda s: s.sign_out)
 
     def on_theme(self, following: Callable[[], str], theme: str) -> None:
         """`following` changes the theme and returns its name."""

@@ -49,6 +49,12 @@ class Strings:
     too_long: str
     too_many_tokens: str
     model_changed: str
+    stopping: str
+    sign_in: str
+    sign_in_introduction: str
+    sign_in_key: str
+    sign_in_wrong: str
+    sign_out: str
 
 
 ENGLISH = Strings(
@@ -102,6 +108,12 @@ ENGLISH = Strings(
     too_long="This message has {length} characters; at most {limit} can be sent.",
     too_many_tokens="it has {tokens} tokens and this model reads {limit} in all: please shorten the message",
     model_changed="A new model answers from now on.",
+    stopping="the server is stopping; ask again when it is back",
+    sign_in="Sign in",
+    sign_in_introduction="This assistant is open to those who have a key. Whoever runs it can give you one.",
+    sign_in_key="Your key",
+    sign_in_wrong="This key is not valid. It was mistyped, has expired, or was revoked.",
+    sign_out="Sign out",
 )
 
 CHINESE = Strings(
@@ -155,6 +167,12 @@ CHINESE = Strings(
     too_long="这条消息有 {length} 个字符，最多可发送 {limit} 个。",
     too_many_tokens="消息有 {tokens} 个词元，而这个模型总共只能读 {limit} 个，请缩短消息",
     model_changed="从现在起由新模型回答。",
+    stopping="服务器正在停止，请等它恢复后再问",
+    sign_in="登录",
+    sign_in_introduction="只有持有密钥的人才能使用这个助手。请向管理员索取密钥。",
+    sign_in_key="你的密钥",
+    sign_in_wrong="密钥无效：可能输错、已过期或已被撤销。",
+    sign_out="退出登录",
 )
 
 STRINGS: dict[Language, Strings] = {"en": ENGLISH, "zh": CHINESE}
