@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from homeroom import cli
+from homeroom.cli.main import _between
 from homeroom.settings import Frozen
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Workspace
@@ -161,8 +162,8 @@ def test_tidying_names_what_it_removes(workspace: Path) -> None:
 
 
 def test_the_range_of_stages_is_inclusive() -> None:
-    assert cli._between("sft", "reward") == ["sft", "rankings", "reward"]
-    assert cli._between(None, None) == list(CIRCLE)
+    assert _between("sft", "reward") == ["sft", "rankings", "reward"]
+    assert _between(None, None) == list(CIRCLE)
 
 
 def test_report_is_written_into_the_workspace(workspace: Path) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from homeroom.models.gpt import Config
+from homeroom.models.gpt import GPT, Config
 from homeroom.models.int8 import Int8Weights
 from homeroom.models.kv_cache import KVCache, Piece
 from homeroom.models.positions import Rotary
+from homeroom.progress import say
 
 Array = np.ndarray[Any, Any]
 _one_at_a_time = threading.Lock()  # one of Numba's threading layers ends the process when two threads enter it
@@ -83,6 +84,15 @@ class CompiledGPT:
             config.norm_epsilon, rotary.cos_TE.numpy(), rotary.sin_TE.numpy(),
         )  # fmt: skip
 
+    @property
+    def compiled_before(self) -> bool:
+        """Whether an earlier process left the compiled kernels on this disk."""
+        return self._kernels.compiled_before()
+
+    def warm_up(self) -> None:
+        """Compile, or load what was compiled, now instead of when somebody waits."""
+        self.logits(self.read(self.new_cache(1, 4), [Piece(0, 0, [0])]))
+
     def new_cache(self, slots: int, length: int) -> KVCache:
         config = self.config
         return KVCache(config.layers, slots, config.kv_heads or config.heads, length, config.head_width)
@@ -109,11 +119,15 @@ class CompiledGPT:
         return torch.from_numpy(logits_NR)[:, : self.config.vocab_size]
 
 
-def is_warm() -> bool:
-    """Whether an earlier process left the compiled kernels on this disk."""
-    from homeroom.models import kernels
-
-    return kernels.compiled_before()
+def decodable(weights: Int8Weights) -> CompiledGPT | GPT:
+    """What an Engine decodes int8 weights with here. Without Numba, or in another shape, they become float32 again."""
+    if not can_compile(weights.config):
+        return weights.restored()
+    model = CompiledGPT(weights)
+    if not model.compiled_before:
+        say("engine", "compiling for this processor: half a minute, once")
+    model.warm_up()
+    return model
 
 
 def _packed(matrices: Sequence[Tensor], scales: Sequence[Tensor], lanes: int) -> tuple[Array, Array]:

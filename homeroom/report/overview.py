@@ -54,9 +54,9 @@ def _count(metrics: Metrics, *path: str) -> str:
     return "?" if value is None else f"{value:,.0f}"
 
 
-def _real(metrics: Metrics, *path: str) -> str:
+def _real(metrics: Metrics, *path: str, places: int = 2) -> str:
     value = number_at(metrics, *path)
-    return "?" if value is None else f"{value:.2f}"
+    return "?" if value is None else f"{value:.{places}f}"
 
 
 def _share(metrics: Metrics, *path: str) -> str:
@@ -95,4 +95,6 @@ _HEADLINES: dict[str, Callable[[Metrics], str]] = {
     "vote": lambda m: f"{_count(m, 'up')} up, {_count(m, 'down')} down",
     "harvest": lambda m: f"{_count(m, 'pairs')} pairs of {_count(m, 'answers')} judged answers",
     "score": scores.headline,
+    "imported": lambda m: f"{m.get('name')}, {_count(m, 'parameters')} parameters",
+    "compress": lambda m: f"int8, {_megabytes(m)}: {_real(m, 'ratio', places=4)} × the bits per byte",
 }

@@ -113,7 +113,10 @@ def load_champion(workspace: Workspace, assistant: Assistant) -> None:
     champion = workspace.champion()
     if champion is None:
         raise HomeroomError("no model was promoted yet, so there is none to answer. Run `homeroom promote` first.")
-    assistant.load(champion)
+    compressed = workspace.artifacts.made_of(champion.id, "compress") if assistant.uses_compressed else None
+    if compressed is not None:
+        compressed.check()
+    assistant.load(champion, compressed)
 
 
 async def _follow_champion(workspace: Workspace, assistant: Assistant) -> None:
@@ -135,7 +138,7 @@ def _server(
 ) -> Iterator[tuple[Server, socket.socket, str]]:
     check_start(settings, workspace.keys)
     listener = _listen(settings.host, settings.port)
-    assistant = Assistant(slots=settings.slots, max_waiting=settings.max_waiting)
+    assistant = Assistant(settings)
     try:
         load_champion(workspace, assistant)
         app = create_app(workspace, settings, assistant, pages=pages)

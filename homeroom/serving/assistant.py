@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import FinishReason, Request, Sampling
 from homeroom.models.checkpoint import Stored, load_model
+from homeroom.models.compiled import CompiledGPT, decodable
 from homeroom.models.gpt import GPT
+from homeroom.models.int8 import Int8Weights
+from homeroom.serving.settings import ServingSettings
 from homeroom.serving.stop_text import StopText
 from homeroom.settings import HomeroomError
 from homeroom.text.chat_template import render
@@ -123,15 +126,15 @@ class _Loaded:
     """A model with its engine, and the answers it is writing."""
 
     model_id: str
-    model: GPT
+    model: GPT | CompiledGPT
     tokenizer: Tokenizer
     engine: Engine
     writing: dict[str, _Writing] = dataclasses.field(default_factory=dict)
 
 
 class Assistant:
-    def __init__(self, *, slots: int = 16, max_waiting: int = 256) -> None:
-        self._slots, self._max_waiting = slots, max_waiting
+    def __init__(self, settings: ServingSettings) -> None:
+        self._settings, self._max_waiting = settings, settings.max_waiting
         self._current: _Loaded | None = None
         self._draining: list[_Loaded] = []
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -143,7 +146,11 @@ class Assistant:
 
     @property
     def slots(self) -> int:
-        return self._slots
+        return self._settings.slots
+
+    @property
+    def uses_compressed(self) -> bool:
+        return self._settings.compressed
 
     @property
     def loaded_id(self) -> str | None:
@@ -159,13 +166,22 @@ class Assistant:
         return self._loaded().model.config.max_length
 
     @property
+    def advice(self) -> dict[str, float]:
+        """How the model's makers advise to sample."""
+        return self._loaded().tokenizer.advice
+
+    @property
     def unfinished(self) -> int:
         """Answers in work or waiting for a slot."""
         return self._unfinished
 
-    def load(self, artifact: Stored) -> None:
-        """Serve this model from now on; returns when new answers come from it. Reads files: not for an event loop."""
-        tokenizer, model = Tokenizer.load(artifact.path), load_model(artifact.path)
+    def load(self, artifact: Stored, compressed: Stored | None = None) -> None:
+        """Serve this model from now on; returns when new answers come from it. Reads files: not for an event loop.
+
+        It answers by its `compressed` weights, if they are given, and under its own name.
+        """
+        tokenizer = Tokenizer.load(artifact.path)
+        model = decodable(Int8Weights.load(compressed.path)) if compressed else load_model(artifact.path)
         loaded = _Loaded(artifact.id, model, tokenizer, self._engine(model, tokenizer))
         swapped = threading.Event()
 
@@ -267,8 +283,19 @@ class Assistant:
             raise AssistantStopped("no model is loaded")
         return self._current
 
-    def _engine(self, model: GPT, tokenizer: Tokenizer) -> Engine:
-        return Engine(model, end_id=tokenizer.end_ids, slots=self._slots)
+    def _engine(self, model: GPT | CompiledGPT, tokenizer: Tokenizer) -> Engine:
+        kept = 0
+        # Only where it changes nothing: elsewhere a prefix that was read in other company differs in its last bits,
+        # and a seed would not always give its answer again.
+        if isinstance(model, CompiledGPT):
+            kept = self._settings.prefix_megabytes * 10**6 // model.new_cache(1, 1).bytes_per_token
+        return Engine(
+            model,
+            end_id=tokenizer.end_ids,
+            slots=self._settings.slots,
+            chunk=self._settings.chunk if isinstance(model, CompiledGPT) else None,
+            prefix_tokens=kept,
+        )
 
     # Below: the worker thread's own.
 

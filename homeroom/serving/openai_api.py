@@ -173,7 +173,7 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
     @routes.post("/chat/completions", response_model=None, responses=schemas.COMPLETION)
     async def create_completion(body: ChatRequest, request: Request) -> Response:
         _served(body.model, chat)
-        asked = body.chat_messages(), body.sampling(settings.sampling())
+        asked = body.chat_messages(), body.sampling(settings.sampling(chat.assistant.advice))
         place: dict[str, Any] = {
             "stop": body.stop or (),
             "conversation_id": body.homeroom.conversation_id,

@@ -5,6 +5,7 @@ The `serve` stage's Config is this; what the settings do is the business of app.
 """
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
@@ -40,9 +41,18 @@ class ServingSettings(Frozen):
     shutdown_seconds: NonNegativeFloat = Field(
         30.0, description="after Ctrl-C or SIGTERM, how long answers in work may take to end"
     )
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    repetition_penalty: Annotated[float, Field(gt=0, le=2)] = 1.0
+    compressed: bool = Field(
+        True, description="answer with the champion's int8 weights, if `homeroom compress` made them"
+    )
+    chunk: PositiveInt = Field(128, description="tokens of prompts read in a step: more delays the others' next words")
+    prefix_megabytes: NonNegativeInt = Field(
+        256, description="what may be kept of earlier prompts, so that what begins alike is read once (int8 models)"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        None, description="not set: what the model's makers advise, else 1; so for the two below"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     max_tokens: PositiveInt = 256
 
     @model_validator(mode="after")
@@ -66,13 +76,11 @@ class ServingSettings(Frozen):
             return self.requests_per_minute
         return NETWORK_REQUESTS_PER_MINUTE if self.allow_network else 0
 
-    def sampling(self) -> Sampling:
-        return Sampling(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            repetition_penalty=self.repetition_penalty,
-            max_tokens=self.max_tokens,
-        )
+    def sampling(self, advice: Mapping[str, float] | None = None) -> Sampling:
+        """How to sample when a request does not say. `advice` is the model's own: `Tokenizer.advice`."""
+        names = ("temperature", "top_p", "repetition_penalty")
+        set_here = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return Sampling(max_tokens=self.max_tokens, **{**(advice or {}), **set_here})
 
 
 def is_loopback(host: str) -> bool:

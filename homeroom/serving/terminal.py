@@ -32,7 +32,7 @@ def talk(
 ) -> None:
     """Talk until /quit or the end of the input. Ctrl-C stops an answer. `read` is asked for the next line."""
     console = console or Console(highlight=False, markup=False)
-    assistant = Assistant(slots=1)
+    assistant = Assistant(settings.model_copy(update={"slots": 1}))
     try:
         load_champion(workspace, assistant)
         console.print(f"{assistant.model_id} answers. {HELP}", style="dim")
@@ -46,7 +46,8 @@ def talk(
 
 class _Talk:
     def __init__(self, chat: Chat, settings: ServingSettings, console: Console, runner: asyncio.Runner) -> None:
-        self._chat, self._sampling, self._console, self._runner = chat, settings.sampling(), console, runner
+        self._chat, self._console, self._runner = chat, console, runner
+        self._sampling = settings.sampling(chat.assistant.advice)
         self._messages: list[dict[str, str]] = []
         self._conversation_id: str | None = None
         self._reply: Reply | None = None  # the last answer, if it was stored

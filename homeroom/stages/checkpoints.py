@@ -23,10 +23,13 @@ def load_reward(artifact: Artifact) -> RewardModel:
 
 def save(model: GPT | RewardModel, tokenizer: Tokenizer, folder: Path) -> None:
     """A valid Hugging Face model folder; what ends an answer stands in its config.json."""
-    special_ids = {
+    save_model(model, folder, special_ids(tokenizer))
+    tokenizer.save(folder)
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    return {
         "bos_token_id": tokenizer.document_id,
         "eos_token_id": tokenizer.end_id,
         "pad_token_id": tokenizer.pad_id,
     }
-    save_model(model, folder, special_ids)
-    tokenizer.save(folder)

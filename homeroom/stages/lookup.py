@@ -9,6 +9,8 @@ from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.workspace import Artifact, Workspace
 
+MODEL_STAGES = ("pretrain", "sft", "ppo", "improve", "imported")  # whose artifacts are language models
+
 
 def champion(workspace: Workspace) -> Artifact:
     """The champion's artifact."""
@@ -65,3 +67,21 @@ def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
             return found
         waiting += [further for further in found.inputs if further not in waiting]
     raise HomeroomError(f"{artifact.id} was not made from any artifact of {stage}")
+
+
+def find_model(workspace: Workspace, name: str) -> Artifact:
+    """The champion, the latest model of a stage, or the one artifact whose name begins so. Raises HomeroomError."""
+    stages = MODEL_STAGES
+    if name == "champion":
+        if found := workspace.champion():
+            return found
+        raise HomeroomError(f"there is no champion yet. Name a model: {', '.join(stages)} or an id.")
+    if name in stages:
+        return workspace.latest(name)
+    models = [artifact for artifact in workspace.artifacts.all() if artifact.stage in stages]
+    meant = [artifact for artifact in models if artifact.id.startswith(name.rstrip("…"))] if "-" in name else []
+    if len(meant) == 1:
+        return meant[0]
+    known = ", ".join(artifact.id for artifact in meant or models) or "none yet"
+    what = "could be several" if meant else "is no model of this workspace"
+    raise HomeroomError(f"model '{name}' {what}. Allowed: champion, {', '.join(stages)}, or one of {known}.")

@@ -29,7 +29,7 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
 QUESTIONS = "questions.jsonl"
-ModelStage = Literal["pretrain", "sft", "ppo", "improve"]
+ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported"]
 
 
 class Measuring(Frozen):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -18,8 +18,7 @@ from homeroom.files import sha256
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
-from homeroom.stages.lookup import unchanged
-from homeroom.stages.measuring import ModelStage
+from homeroom.stages.lookup import find_model, unchanged
 from homeroom.tasks.multiple_choice import Item
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
@@ -77,24 +76,6 @@ def run(
         }
     say("score", f"{asked.id} on {tasks.name} → {draft.artifact.id}")
     return draft.artifact
-
-
-def find_model(workspace: Workspace, name: str) -> Artifact:
-    """The champion, the latest model of a stage, or the one artifact whose name begins so. Raises HomeroomError."""
-    stages = get_args(ModelStage)
-    if name == "champion":
-        if found := workspace.champion():
-            return found
-        raise HomeroomError(f"there is no champion yet. Name a model with --model: {', '.join(stages)} or an id.")
-    if name in stages:
-        return workspace.latest(name)
-    models = [artifact for artifact in workspace.artifacts.all() if artifact.stage in stages]
-    meant = [artifact for artifact in models if artifact.id.startswith(name.rstrip("…"))] if "-" in name else []
-    if len(meant) == 1:
-        return meant[0]
-    known = ", ".join(artifact.id for artifact in meant or models) or "none yet"
-    what = "could be several" if meant else "is no model of this workspace"
-    raise HomeroomError(f"model '{name}' {what}. Allowed: champion, {', '.join(stages)}, or one of {known}.")
 
 
 def _digest(path: Path) -> str:

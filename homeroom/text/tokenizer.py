@@ -4,10 +4,12 @@ Both load in `transformers` from what `save` writes. Leaves to others: which tex
 bytes a token is (token_bytes.py), how messages become ids (chat_template.py), and GGUF (gguf_tokenizer.py).
 """
 
+import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
@@ -168,6 +170,20 @@ class Tokenizer:
             raise TokenizerError(f"{path}: {error}") from None
         except Exception as error:  # the library's own errors have no narrower type
             raise TokenizerError(f"{path}: damaged ({error!r}). See `homeroom verify`.") from error
+
+    @property
+    def advice(self) -> dict[str, float]:
+        """How the model's makers advise to sample: temperature, top_p, repetition_penalty, where they say so."""
+        said = self.conventions.generation
+        names = ("temperature", "top_p", "repetition_penalty")
+        found = {name: said[name] for name in names if isinstance(said.get(name), (int, float))}
+        # Makers who say do_sample = false mean the likeliest token each time.
+        return {**found, "temperature": 0.0} if said.get("do_sample") is False else found
+
+    def advising(self, generation: Mapping[str, Any]) -> "Tokenizer":
+        """The same tokenizer with other advice."""
+        said = dataclasses.replace(self.conventions, generation={**self.conventions.generation, **generation})
+        return Tokenizer(self._backend, said)
 
     def save(self, folder: Path) -> None:
         """Write what `load` and `transformers.AutoTokenizer.from_pretrained` read."""

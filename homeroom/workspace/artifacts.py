@@ -130,6 +130,11 @@ class ArtifactStore:
             f"{MANIFEST}. Run `homeroom {stage}` to make it again."
         )
 
+    def made_of(self, artifact_id: str, stage: str) -> Artifact | None:
+        """What a stage made of this artifact alone, the one used last."""
+        made = (found for found in reversed(self.all()) if found.stage == stage and found.inputs == (artifact_id,))
+        return next(made, None)
+
     def all(self) -> list[Artifact]:
         """All that are there, the one used last at the end."""
         in_order = select(tables.artifacts).order_by(tables.artifacts.c.used, tables.artifacts.c.used_at)

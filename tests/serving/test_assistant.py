@@ -10,6 +10,7 @@ import pytest
 
 from homeroom.inference.request import Request, Sampling
 from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, Piece, TooBusy, _newest
+from homeroom.serving.settings import ServingSettings
 from homeroom.text.chat_template import render
 from homeroom.text.gguf_tokenizer import from_gguf
 from homeroom.text.token_bytes import BYTE_LETTERS
@@ -30,7 +31,7 @@ class Folder:
 
 @pytest.fixture
 def assistant(taught: Path) -> Iterator[Assistant]:
-    assistant = Assistant(slots=2, max_waiting=4)
+    assistant = Assistant(ServingSettings(slots=2, max_waiting=4))
     assistant.load(Folder("taught", taught))
     yield assistant
     assistant.close()
@@ -155,7 +156,7 @@ def test_a_failing_engine_fails_its_answers_and_no_later_ones(
     assistant: Assistant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = assistant._loaded().engine
-    monkeypatch.setattr(engine, "_decode", lambda: 1 / 0)
+    monkeypatch.setattr(engine, "_pieces", lambda: 1 / 0)
 
     async def scenario() -> tuple[str, str | None]:
         with pytest.raises(ZeroDivisionError):
@@ -228,7 +229,7 @@ def test_another_models_template_measures_the_whole_conversation() -> None:
 
 
 def test_a_closed_assistant_ends_what_it_was_writing(endless: Path) -> None:
-    assistant = Assistant(slots=1)
+    assistant = Assistant(ServingSettings(slots=1))
     with pytest.raises(AssistantStopped, match="no model is loaded"):
         assert assistant.model_id
     assistant.load(Folder("endless", endless))
@@ -248,7 +249,7 @@ def test_an_answer_that_begins_while_the_assistant_closes_is_refused_or_ended(
     endless: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However late it closes: an answer that nobody will ever write would keep the server from ending."""
-    assistant = Assistant(slots=1)
+    assistant = Assistant(ServingSettings(slots=1))
     assistant.load(Folder("endless", endless))
 
     def close_first(*arguments: Any) -> Request:

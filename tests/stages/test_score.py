@@ -103,7 +103,7 @@ def test_examples_come_from_the_other_file(workspace, tasks, tmp_path, monkeypat
 
 def test_a_model_is_named_as_champion_stage_or_beginning_of_its_id(workspace):
     sft = workspace.latest("sft")
-    with pytest.raises(HomeroomError, match=r"no champion yet\. Name a model with --model: pretrain, sft"):
+    with pytest.raises(HomeroomError, match=r"no champion yet\. Name a model: pretrain, sft"):
         score.find_model(workspace, "champion")
     workspace.registry.promote(sft.id, {})
     for name in ("champion", "sft", sft.id, sft.id[:8], sft.id[:8] + "…"):

@@ -75,7 +75,7 @@ def _without_others_warnings(life: Life) -> Life:
 
 class ChatPage:
     def __init__(self, chat: Chat, settings: ServingSettings, request: Request) -> None:
-        self._chat, self._sampling = chat, settings.sampling()
+        self._chat, self._settings = chat, settings
         cookies = request.cookies
         self._words = Words(preferred(cookies.get("homeroom_language"), request.headers.get("accept-language", "")))
         chosen = cookies.get("homeroom_theme")
@@ -206,7 +206,7 @@ class ChatPage:
         try:
             self._reply = await self._chat.reply(
                 [*messages, {"role": "user", "content": turn.question}],
-                self._sampling,
+                self._settings.sampling(self._chat.assistant.advice),
                 conversation_id=self._conversation_id,
                 user=self._user,
                 forget_oldest=True,

@@ -7,17 +7,29 @@ import importlib
 import json
 import sys
 import webbrowser
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.core import TyperGroup
 
 from homeroom import __version__
+from homeroom.cli import models
+from homeroom.cli.common import (
+    WORKSPACE,
+    Group,
+    Place,
+    RecipePath,
+    Sets,
+    err,
+    open_workspace,
+    out,
+    recipe_of,
+    run_stage,
+)
+from homeroom.cli.keys import keys_app
 from homeroom.memory import keep_freed_memory
 from homeroom.progress import say
 from homeroom.settings import HomeroomError, NothingToLearn
@@ -27,27 +39,8 @@ if TYPE_CHECKING:
     from homeroom.recipe import Recipe
     from homeroom.workspace import Workspace
 
-DEFAULT_RECIPE = Path("recipes/starter.toml")
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-class _Group(TyperGroup):
-    """Where every command's errors end: one message without a traceback, or what Ctrl-C means."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except HomeroomError as error:
-            err.print(f"[bold red]error[/] {escape(str(error))}")
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            err.print("\nstopped; the same command goes on where it stood")
-            raise typer.Exit(130) from None
-
-
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -64,18 +57,6 @@ Examples:
 """,
 )
 
-Place = Annotated[
-    Path,
-    typer.Option("--workspace", "-w", envvar="HOMEROOM_WORKSPACE", help="the folder that holds all that is made"),
-]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", "-s", metavar="STAGE.KEY=VALUE", help="lay a value over the recipe")
-]
-RecipePath = Annotated[
-    Path | None,
-    typer.Option("--recipe", "-r", help="default: the recipe last run in this workspace, else recipes/starter.toml"),
-]
-WORKSPACE = Path("workspace")
 # A person who asks to learn from the votes means those cast so far, not those of the last harvest.
 BEFORE = {"improve": ("harvest",)}
 
@@ -107,12 +88,12 @@ def run(
 
     stages = _between(first, last)
     read = recipes.load(recipe, set_ or ())
-    with _open(workspace, create=True) as opened:
+    with open_workspace(workspace, create=True) as opened:
         read.save(opened.path)
         _print_derived(read)
         for stage in stages:
             try:
-                _run_stage(stage, read, opened)
+                run_stage(stage, read, opened)
             except NothingToLearn as reason:
                 say(stage, f"nothing was learned: {reason}")
         _print_figures(opened)
@@ -120,10 +101,10 @@ def run(
 
 def _stage_command(stage: str, does: str) -> Callable[..., None]:
     def command(recipe: RecipePath = None, workspace: Place = WORKSPACE, set_: Sets = None) -> None:
-        read = _recipe_of(recipe, workspace, set_ or ())
-        with _open(workspace, create=True) as opened:
+        read = recipe_of(recipe, workspace, set_ or ())
+        with open_workspace(workspace, create=True) as opened:
             for each in (*BEFORE.get(stage, ()), stage):
-                _run_stage(each, read, opened)
+                run_stage(each, read, opened)
 
     example = f"Example: homeroom {stage} --workspace {WORKSPACE}. All its keys: homeroom explain {stage}"
     command.__doc__ = f"{does[0].upper()}{does[1:]}.\n\n{example}"
@@ -165,7 +146,7 @@ def evaluate(
     from homeroom.report import scores
     from homeroom.stages import score
 
-    with _open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         made = score.run(tasks, opened, **given)
     if as_json:
         sys.stdout.write(json.dumps({"id": made.id, **made.metrics}, ensure_ascii=False, indent=1) + "\n")
@@ -214,7 +195,7 @@ def status(
     """
     from homeroom.report import overview
 
-    with _open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         if as_json:
             sys.stdout.write(json.dumps(overview.as_json(opened), ensure_ascii=False, indent=1) + "\n")
             return
@@ -242,7 +223,7 @@ def report(
     """
     from homeroom.report.page import write_report
 
-    with _open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         path = write_report(opened, output or opened.path / "report.html")
     out.print(f"report     {path}", markup=False)
     if show and sys.stdout.isatty():
@@ -263,7 +244,7 @@ def verify(
 
     Example: homeroom verify --set-aside
     """
-    with _open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         damages = opened.verify()
         count = len(opened.artifacts.all())
         moved = opened.artifacts.set_aside_all(damages) if set_aside else {}
@@ -290,7 +271,7 @@ def verify(
 @app.command(rich_help_panel="The workspace")
 def rollback(workspace: Place = WORKSPACE) -> None:
     """Make the previous champion the champion again."""
-    with _open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         decision = opened.registry.rollback()
     out.print(f"champion is {decision.artifact_id} again, in place of {decision.previous_id}", markup=False)
 
@@ -301,9 +282,9 @@ def chat(recipe: RecipePath = None, workspace: Place = WORKSPACE, set_: Sets = N
     from homeroom.serving.settings import ServingSettings
     from homeroom.serving.terminal import talk
 
-    settings = _recipe_of(recipe, workspace, set_ or ()).configs["serve"]
+    settings = recipe_of(recipe, workspace, set_ or ()).configs["serve"]
     assert isinstance(settings, ServingSettings)
-    with _open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         talk(opened, settings)
 
 
@@ -321,62 +302,13 @@ def serve(
     homeroom keys create me; homeroom serve --set serve.host=0.0.0.0 --set serve.allow_network=true
     """
     sets = [*(set_ or ()), *([f"serve.port={port}"] if port is not None else [])]
-    read = _recipe_of(recipe, workspace, sets)
-    with _open(workspace) as opened:
+    read = recipe_of(recipe, workspace, sets)
+    with open_workspace(workspace) as opened:
         importlib.import_module("homeroom.stages.serve").run(read.configs["serve"], opened)
 
 
-keys_app = typer.Typer(
-    cls=_Group,
-    no_args_is_help=True,
-    help="""Who may use the server. Once a key was made, the API answers only to keys; running servers see it at once.
-
-Examples:
-
-  homeroom keys create ann                 [dim]# prints her key, this once[/]
-  homeroom keys create guest --expires 7   [dim]# for a week[/]
-  homeroom keys list
-  homeroom keys revoke guest
-""",
-)
+models.add_to(app)
 app.add_typer(keys_app, name="keys", rich_help_panel="Talk to it")
-KeyName = Annotated[
-    str, typer.Argument(metavar="NAME", help="whose it is: the user of what is asked and voted with it")
-]
-
-
-@keys_app.command("create")
-def create_key(
-    name: KeyName,
-    expires: Annotated[int | None, typer.Option(metavar="DAYS", min=1, max=36500, help="default: never")] = None,
-    workspace: Place = WORKSPACE,
-) -> None:
-    """Make a key and print it, once: the workspace keeps only its hash.
-
-    Example: homeroom keys create ann --expires 90
-    """
-    with _open(workspace) as opened:
-        secret = opened.keys.create(name, expires)
-    err.print(f"The key of {escape(name)}. It is not shown again; clients send it as OPENAI_API_KEY.")
-    out.print(secret, markup=False)
-
-
-@keys_app.command("list")
-def list_keys(workspace: Place = WORKSPACE) -> None:
-    """List every key that was ever made: its name, since when, until when. Example: homeroom keys list"""
-    table = Table("name", "made", "expires", "state", box=None, pad_edge=False)
-    with _open(workspace) as opened:
-        for key in opened.keys.all():
-            table.add_row(escape(key.name), key.at[:16], (key.expires or "never")[:16], key.state)
-    out.print(table)
-
-
-@keys_app.command("revoke")
-def revoke_key(name: KeyName, workspace: Place = WORKSPACE) -> None:
-    """End a key at once, at running servers as well. Example: homeroom keys revoke guest"""
-    with _open(workspace) as opened:
-        key = opened.keys.revoke(name)
-    out.print(f"{key.name} is revoked", markup=False)
 
 
 def _between(first: str | None, last: str | None) -> list[str]:
@@ -388,27 +320,6 @@ def _between(first: str | None, last: str | None) -> list[str]:
     if begin > end:
         raise HomeroomError(f"--from {first} comes after --until {last}. The circle is {' → '.join(order)}")
     return order[begin : end + 1]
-
-
-def _open(path: Path, create: bool = False) -> "Workspace":
-    from homeroom.workspace import Workspace
-
-    if not create and not path.is_dir():
-        raise HomeroomError(
-            f"workspace {path}: not there. Run `homeroom run {DEFAULT_RECIPE} --workspace {path}` first"
-        )
-    return Workspace.open(path)
-
-
-def _recipe_of(path: Path | None, workspace: Path, sets: Iterable[str]) -> "Recipe":
-    from homeroom import recipe as recipes
-
-    stored = workspace / recipes.STORED
-    return recipes.load(path or (stored if stored.is_file() else DEFAULT_RECIPE), sets)
-
-
-def _run_stage(stage: str, recipe: "Recipe", workspace: "Workspace") -> None:
-    importlib.import_module(f"homeroom.stages.{stage}").run(recipe.configs[stage], workspace)
 
 
 def _print_derived(recipe: "Recipe") -> None:

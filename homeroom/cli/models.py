@@ -1,0 +1,64 @@
+"""`homeroom import` and `homeroom compress`: open models come in, and models become small enough to be fast."""
+
+from typing import Annotated
+
+import typer
+
+from homeroom.cli.common import WORKSPACE, Place, open_workspace, out
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("import", rich_help_panel="Open models")(import_model)
+    app.command("compress", rich_help_panel="Open models")(compress)
+
+
+def import_model(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="smollm2, a Hugging Face folder, a .gguf file, or a hub's owner/model"),
+    ],
+    workspace: Place = WORKSPACE,
+    small: Annotated[bool, typer.Option("--compress/--no-compress", help="make its int8 weights as well")] = True,
+    promote: Annotated[bool, typer.Option("--promote", help="serve it even if there is a champion already")] = False,
+) -> None:
+    """Register an open model: Llama, Mistral, Qwen 2 to 3, SmolLM2 or GPT-2. The first model becomes champion.
+
+    Example: homeroom import smollm2 && homeroom serve
+
+    Example: homeroom import ./Qwen3-0.6B --workspace qwen
+    """
+    from homeroom.stages import compress as compressing
+    from homeroom.stages import imported
+
+    with open_workspace(workspace, create=True) as opened:
+        made = imported.run(source, opened)
+        if small:
+            compressing.run(compressing.Config(), opened, made)
+        champion = opened.registry.champion()
+        if champion is None or (promote and champion != made.id):
+            opened.registry.promote(made.id, {"promoted": True, "reasons": ["a person imported it"]})
+            champion = made.id
+        chat = bool(made.metrics["chat"])
+    if champion != made.id:
+        out.print(f"champion stays {champion}; `homeroom import {source} --promote` serves this one", markup=False)
+    elif not chat:
+        out.print("it has no chat template, so it completes text (/v1/completions) and does not chat", markup=False)
+    else:
+        out.print(
+            f"champion is {made.id}. `homeroom serve` for the chat page, `homeroom chat` for the terminal", markup=False
+        )
+
+
+def compress(
+    model: Annotated[str, typer.Argument(help="champion, a stage, or an id of `homeroom status`")] = "champion",
+    workspace: Place = WORKSPACE,
+) -> None:
+    """Make a model's int8 weights and measure what they cost. The server then answers with them.
+
+    Example: homeroom compress sft
+    """
+    from homeroom.stages import compress as compressing
+    from homeroom.stages.lookup import find_model
+
+    with open_workspace(workspace) as opened:
+        compressing.run(compressing.Config(), opened, find_model(opened, model))

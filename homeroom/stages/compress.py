@@ -1,0 +1,76 @@
+"""compress: a model's weights in int8, and what that costs, measured on text and kept beside them.
+
+The server answers with the compressed weights of the champion where there are any; the model that was compressed stays
+the one that is taught. What int8 means is `homeroom.models.int8`'s business.
+"""
+
+from pydantic import Field, PositiveFloat
+
+from homeroom.data.documents import read_documents
+from homeroom.data.python_library import PythonLibrary
+from homeroom.evaluation.agreement import agreement
+from homeroom.evaluation.heldout import up_to
+from homeroom.models.compiled import decodable
+from homeroom.models.int8 import WEIGHTS, Int8Weights
+from homeroom.progress import progress, say
+from homeroom.settings import Frozen, Json
+from homeroom.stages import checkpoints
+from homeroom.stages.lookup import unchanged
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.workspace import Artifact, MissingArtifact, Workspace
+
+VERSION = 1
+
+
+class Config(Frozen):
+    """On how much text the cost is measured."""
+
+    text_megabytes: PositiveFloat = Field(
+        0.03, description="held-out text of this workspace, else the standard library's"
+    )
+
+
+def run(config: Config, workspace: Workspace, model: Artifact) -> Artifact:
+    """Compress the language model of an artifact."""
+    if done := unchanged(workspace, "compress", config, [model], VERSION):
+        return done
+    with workspace.publish("compress", config, [model], VERSION) as draft:
+        whole, tokenizer = checkpoints.load(model), Tokenizer.load(model.path)
+        Int8Weights.of(whole).save(draft.path, checkpoints.special_ids(tokenizer))
+        tokenizer.save(draft.path)
+        texts, origin = _texts(config, workspace)
+        tokens = sum(len(ids) for ids in tokenizer.encode_batch(texts))
+        with progress("compress", 2 * tokens) as bar:
+            cost = agreement(
+                whole,
+                decodable(Int8Weights.load(draft.path)),
+                tokenizer,
+                texts,
+                lambda n: bar.advance(n, now="tokens"),
+            )
+        draft.metrics = {
+            "model": model.id,
+            "bytes": (draft.path / WEIGHTS).stat().st_size,
+            "bits_per_byte": cost.bits_per_byte,
+            "int8_bits_per_byte": cost.other_bits_per_byte,
+            "ratio": cost.ratio,
+            "agreement": cost.same,
+            "tokens": cost.tokens,
+            "text": origin,
+        }
+    say(
+        "compress",
+        f"{cost.bits_per_byte:.4f} → {cost.other_bits_per_byte:.4f} bits per byte, the same next token at "
+        f"{cost.same:.1%} of {cost.tokens:,} places → {draft.artifact.id}",
+    )
+    return draft.artifact
+
+
+def _texts(config: Config, workspace: Workspace) -> tuple[list[str], Json]:
+    try:
+        cleaned = workspace.latest("clean")
+    except MissingArtifact:
+        prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
+        return [document.text for document in up_to(config.text_megabytes, prose)], PythonLibrary.version()
+    heldout = read_documents(cleaned.path / "documents.parquet", split="heldout")
+    return [document.text for document in up_to(config.text_megabytes, heldout)], cleaned.id

@@ -1,0 +1,77 @@
+"""imported: an open model becomes an artifact like those that are trained here, so that it can be served and taught.
+
+`homeroom import` runs it, and then `compress`. It is no step of the circle, which begins with text. Where a model comes
+from is `homeroom.models.open_models`' business, reading it that of `models.checkpoint` and `text`.
+"""
+
+import hashlib
+from pathlib import Path
+
+from homeroom.files import sha256, walk
+from homeroom.models import open_models
+from homeroom.models.checkpoint import load_gguf, load_model
+from homeroom.models.formats.hugging_face import family
+from homeroom.models.gpt import GPT
+from homeroom.progress import say
+from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.stages import checkpoints
+from homeroom.stages.lookup import unchanged
+from homeroom.text.gguf_tokenizer import from_gguf
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.workspace import Artifact, Workspace
+
+VERSION = 1
+
+
+class Config(Frozen):
+    """What was imported, by its contents: a name may come to mean another model."""
+
+    sha256: str
+
+
+def run(source: str, workspace: Workspace) -> Artifact:
+    """Register the model that `source` names: a folder, a .gguf file, a hub's name, or one of `open_models.NAMED`.
+
+    Raises ModelNotFound, CheckpointError or TokenizerError, with nothing registered.
+    """
+    path = open_models.find(source)
+    config = Config(sha256=_digest(path))
+    if done := unchanged(workspace, "imported", config, (), VERSION):
+        return done
+    with workspace.publish("imported", config, (), VERSION) as draft:
+        model, tokenizer, said = _read(path)
+        if tokenizer.vocab_size > model.config.vocab_size:
+            raise HomeroomError(
+                f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}"
+            )
+        named = open_models.NAMED.get(source)
+        checkpoints.save(model, tokenizer.advising(named.generation) if named else tokenizer, draft.path)
+        draft.metrics = {
+            "source": source,
+            "name": said.get("general.name") or path.stem,
+            "license": said.get("general.license") or (named.license if named else None),
+            "family": family(model.config),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "max_length": model.config.max_length,
+            "vocab_size": model.config.vocab_size,
+            "chat": tokenizer.chat_template is not None,
+        }
+    say("import", f"{draft.metrics['name']}: {draft.metrics['parameters']:,} parameters → {draft.artifact.id}")
+    return draft.artifact
+
+
+def _read(path: Path) -> tuple[GPT, Tokenizer, dict[str, Json]]:
+    if path.is_dir():
+        return load_model(path), Tokenizer.load(path), {}
+    model, metadata = load_gguf(path)
+    said: dict[str, Json] = {key: value for key, value in metadata.items() if isinstance(value, str)}
+    return model, from_gguf(metadata), said
+
+
+def _digest(path: Path) -> str:
+    if path.is_file():
+        return sha256(path)
+    files = [
+        f"{name} {sha256(file)}" for name, file in walk(path) if file.suffix in (".safetensors", ".json", ".jinja")
+    ]
+    return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
