@@ -28,9 +28,10 @@ from homeroom.inference.request import Request, Sampling
 from homeroom.models import open_models
 from homeroom.models.checkpoint import load_gguf, save_model
 from homeroom.models.compiled import CompiledGPT, decodable
-from homeroom.models.gpt import GPT
+from homeroom.models.gpt import GPT, Config
 from homeroom.models.int8 import WEIGHTS, Int8Weights
 from homeroom.text.gguf_tokenizer import from_gguf
+from homeroom.text.tokenizer import Tokenizer
 
 CONTEXT, BATCH, BATCH_CONTEXT, TOKENS, BATCH_TOKENS = 512, 16, 128, 33, 17
 """Of the tokens written the first belongs to reading the prompt, so that one fewer is counted."""
@@ -91,18 +92,29 @@ def memory_of(folder: Path) -> None:
     print(json.dumps({"memory_ratio": (resident_bytes() - before) / weights}))
 
 
+def opened(name: str) -> tuple[GPT, Tokenizer]:
+    model, metadata = load_gguf(open_models.find(name))
+    return model, from_gguf(metadata)
+
+
+def tiny() -> tuple[GPT, Tokenizer]:
+    tokenizer = Tokenizer.train(["a few words to learn from"] * 4, 300)
+    shape = Config(vocab_size=tokenizer.vocab_size, max_length=1024, layers=1, width=64, heads=1, tied=True)
+    return GPT(shape), tokenizer
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default="smollm2", help="a .gguf file, or a name that `homeroom import` knows")
     parser.add_argument("--kilobytes", type=int, default=30, help="of text, for bits per byte")
+    parser.add_argument("--tiny", action="store_true", help="a small random model, to see that the bench runs")
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.memory_of:
         memory_of(given.memory_of)
         return
-    model, metadata = load_gguf(open_models.find(given.model))
-    tokenizer = from_gguf(metadata)
+    model, tokenizer = tiny() if given.tiny else opened(given.model)
     with tempfile.TemporaryDirectory() as scratch:
         whole, small = Path(scratch) / "float32", Path(scratch) / "int8"
         save_model(model, whole)

@@ -39,12 +39,16 @@ Text = Annotated[str, AfterValidator(unicode_text)]
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
+class TextExtension(Extension):
+    token_ids: bool = Field(False, description="give each choice's token ids as well")
+
+
 class CompletionRequest(Asked):
     prompt: Text | Ids | Annotated[list[Text | Ids], Field(min_length=1, max_length=MOST_PROMPTS)]
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
     echo: bool | None = False
-    homeroom: Extension = Extension()
+    homeroom: TextExtension = TextExtension()
 
     # Known, but only with the value that changes nothing.
     suffix: None = None
@@ -168,7 +172,8 @@ def _choice(index: int, written: Written, body: CompletionRequest, tokenizer: To
         scored = [written.prompt_ids[0], *written.prompt, *scored]
     if body.logprobs is not None:
         logprobs = text_logprobs(scored, tokenizer, body.logprobs)
-    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": _finish_reason(written)}
+    told = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": _finish_reason(written)}
+    return told | _ids(written.tokens, body)
 
 
 async def _events(
@@ -182,12 +187,11 @@ async def _events(
 
     def chunk(text: str, finish_reason: str | None) -> str:
         nonlocal told, offset
-        logprobs = None
+        logprobs, new = None, written.tokens[told:]
         if body.logprobs is not None:
-            new: Sequence[TokenScore | int] = written.tokens[told:]
             logprobs = text_logprobs(new, tokenizer, body.logprobs, offset)
-            told, offset = len(written.tokens), offset + len(text)
-        choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
+        told, offset = len(written.tokens), offset + len(text)
+        choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish_reason} | _ids(new, body)
         return event(head | {"choices": [choice]} | ({"usage": None} if body.wants_usage else {}))
 
     try:
@@ -204,6 +208,10 @@ async def _events(
         if written.finish_reason is None:
             written.stop()
         ended(written)
+
+
+def _ids(tokens: Sequence[TokenScore], body: CompletionRequest) -> dict[str, list[int]]:
+    return {"token_ids": [token.token_id for token in tokens]} if body.homeroom.token_ids else {}
 
 
 def _finish_reason(written: Written) -> str:

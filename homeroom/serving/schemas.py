@@ -109,6 +109,7 @@ class TextChoice(Described):
     text: str
     logprobs: TextLogprobs | None
     finish_reason: FinishReason
+    token_ids: list[int] = Field(default=[], description="with homeroom.token_ids = true")
 
 
 class TextCompletion(Described):
