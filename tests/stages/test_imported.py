@@ -114,7 +114,9 @@ def test_a_hub_that_cannot_be_reached_is_said(own, monkeypatch):
 
 
 def test_a_tokenizer_that_is_larger_than_the_model_is_refused(small, own, tmp_path):
-    larger = Tokenizer.train([f"word number {n} of many, all of them other ones" for n in range(99)] * 4, 400)
+    larger = Tokenizer.train(
+        ["many different vocabulary entries: tokenizer, workspace, transformer, checkpoint"] * 4, 400
+    )
     assert larger.vocab_size > small[0].config.vocab_size
     checkpoints.save(small[0], larger, tmp_path / "x")
     with pytest.raises(HomeroomError, match="the tokenizer has"):
