@@ -111,7 +111,7 @@ class Engine:
                 self.submit(request)
             # Nobody waits for a first word here, and one large prefill costs less than many small ones.
             at_once = max(1, self.scheduler.slots // 8)
-            while not self.idle:  # a step that reads a part of a prompt tells nothing
+            while not self.scheduler.idle:  # a step that reads a part of a prompt tells nothing
                 for event in self.step(at_once):
                     so_far = made[event.request_id]
                     if event.token_id is not None:

@@ -18,7 +18,7 @@ SYSTEM = [(7 * i) % 47 + 4 for i in range(40)]
 
 def asked(**more):
     """Prompts that begin alike to different lengths, short ones, and one whole within another."""
-    prompts = [SYSTEM + [5, 6], SYSTEM[:36] + [9] * 8, [8], SYSTEM, SYSTEM + [5, 6, 7], SYSTEM[:10], [11] * 50]
+    prompts = [[*SYSTEM, 5, 6], SYSTEM[:36] + [9] * 8, [8], SYSTEM, [*SYSTEM, 5, 6, 7], SYSTEM[:10], [11] * 50]
     return [
         Request(str(i), prompt, Sampling(seed=i, max_tokens=9, temperature=i % 3 / 2), **more)
         for i, prompt in enumerate(prompts)
@@ -54,7 +54,7 @@ def test_answers_and_scores_are_the_plain_engines(compiled, long_model, chunk, p
 @pytest.mark.parametrize("chunk", [None, 5])
 @pytest.mark.parametrize("score_from", [1, 20, 41, 42])
 def test_scores_of_a_prompt_are_a_whole_forwards(long_model, chunk, score_from):
-    prompt = SYSTEM + [5, 6]
+    prompt = [*SYSTEM, 5, 6]
     engine = Engine(long_model, end_id=END, slots=2, chunk=chunk, prefix_tokens=KEPT)
     expected_TV = log_probs(long_model, prompt)
     for name in "ab":
@@ -99,16 +99,16 @@ def test_the_likeliest_tokens_come_with_each_token(long_model):
 @pytest.mark.parametrize("fixture", ["compiled", "long_model"])
 def test_a_beginning_is_taken_over_from_the_running_and_from_the_ended(request, fixture):
     engine = Engine(request.getfixturevalue(fixture), end_id=-1, slots=2, prefix_tokens=KEPT)
-    engine.submit(Request("a", SYSTEM + [5], Sampling(max_tokens=3)))
+    engine.submit(Request("a", [*SYSTEM, 5], Sampling(max_tokens=3)))
     engine.step()
-    engine.submit(Request("b", SYSTEM + [6], Sampling(max_tokens=1)))
+    engine.submit(Request("b", [*SYSTEM, 6], Sampling(max_tokens=1)))
     engine.step()
     assert engine.reused == 40  # of a, which runs on
     engine.step()
     assert engine.idle
-    engine.generate([Request("c", SYSTEM[:35] + [7], Sampling(max_tokens=1))])
+    engine.generate([Request("c", [*SYSTEM[:35], 7], Sampling(max_tokens=1))])
     assert engine.reused == 75  # of what was kept
-    engine.generate([Request("d", SYSTEM[: WORTH - 1] + [7], Sampling(max_tokens=1))])
+    engine.generate([Request("d", [*SYSTEM[: WORTH - 1], 7], Sampling(max_tokens=1))])
     assert engine.reused == 75  # too little to look for
 
 
@@ -133,7 +133,7 @@ def test_other_weights_forget_what_was_kept(new_model, long_model):
     def load():
         model.load_state_dict(new_model(vocab_size=51, max_length=128, width=32, seed=9).state_dict())
 
-    requests = [Request("a", SYSTEM + [5], Sampling(seed=1, max_tokens=6))]
+    requests = [Request("a", [*SYSTEM, 5], Sampling(seed=1, max_tokens=6))]
     answers = [engine.generate(requests)]
     for change in (step, load):
         reused = engine.reused
@@ -149,7 +149,7 @@ def test_other_weights_forget_what_was_kept(new_model, long_model):
 def test_another_number_format_forgets_what_was_kept(new_model):
     model = new_model(vocab_size=51, max_length=128, width=32)
     engine = Engine(model, end_id=-1, slots=2, prefix_tokens=KEPT)
-    requests = [Request("a", SYSTEM + [5], Sampling(seed=1, max_tokens=6))]
+    requests = [Request("a", [*SYSTEM, 5], Sampling(seed=1, max_tokens=6))]
     plain = engine.generate(requests)
     with products_in(torch.bfloat16):
         assert engine.generate(requests) == Engine(model, end_id=-1, slots=1).generate(requests)
@@ -229,7 +229,7 @@ class OnlyEven:
 @pytest.mark.parametrize("fixture", ["compiled", "long_model"])
 def test_a_constraint_is_obeyed_and_binds_nobody_else(request, fixture):
     engine = Engine(request.getfixturevalue(fixture), end_id=END, slots=4, chunk=6, prefix_tokens=KEPT)
-    free = [Request(str(i), SYSTEM + [i], Sampling(seed=i, max_tokens=8)) for i in range(4)]
+    free = [Request(str(i), [*SYSTEM, i], Sampling(seed=i, max_tokens=8)) for i in range(4)]
     alone = engine.generate(free)
     held = [Request(f"held {i}", [5, i], Sampling(seed=i, temperature=i / 2), constraint=OnlyEven()) for i in range(4)]
     answers = engine.generate([*held, *free])

@@ -14,7 +14,7 @@ from homeroom.models.compiled import CompiledGPT, _packed, can_compile
 from homeroom.models.int8 import Int8Weights
 from homeroom.models.kv_cache import Piece
 
-pytest.importorskip("numba")
+numba = pytest.importorskip("numba")
 ROPE = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_length": 16}
 SHAPES = {
     "plain": {},
@@ -72,7 +72,7 @@ def exact(weights_RC, activations_NC, threads):
     """Through the kernel, with rows whose largest activation is the largest integer: then rounding changes nothing."""
     from homeroom.models import instructions, kernels
 
-    rows, columns = weights_RC.shape
+    rows = len(weights_RC)
     matrix = torch.from_numpy(weights_RC)
     packed_LRC, worth_LR = _packed([matrix], [torch.ones(rows)], instructions.LANES)
     out_NR = kernels.project(activations_NC.astype(np.float32), packed_LRC[0], worth_LR[0], threads)
@@ -135,13 +135,16 @@ def readings(draw):
 
 @pytest.fixture(scope="module", params=["grouped", "qwen3"])
 def small(request, new_model):
-    return compiled_of(new_model(**SHAPES[request.param] | {"vocab_size": 51, "max_length": 32}))
+    yield compiled_of(new_model(**SHAPES[request.param] | {"vocab_size": 51, "max_length": 32}))
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(reading=readings(), threads=st.integers(1, 3))
 def test_results_are_the_same_to_the_bit_in_any_company(small, reading, threads):
     prompts, slots, together = reading
+    # Shares are what changes results, if anything does; on a busy machine real threads mostly wait for each other.
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS if threads == 3 else 1)
     small._threads = threads
     cache, found = small.new_cache(7, 32), {slot: [] for slot in slots}
     for pieces in together:
@@ -150,6 +153,7 @@ def test_results_are_the_same_to_the_bit_in_any_company(small, reading, threads)
         lengths = [len(piece.token_ids) for piece in pieces]
         for piece, part, scores in zip(pieces, hidden_ND.split(lengths), logits_NV.split(lengths), strict=True):
             found[piece.slot].append((part, scores))
+    numba.set_num_threads(1)
     small._threads = 1
     for slot, prompt in zip(slots, prompts, strict=False):
         alone_ND = small.read(small.new_cache(1, 32), [Piece(0, 0, prompt)])
