@@ -139,6 +139,7 @@ class _Tokens:
         self.tokens = [b"" if one in silent else tokenizer.decode_bytes([one], goes_on=True) for one in ids]
         self.special_token_ids = sorted(silent)
         self.eos_token_id = tokenizer.end_id
+        self._id_of = {token: one for one, token in enumerate(self.tokens) if token}
         self._tokenizer, self._before = tokenizer, tokenizer.encode(_BEFORE)
 
     def __call__(self, text: bytes) -> list[int]:
@@ -146,9 +147,21 @@ class _Tokens:
         tokens are allowed, so that the model reads what it was taught and not just any tokens of the same bytes."""
         ids = self._tokenizer.encode(_BEFORE + text.decode())
         count = len(self._before)
-        # Where cutting is no plain cutting (a normalizer changed the text), every token of these bytes is allowed.
+        # A normalizer may have changed the text.
         exact = ids[:count] == self._before and b"".join(self.tokens[one] for one in ids[count:]) == text
-        return ids[count:] if exact else []
+        return ids[count:] if exact else self._longest(text)
+
+    def _longest(self, text: bytes) -> list[int]:
+        """Always the longest token that goes on; as far as there is one."""
+        ids: list[int] = []
+        at = 0
+        while at < len(text):
+            ends = (end for end in range(len(text), at, -1) if text[at:end] in self._id_of)
+            if (end := next(ends, None)) is None:
+                break
+            ids.append(self._id_of[text[at:end]])
+            at = end
+        return ids
 
 
 def _literal(text: str) -> str:

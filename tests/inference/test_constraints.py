@@ -225,6 +225,7 @@ def test_text_that_a_normalizer_would_change_is_said_unchanged(own: Tokenizer) -
     constraint = Vocabulary(Tokenizer(backend)).choices(["e\u0301"])
     said_ids: list[int] = []
     while not constraint.complete:
+        assert constraint.failure is None
         said_ids.append(int(constraint.allowed().nonzero()[0]))
         constraint.accept(said_ids[-1])
     assert own.decode(said_ids) == "e\u0301"
