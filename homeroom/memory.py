@@ -22,3 +22,10 @@ def keep_freed_memory() -> bool:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and mallopt(_MMAP_MAX, 0) == 1 and mallopt(_TRIM_THRESHOLD, _NEVER) == 1
+
+
+def give_back_freed_memory() -> None:
+    """Once, where much was freed that nothing of its size will follow, such as after loading a model."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

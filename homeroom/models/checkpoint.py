@@ -92,8 +92,6 @@ def _load(folder: Path, *, reward: bool) -> nn.Module:
     try:
         # Which is missing is said first: a folder of pickled weights has settings as well.
         weights = _weights(folder)
-        if not (folder / SETTINGS).exists():
-            raise CheckpointError(f"{folder / SETTINGS}: missing, so {folder} is not a model folder")
         config = read_settings(folder / SETTINGS)
         tensors: dict[str, Tensor] = {}
         for path in weights:
@@ -171,11 +169,15 @@ def _new(config: Config, reward: bool) -> GPT | RewardModel:
 
 def read_settings(path: Path) -> Config:
     """The shape that a `config.json` describes. Raises CheckpointError."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: missing, so {path.parent} is not a model folder")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(raw, dict):
             raise ValueError(f"holds a {type(raw).__name__}, not an object of settings")
         return hugging_face.config_from(raw)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
     except KeyError as error:

@@ -8,13 +8,14 @@ Shapes: L layers, R rows and C columns of a matrix (both padded), V vocabulary, 
 
 import importlib.util
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from homeroom.memory import give_back_freed_memory
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.int8 import Int8Weights
 from homeroom.models.kv_cache import KVCache, Piece
@@ -46,25 +47,28 @@ class CompiledGPT:
         self._threads = min(torch.get_num_threads(), kernels.THREADS)
         tensors = weights.tensors
 
-        def layers(part: str) -> list[Tensor]:
-            return [tensors[f"trunk.blocks.{layer}.{part}"] for layer in range(config.layers)]
+        def layers(part: str, take: slice = slice(None)) -> Iterator[Tensor]:
+            return (tensors[f"trunk.blocks.{layer}.{part}"][take] for layer in range(config.layers))
 
         def pack(name: str, take: slice = slice(None)) -> tuple[Array, Array]:
-            matrices = [matrix[take] for matrix in layers(f"{name}.weight")]
-            return _packed(matrices, [scale[take] for scale in layers(f"{name}.scale")], instructions.LANES)
+            matrices, scales = layers(f"{name}.weight", take), layers(f"{name}.scale", take)
+            return _packed(matrices, scales, config.layers, instructions.LANES)
 
         hidden = config.hidden_width
-        embedding = tensors["embedding.weight"], tensors["embedding.scale"]
-        head = "embedding" if config.tied else "head"
-        head_RC, head_worth_R = _packed([tensors[f"{head}.weight"]], [tensors[f"{head}.scale"]], instructions.LANES)
-        self._head = head_RC[0], head_worth_R[0]
+
+        def table(name: str) -> tuple[Array, Array]:
+            weight, scale = tensors[f"{name}.weight"], tensors[f"{name}.scale"]
+            packed_1RC, worth_1R = _packed([weight], [scale], 1, instructions.LANES)
+            return packed_1RC[0], worth_1R[0]
+
         # A tied model has one table, in the head's layout; looking a row up in it costs nothing to speak of.
-        self._embedding = self._head if config.tied else _packed_pair(*embedding, instructions.LANES)
+        embedding = table("embedding")
+        self._head = embedding if config.tied else table("head")
         qkv, out = pack("attention.qkv"), pack("attention.out")
         bias_LR = np.zeros((config.layers, qkv[0].shape[1]), np.float32)
         if config.qkv_bias:
-            biases = layers("attention.qkv.bias")
-            bias_LR[:, : len(biases[0])] = torch.stack(biases).numpy()
+            biases_LR = torch.stack(list(layers("attention.qkv.bias")))
+            bias_LR[:, : biases_LR.shape[1]] = biases_LR.numpy()
         norms = [
             norm
             for pair in zip(layers("attention_norm.weight"), layers("feed_forward_norm.weight"), strict=True)
@@ -72,11 +76,11 @@ class CompiledGPT:
         ]
         head_norms_L2E = np.ones((config.layers, 2, config.head_width), np.float32)
         if config.qk_norm:
-            head_norms_L2E[:, 0] = torch.stack(layers("attention.query_norm.weight")).numpy()
-            head_norms_L2E[:, 1] = torch.stack(layers("attention.key_norm.weight")).numpy()
+            head_norms_L2E[:, 0] = torch.stack(list(layers("attention.query_norm.weight"))).numpy()
+            head_norms_L2E[:, 1] = torch.stack(list(layers("attention.key_norm.weight"))).numpy()
         rotary = Rotary(config.head_width, config.max_length, config.rope_theta, config.rope_scaling)
         self._weights = (
-            *self._embedding,
+            *embedding,
             *qkv, bias_LR, *out,
             *pack("feed_forward.gate_up", slice(hidden)), *pack("feed_forward.gate_up", slice(hidden, None)),
             *pack("feed_forward.down"),
@@ -124,29 +128,27 @@ def decodable(weights: Int8Weights) -> CompiledGPT | GPT:
     if not can_compile(weights.config):
         return weights.restored()
     model = CompiledGPT(weights)
+    give_back_freed_memory()  # what tensors passed through on their way
     if not model.compiled_before:
         say("engine", "compiling for this processor: half a minute, once")
     model.warm_up()
     return model
 
 
-def _packed(matrices: Sequence[Tensor], scales: Sequence[Tensor], lanes: int) -> tuple[Array, Array]:
+def _packed(matrices: Iterable[Tensor], scales: Iterable[Tensor], layers: int, lanes: int) -> tuple[Array, Array]:
     """Matrices one behind the other (L, R, C) in the order in which a tile reads them, and their scales (L, R).
 
     Four rows' next numbers stand side by side: the processor then sees one stream, which it fetches ahead of need.
     """
-    rows, columns = matrices[0].shape
-    R, C = -(-rows // 4) * 4, -(-columns // 64) * 64
-    packed_LRC, worth_LR = np.zeros((len(matrices), R, C), np.int8), np.zeros((len(matrices), R), np.float32)
+    packed_LRC = worth_LR = np.zeros((0, 0))
     for layer, (matrix, scale) in enumerate(zip(matrices, scales, strict=True)):
+        rows, columns = matrix.shape
+        R, C = -(-rows // 4) * 4, -(-columns // 64) * 64
+        if layer == 0:
+            packed_LRC, worth_LR = np.zeros((layers, R, C), np.int8), np.zeros((layers, R), np.float32)
         padded_RC = np.zeros((R, C), np.int8)
         padded_RC[:rows, :columns] = matrix.numpy()
         tiles = padded_RC.reshape(R // 4, 4, C // lanes, lanes).transpose(0, 2, 1, 3)
         packed_LRC[layer] = tiles.reshape(R, C)
         worth_LR[layer, :rows] = scale.numpy()
     return packed_LRC, worth_LR
-
-
-def _packed_pair(matrix: Tensor, scale: Tensor, lanes: int) -> tuple[Array, Array]:
-    packed_LRC, worth_LR = _packed([matrix], [scale], lanes)
-    return packed_LRC[0], worth_LR[0]

@@ -81,9 +81,9 @@ class GPT(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.embedding = _table(config.vocab_size, config.width)
         if config.style == "gpt2":
-            self.positions: nn.Embedding | None = nn.Embedding(config.max_length, config.width)
+            self.positions: nn.Embedding | None = _table(config.max_length, config.width)
             self.rotary: Rotary | None = None
             self.trunk = _gpt2_trunk(config)
         else:
@@ -102,6 +102,8 @@ class GPT(nn.Module):
         Zero branches make every Block the identity at first (Zhang et al. 2019, Fixup), which lets a large learning
         rate start at once. An untied head starts at zero too: the first loss is then exactly log V.
         """
+        if self.embedding.weight.is_meta:
+            return
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
@@ -154,6 +156,12 @@ class GPT(nn.Module):
             dtype=products_dtype(self.embedding.weight),
             device=self.embedding.weight.device,
         )
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    """Not drawn at random twice; and `reset` knows when there is nothing to draw."""
+    table: nn.Embedding = nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
+    return table
 
 
 def _llama_trunk(config: Config) -> Transformer:

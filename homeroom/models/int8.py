@@ -7,13 +7,12 @@ Shapes: R rows, C columns of a matrix.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from homeroom.files import write_atomically
@@ -59,7 +58,7 @@ class Int8Weights:
     def save(self, folder: Path, special_ids: Mapping[str, int] | None = None) -> None:
         """The folder of a compressed model; each file appears whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_tensors(self.tensors, folder / WEIGHTS, {"homeroom": "int8 matrices, a scale for each row"})
+        save_tensors(dict(self.tensors), folder / WEIGHTS, {"homeroom": "int8 matrices, a scale for each row"})
         settings = hugging_face.settings(self.config, reward=False, special_ids=special_ids)
         write_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
@@ -69,25 +68,50 @@ class Int8Weights:
         path = folder / WEIGHTS
         if not path.is_file():
             raise CheckpointError(f"{path}: missing, so {folder} is not a compressed model")
+        config = read_settings(folder / SETTINGS)
         try:
-            config = read_settings(folder / SETTINGS)
-            tensors = load_file(path)
-        except SafetensorError as error:
+            found = _OnDisk(path)
+        except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: damaged or truncated ({error})") from error
-        except OSError as error:  # safetensors' own does not say which file
-            raise CheckpointError(f"{error.filename or path}: cannot be read ({error})") from error
         with torch.device("meta"):
             expected = GPT(config).state_dict()
         if config.tied:
             del expected["head.weight"]
         for name, parameter in expected.items():
             matrix = parameter.ndim == 2 and name != "positions.weight"
-            _check(path, tensors, name, torch.int8 if matrix else torch.float32, parameter.shape)
+            found.check(name, "I8" if matrix else "F32", parameter.shape)
             if matrix:
-                _check(path, tensors, _scale(name), torch.float32, parameter.shape[:1])
-        return cls(
-            config, {name: value for name, value in tensors.items() if name.endswith(".scale") or name in expected}
-        )
+                found.check(_scale(name), "F32", parameter.shape[:1])
+        return cls(config, found)
+
+
+class _OnDisk(Mapping[str, Tensor]):
+    """The tensors of a file, each read when it is asked for: whoever lays them out anew needs one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = safe_open(path, framework="pt")
+        self._names = frozenset(self._file.keys())  # type: ignore[no-untyped-call]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._file.get_tensor(name)  # type: ignore[no-untyped-call, no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def check(self, name: str, kind: str, shape: torch.Size) -> None:
+        """Raises CheckpointError unless there is a tensor of that kind and shape."""
+        if name not in self._names:
+            raise CheckpointError(f"{self._path}: tensor {name!r} is missing")
+        found = self._file.get_slice(name)  # type: ignore[no-untyped-call]
+        have, said = f"{found.get_dtype()} {tuple(found.get_shape())}", f"{kind} {tuple(shape)}"
+        if have != said:
+            raise CheckpointError(f"{self._path}: {name} is {have}, {SETTINGS} asks for {said}")
 
 
 def quantise(matrix_RC: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,12 +122,3 @@ def quantise(matrix_RC: Tensor) -> tuple[Tensor, Tensor]:
 
 def _scale(name: str) -> str:
     return name.removesuffix("weight") + "scale"
-
-
-def _check(path: Path, tensors: Mapping[str, Tensor], name: str, kind: torch.dtype, shape: torch.Size) -> None:
-    found = tensors.get(name)
-    if found is None:
-        raise CheckpointError(f"{path}: tensor {name!r} is missing")
-    if found.dtype != kind or found.shape != shape:
-        said, have = f"{kind} {tuple(shape)}", f"{found.dtype} {tuple(found.shape)}"
-        raise CheckpointError(f"{path}: {name} is {have}, {SETTINGS} asks for {said}")

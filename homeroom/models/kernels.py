@@ -197,7 +197,9 @@ def _place_rows(
                 values_SKTE[slot, head, position, e] = row_R[value + e]
 
 
-@njit(error_model="numpy", fastmath={"contract", "nnan", "nsz"})  # type: ignore[untyped-decorator]
+# Without "contract": threads share a row's numbers, and the last few of a share, which are computed one by one, would be
+# contracted otherwise than those in vectors.
+@njit(error_model="numpy", fastmath={"nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _gate(gates_NF: Array, ups_NF: Array, first: int, last: int) -> None:
     """SwiGLU (Shazeer 2020, eq. 6), into the first argument."""
     for n in range(gates_NF.shape[0]):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SHORTEST = 64  # positions; from there an engine's cache grows by doubling
+SHORTEST = 64  # positions; an engine's cache begins with so many, and grows by a quarter or more
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class KVCache:
             return
         keys, values = self.keys_LSKTE, self.values_LSKTE
         more = have_slots if slots <= have_slots else max(slots, 2 * have_slots)
-        longer = have_length if length <= have_length else _fours(max(length, 2 * have_length))
+        longer = have_length if length <= have_length else _fours(max(length, have_length + have_length // 4))
         self._allocate((layers, more, heads, longer, width))
         for new, old in ((self.keys_LSKTE, keys), (self.values_LSKTE, values)):
             new[:, :have_slots, :, :have_length] = old

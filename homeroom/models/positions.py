@@ -48,6 +48,11 @@ class Rotary(nn.Module):
         super().__init__()
         if head_width % 2:
             raise ValueError(f"rotary embeddings need an even head width, not {head_width}")
+        if torch.get_default_device().type == "meta":
+            # Shapes alone. Arithmetic there would load half of torch's compiler: a second and 80 MB.
+            self.register_buffer("cos_TE", torch.empty(max_length, head_width // 2), persistent=False)
+            self.register_buffer("sin_TE", torch.empty(max_length, head_width // 2), persistent=False)
+            return
         inverse = theta ** (-torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
         if scaling is not None:
             inverse = scaling.apply(inverse)

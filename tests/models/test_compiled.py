@@ -74,7 +74,7 @@ def exact(weights_RC, activations_NC, threads):
 
     rows = len(weights_RC)
     matrix = torch.from_numpy(weights_RC)
-    packed_LRC, worth_LR = _packed([matrix], [torch.ones(rows)], instructions.LANES)
+    packed_LRC, worth_LR = _packed([matrix], [torch.ones(rows)], 1, instructions.LANES)
     out_NR = kernels.project(activations_NC.astype(np.float32), packed_LRC[0], worth_LR[0], threads)
     assert not out_NR[:, rows:].any()
     expected_NR = activations_NC.astype(np.int64) @ weights_RC.astype(np.int64).T

@@ -73,10 +73,10 @@ def _short_scale(tensors):
     [
         (_drop, "tensor 'trunk.blocks.0.attention.qkv.weight' is missing"),
         (_drop_scale, "tensor 'head.scale' is missing"),
-        (_floats, r"head.weight is torch.float32 \(50, 32\), config.json asks for torch.int8 \(50, 32\)"),
-        (_rounded_norm, "trunk.norm.weight is torch.int8"),
-        (_short, r"embedding.weight is torch.int8 \(49, 32\), config.json asks for torch.int8 \(50, 32\)"),
-        (_short_scale, r"embedding.scale is torch.float32 \(49,\)"),
+        (_floats, r"head.weight is F32 \(50, 32\), config.json asks for I8 \(50, 32\)"),
+        (_rounded_norm, "trunk.norm.weight is I8"),
+        (_short, r"embedding.weight is I8 \(49, 32\), config.json asks for I8 \(50, 32\)"),
+        (_short_scale, r"embedding.scale is F32 \(49,\)"),
     ],
 )
 def test_a_tensor_that_is_not_what_the_settings_say_is_refused(new_model, tmp_path, spoil, message):
