@@ -41,7 +41,7 @@ lint: .venv/.ready-test  ## ruff and mypy alone
 setup: .venv/.ready-test  ## set up .venv for developing
 
 # A stamp is newer than what it was made from exactly as long as the set-up need not run again.
-.venv/.ready-demo: EXTRAS = starter
+.venv/.ready-demo: EXTRAS = starter,fast
 .venv/.ready-test: EXTRAS = starter,dev
 .venv/.ready-demo .venv/.ready-test: pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] || { echo "Homeroom needs Python 3.11 or newer. Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }

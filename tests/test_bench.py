@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench import ppo_step, train_throughput
+from bench import decode, ppo_step, serve_load, train_throughput
 
 
 def last_line(module, monkeypatch, capsys, *arguments):
@@ -30,3 +30,18 @@ def test_ppo_step(monkeypatch, capsys):
         "sampling", "reward model", "values, reference, advantages", "training step",
     }  # fmt: skip
     assert sum(made["seconds"].values()) == pytest.approx(4 / made["episodes_per_second"], rel=0.05)
+
+
+def test_decode(monkeypatch, capsys):
+    made = last_line(decode, monkeypatch, capsys, "--rounds", "1", "--tiny", "--kilobytes", "1")
+    named = {"single_stream_ratio", "batch16_ratio", "prefill_ratio", "int8_bits_per_byte_ratio", "memory_ratio"}
+    assert named <= made.keys()
+    assert made["compiled"]
+    assert made["int8_bits_per_byte_ratio"] == pytest.approx(1, abs=0.01)
+
+
+def test_serve_load(monkeypatch, capsys):
+    made = last_line(serve_load, monkeypatch, capsys, "--tiny", "--seconds", "2", "--clients", "6")
+    assert {"throughput_ratio", "ttft_p95_s"} <= made.keys()
+    assert made["answers"] > 0
+    assert (made["lost"], made["mixed"]) == (0, 0)

@@ -18,7 +18,7 @@ from homeroom.inference.sampling import penalize, sample, uniforms
 from homeroom.inference.scheduler import Running, Scheduler
 from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
-from homeroom.models.kv_cache import Piece
+from homeroom.models.kv_cache import SHORTEST, Piece
 
 SLOTS = 128  # where nobody waits: of 64, 128 and 256 what samples fastest on two cores
 _SCORED_AT_ONCE = 64  # positions of a prompt: (64, V) logits are enough to be fast and few enough to be small
@@ -50,7 +50,7 @@ class Engine:
         self.prefixes = Prefixes(prefix_tokens)
         self.reused = 0  # tokens of prompts that were not read again
         self._chunk, self._admitted = chunk, 0
-        self._cache = self.decoder.new_cache(1, self.max_length)
+        self._cache = self.decoder.new_cache(1, min(SHORTEST, self.max_length))
 
     @property
     def idle(self) -> bool:
@@ -111,8 +111,8 @@ class Engine:
                 self.submit(request)
             # Nobody waits for a first word here, and one large prefill costs less than many small ones.
             at_once = max(1, self.scheduler.slots // 8)
-            while events := self.step(at_once):
-                for event in events:
+            while not self.scheduler.idle:  # a step that reads a part of a prompt tells nothing
+                for event in self.step(at_once):
                     so_far = made[event.request_id]
                     if event.token_id is not None:
                         so_far.token_ids.append(event.token_id)
@@ -132,7 +132,7 @@ class Engine:
     def _admit(self, at_once: int) -> None:
         running = self.scheduler.running
         if not running and not self.decoder.fits(self._cache):
-            self._cache = self.decoder.new_cache(1, self.max_length)
+            self._cache = self.decoder.new_cache(1, min(SHORTEST, self.max_length))
             self.prefixes.at_version(-1)
         for request in self.scheduler.admit(at_once):
             numbers = uniforms(request.sampling.seed, self._most_tokens(request)).tolist()
@@ -150,11 +150,8 @@ class Engine:
         for _, slot in unread:
             run = running[slot]
             prompt = run.request.prompt_ids
-            if run.read == 0 and self.prefixes.room:
-                # One that begins like another that is being read takes over from it in the next step.
-                if any(shared(prompt, other) >= WORTH for other in reading):
-                    continue
-                self._take_over(slot)
+            if run.read == 0 and self.prefixes.room and not self._take_over(slot, reading):
+                continue
             if room <= 0:
                 break
             piece = Piece(slot, run.read, prompt[run.read : run.read + room])
@@ -164,8 +161,9 @@ class Engine:
         # Single tokens first, as decoders expect them.
         return sorted(pieces, key=lambda piece: len(piece.token_ids) > 1)
 
-    def _take_over(self, slot: int) -> None:
-        """What another request has read of the same beginning, into this slot."""
+    def _take_over(self, slot: int, reading: Sequence[Sequence[int]]) -> bool:
+        """What another request has read of the same beginning, into this slot. False: there will be more to take over
+        in the next step, from one that is `reading`."""
         run = self.scheduler.running[slot]
         prompt = run.request.prompt_ids
         # The last token is read in any case: from it the next one follows. So is what stands before a scored one.
@@ -177,8 +175,11 @@ class Engine:
             common = shared(wanted, candidate.cached_ids) if other != slot else 0
             if common > best:
                 best, source = common, other
-        if best < WORTH:
-            return
+        best = best if best >= WORTH else 0
+        if any(shared(wanted, other) >= best + WORTH for other in reading):
+            return False
+        if not best:
+            return True
         self._cache.reserve(len(self.scheduler.running), best)
         if source is not None:
             self._cache.move(source, slot, best)
@@ -186,6 +187,7 @@ class Engine:
             self._cache.put(slot, held, best)
         run.read = best
         self.reused += best
+        return True
 
     def _events(self, pieces: Sequence[Piece], hidden_ND: Tensor) -> list[Event]:
         """Scores of prompts, and a token for every request that has read its prompt to the end."""

@@ -69,11 +69,13 @@ class Int8Weights:
         path = folder / WEIGHTS
         if not path.is_file():
             raise CheckpointError(f"{path}: missing, so {folder} is not a compressed model")
-        config = read_settings(folder / SETTINGS)
         try:
+            config = read_settings(folder / SETTINGS)
             tensors = load_file(path)
         except SafetensorError as error:
             raise CheckpointError(f"{path}: damaged or truncated ({error})") from error
+        except OSError as error:  # safetensors' own does not say which file
+            raise CheckpointError(f"{error.filename or path}: cannot be read ({error})") from error
         with torch.device("meta"):
             expected = GPT(config).state_dict()
         if config.tied:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_SHORTEST = 64  # positions; from there a cache grows by doubling
+SHORTEST = 64  # positions; from there an engine's cache grows by doubling
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,21 @@ class Held:
 
 
 class KVCache:
-    """Keys and values, shaped (L, S, K, T, E) each. It starts small and grows: a long context costs when it is used."""
+    """Keys and values, shaped (L, S, K, T, E) each. It may start small and grow: a long context costs when used."""
 
     def __init__(
         self,
         layers: int,
         slots: int,
         heads: int,
-        max_length: int,
+        length: int,
         head_width: int,
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> None:
-        self.dtype, self._device, self._max_length = dtype, device, max_length
-        self._allocate((layers, slots, heads, _roomy(max_length, max_length), head_width))
+        self.dtype, self._device = dtype, device
+        self._allocate((layers, slots, heads, _fours(length), head_width))
 
     @property
     def bytes_per_token(self) -> int:
@@ -82,7 +82,8 @@ class KVCache:
             return
         keys, values = self.keys_LSKTE, self.values_LSKTE
         more = have_slots if slots <= have_slots else max(slots, 2 * have_slots)
-        self._allocate((layers, more, heads, max(have_length, _roomy(length, self._max_length)), width))
+        longer = have_length if length <= have_length else _fours(max(length, 2 * have_length))
+        self._allocate((layers, more, heads, longer, width))
         for new, old in ((self.keys_LSKTE, keys), (self.values_LSKTE, values)):
             new[:, :have_slots, :, :have_length] = old
 
@@ -102,12 +103,9 @@ class KVCache:
         return torch.from_numpy(np.zeros((*shape[:-1], shape[-1] * size), np.uint8)).view(self.dtype)
 
 
-def _roomy(length: int, most: int) -> int:
-    """At least `length`, in steps that double, at most `most`; and whole fours, by which kernels read."""
-    room = _SHORTEST
-    while room < length:
-        room *= 2
-    return -(-min(room, most) // 4) * 4
+def _fours(length: int) -> int:
+    """At least so many positions: kernels read four at a time."""
+    return -(-length // 4) * 4
 
 
 @dataclass(frozen=True)

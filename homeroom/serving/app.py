@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
 from homeroom.progress import say
-from homeroom.serving import errors, feedback_api, metrics, openai_api, schemas
+from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, schemas
 from homeroom.serving.access import Access, Sessions, check_start
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.chat import Chat
@@ -88,6 +88,7 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
         return Response(figures.page(assistant), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app.include_router(openai_api.router(chat, settings))
+    app.include_router(completions_api.router(chat, settings, figures.answered))
     app.include_router(feedback_api.router(workspace.feedback))
     described = app.openapi()["paths"]
     if pages:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from homeroom.inference.engine import Engine
-from homeroom.inference.request import FinishReason, Request, Sampling
+from homeroom.inference.request import Event, Request, Sampling
 from homeroom.models.checkpoint import Stored, load_model
 from homeroom.models.compiled import CompiledGPT, decodable
 from homeroom.models.gpt import GPT
 from homeroom.models.int8 import Int8Weights
+from homeroom.serving.answers import Answer, Order, Writing
 from homeroom.serving.settings import ServingSettings
-from homeroom.serving.stop_text import StopText
 from homeroom.settings import HomeroomError
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
@@ -32,13 +32,13 @@ ChatMessage = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "co
 
 
 class ContextTooLong(HomeroomError):
-    """A conversation leaves no room for an answer."""
+    """A prompt leaves no room for an answer. `param` is where it stands in a request."""
 
-    def __init__(self, prompt_tokens: int, max_length: int) -> None:
-        self.prompt_tokens, self.max_length = prompt_tokens, max_length
+    def __init__(self, prompt_tokens: int, max_length: int, param: str = "messages") -> None:
+        self.prompt_tokens, self.max_length, self.param = prompt_tokens, max_length, param
         super().__init__(
-            f"This model's maximum context length is {max_length} tokens. However, your messages resulted in "
-            f"{prompt_tokens} tokens, which leaves no room for an answer. Please shorten the messages."
+            f"This model's maximum context length is {max_length} tokens. However, your {param} resulted in "
+            f"{prompt_tokens} tokens, which leaves no room for an answer. Please shorten the {param}."
         )
 
 
@@ -52,75 +52,6 @@ class AssistantStopped(HomeroomError):
     """The server is shutting down, or no model was loaded."""
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What an answer grew by. The last piece, and only it, has a finish reason."""
-
-    text: str
-    token_ids: tuple[int, ...]
-    finish_reason: FinishReason | None = None
-
-
-class Answer:
-    """One answer being written. Iterate over it once, on the event loop that began it."""
-
-    def __init__(self, model_id: str, prompt_tokens: int, cancel: Callable[[], None]) -> None:
-        self.model_id, self.prompt_tokens = model_id, prompt_tokens
-        self.cancel = cancel  # frees the slot; the last piece then says "cancelled"
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[Piece | Exception] = asyncio.Queue()
-        self._ended = False
-
-    def deliver(self, piece: Piece | Exception) -> None:
-        """From the worker thread."""
-        # The loop may be closed already when a program ends in the middle of an answer.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._arrived.put_nowait, piece)
-
-    def __aiter__(self) -> "Answer":
-        return self
-
-    async def __anext__(self) -> Piece:
-        if self._ended:
-            raise StopAsyncIteration
-        piece = await self._arrived.get()
-        if isinstance(piece, Exception):
-            self._ended = True
-            raise piece
-        self._ended = piece.finish_reason is not None
-        return piece
-
-
-class _Writing:
-    """The worker's side of an answer: ids become text, text is watched for stop strings."""
-
-    def __init__(
-        self, tokenizer: Tokenizer, stop: Sequence[str], whole: bool, deliver: Callable[[Piece | Exception], None]
-    ) -> None:
-        self._decoder, self._end_ids = tokenizer.stream_decoder(), tokenizer.end_ids
-        self._stop_text, self._whole = StopText(stop), whole
-        # What is held back: until it is certain, or until the end.
-        self._held_text = ""
-        self._held_ids: list[int] = []
-        self.deliver = deliver
-
-    def push(self, token_id: int | None, finish_reason: FinishReason | None) -> Piece | None:
-        """What the token adds, if that is certain; the last piece when the model or a stop string ends the answer."""
-        if token_id is not None:
-            self._held_ids.append(token_id)
-            if token_id not in self._end_ids:
-                self._held_text += self._stop_text.push(self._decoder.push(token_id))
-        if finish_reason is not None and not self._stop_text.found:
-            self._held_text += self._stop_text.push(self._decoder.flush()) + self._stop_text.flush()
-        if self._stop_text.found:
-            finish_reason = "stop"
-        if finish_reason is None and (self._whole or not self._held_text):
-            return None
-        piece = Piece(self._held_text, tuple(self._held_ids), finish_reason)
-        self._held_text, self._held_ids = "", []
-        return piece
-
-
 @dataclass
 class _Loaded:
     """A model with its engine, and the answers it is writing."""
@@ -129,7 +60,7 @@ class _Loaded:
     model: GPT | CompiledGPT
     tokenizer: Tokenizer
     engine: Engine
-    writing: dict[str, _Writing] = dataclasses.field(default_factory=dict)
+    writing: dict[str, Writing] = dataclasses.field(default_factory=dict)
 
 
 class Assistant:
@@ -166,6 +97,10 @@ class Assistant:
         return self._loaded().model.config.max_length
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        return self._loaded().tokenizer
+
+    @property
     def advice(self) -> dict[str, float]:
         """How the model's makers advise to sample."""
         return self._loaded().tokenizer.advice
@@ -196,39 +131,42 @@ class Assistant:
             if self._closed:
                 raise AssistantStopped("the assistant is stopped")
 
-    async def begin(
-        self, messages: Sequence[ChatMessage], sampling: Sampling, stop: Sequence[str] = (), *, whole: bool = False
-    ) -> Answer:
-        """Start an answer, which also ends before the first of the strings `stop`.
-
-        A `whole` one comes in a single piece when it has ended: to wake the event loop at every token of every answer
-        takes the interpreter from the thread that writes them.
+    async def begin_all(
+        self, messages: Sequence[ChatMessage], samplings: Sequence[Sampling], order: Order = Order()
+    ) -> list[Answer]:
+        """An answer to the same messages for each of `samplings`, all by one model: all begin or none.
 
         Raises ContextTooLong, TooBusy, AssistantStopped, or ValueError for roles the template does not know.
         """
-        (answer,) = await self.begin_all(messages, [sampling], stop, whole=whole)
-        return answer
-
-    async def begin_all(
-        self,
-        messages: Sequence[ChatMessage],
-        samplings: Sequence[Sampling],
-        stop: Sequence[str] = (),
-        *,
-        whole: bool = False,
-    ) -> list[Answer]:
-        """An answer to the same messages for each of `samplings`, all by one model: all begin or none. As `begin`."""
         loaded = self._loaded()
         prompt_ids = await asyncio.to_thread(_prompt_ids, messages, loaded.tokenizer)
-        room = loaded.model.config.max_length - len(prompt_ids)
-        if room < 1:
-            raise ContextTooLong(len(prompt_ids), loaded.model.config.max_length)
-        begun = [
-            self._prepared(
-                loaded, prompt_ids, s.model_copy(update={"max_tokens": min(s.max_tokens, room)}), stop, whole
-            )
-            for s in samplings
-        ]
+        return self._begin(loaded, [(prompt_ids, sampling, order) for sampling in samplings], "messages")
+
+    async def continue_all(
+        self, prompts: Sequence[str | list[int]], samplings: Sequence[Sampling], order: Order = Order()
+    ) -> list[Answer]:
+        """How each text, or list of token ids, goes on, for each of `samplings`. Raises as `begin_all`, and ValueError
+        for ids that are none."""
+        loaded = self._loaded()
+        tokenizer, begun = loaded.tokenizer, []
+        for prompt in prompts:
+            ids = await asyncio.to_thread(_text_ids, prompt, tokenizer) if isinstance(prompt, str) else prompt
+            if not ids:
+                ids = [tokenizer.document_id]  # what an empty text goes on from
+            if wrong := [token for token in ids if not 0 <= token < loaded.model.config.vocab_size]:
+                raise ValueError(f"{wrong[0]} is no token id of this model, which has {loaded.model.config.vocab_size}")
+            begun += [(ids, sampling, order) for sampling in samplings]
+        return self._begin(loaded, begun, "prompt")
+
+    def _begin(self, loaded: _Loaded, asked: Sequence[tuple[list[int], Sampling, Order]], param: str) -> list[Answer]:
+        most = loaded.model.config.max_length
+        begun = []
+        for prompt_ids, sampling, order in asked:
+            room = most - len(prompt_ids)
+            if room < min(1, sampling.max_tokens):
+                raise ContextTooLong(len(prompt_ids), most, param)
+            fitting = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
+            begun.append(self._prepared(loaded, prompt_ids, fitting, order, goes_on=param == "prompt"))
         # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
         with self._lock:
             if self._closed:
@@ -241,16 +179,16 @@ class Assistant:
         return [answer for answer, _ in begun]
 
     def _prepared(
-        self, loaded: _Loaded, prompt_ids: list[int], sampling: Sampling, stop: Sequence[str], whole: bool
+        self, loaded: _Loaded, prompt_ids: list[int], sampling: Sampling, order: Order, *, goes_on: bool
     ) -> tuple[Answer, Callable[[], None]]:
         """An answer, and what the worker does to begin it."""
-        request = Request(uuid.uuid4().hex, prompt_ids, sampling)
+        request = Request(uuid.uuid4().hex, prompt_ids, sampling, order.top, order.score_from)
         answer = Answer(
             loaded.model_id,
-            len(prompt_ids),
+            prompt_ids,
             cancel=lambda: self._commands.put(lambda: self._cancel(loaded, request.id)),
         )
-        writing = _Writing(loaded.tokenizer, stop, whole, answer.deliver)
+        writing = Writing(loaded.tokenizer, order, goes_on, answer.deliver)
 
         def submit() -> None:
             loaded.writing[request.id] = writing
@@ -270,6 +208,16 @@ class Assistant:
         limit = loaded.model.config.max_length
         room = limit // 4 if room is None else room
         return await asyncio.to_thread(_newest, messages, loaded.tokenizer, limit - room)
+
+    def cancel_all(self) -> None:
+        """End every answer in work or waiting."""
+
+        def cancel() -> None:
+            for loaded in self._all():
+                for request_id in list(loaded.writing):
+                    self._cancel(loaded, request_id)
+
+        self._commands.put(cancel)
 
     def close(self) -> None:
         """Cancel what is unfinished and end the thread."""
@@ -328,7 +276,7 @@ class Assistant:
                 writing = loaded.writing.get(event.request_id)
                 if writing is None:
                     continue
-                piece = writing.push(event.token_id, event.finish_reason)
+                piece = writing.push(event)
                 if piece is None:
                     continue
                 if piece.finish_reason is not None:
@@ -348,13 +296,18 @@ class Assistant:
         if writing is not None:
             loaded.engine.cancel(request_id)
             self._end(loaded, request_id)
-            if piece := writing.push(None, "cancelled"):
+            if piece := writing.push(Event(request_id, None, 0.0, "cancelled")):
                 writing.deliver(piece)
 
     def _end(self, loaded: _Loaded, request_id: str) -> None:
         del loaded.writing[request_id]
         with self._lock:
             self._unfinished -= 1
+
+
+def _text_ids(text: str, tokenizer: Tokenizer) -> list[int]:
+    """A text to go on from, which begins as a document does where the model is used to that."""
+    return [*([tokenizer.document_id] if tokenizer.adds_bos else []), *tokenizer.encode(text)]
 
 
 def _prompt_ids(messages: Sequence[ChatMessage], tokenizer: Tokenizer) -> list[int]:

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from homeroom.inference.request import FinishReason, Sampling
-from homeroom.serving.assistant import Answer, Assistant, ChatMessage, Piece, TooBusy
+from homeroom.inference.request import FinishReason, Sampling, TokenScore
+from homeroom.serving.answers import Answer, Order, Piece
+from homeroom.serving.assistant import Assistant, ChatMessage, TooBusy
 from homeroom.serving.limits import Pace
 from homeroom.settings import HomeroomError, Json
 from homeroom.workspace import Feedback
@@ -35,7 +36,7 @@ class Reply:
         self.model_id, self.prompt_tokens = answer.model_id, answer.prompt_tokens
         self.created = int(time.time())
         self.text = ""
-        self.token_ids: list[int] = []
+        self.tokens: list[TokenScore] = []
         self.finish_reason: FinishReason | None = None
         # Seconds from the question to the first text, unless the answer comes whole, and to the end.
         self.first_seconds: float | None = None
@@ -61,7 +62,7 @@ class Reply:
         if self.first_seconds is None and not whole and piece.text:
             self.first_seconds = self.seconds
         self.text += piece.text
-        self.token_ids += piece.token_ids
+        self.tokens += piece.tokens
         self.finish_reason = piece.finish_reason
 
     async def finished(self) -> "Reply":
@@ -89,9 +90,10 @@ class Chat:
         """The next question is refused with Stopping; what was begun goes on."""
         self._stopping = True
 
-    def cut_short(self) -> None:
-        for reply in self._writing.values():
-            reply.stop()
+    def refuse_when_stopping(self) -> None:
+        """Raises Stopping."""
+        if self._stopping:
+            raise Stopping
 
     async def reply(
         self,
@@ -99,6 +101,7 @@ class Chat:
         sampling: Sampling,
         *,
         stop: Sequence[str] = (),
+        top: int = 0,
         conversation_id: str | None = None,
         user: str = "local",
         forget_oldest: bool = False,
@@ -108,7 +111,7 @@ class Chat:
         Raises what Assistant.begin raises; nothing is stored then.
         """
         read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
-        (reply,) = await self._begin(messages, read, [sampling], stop, conversation_id, user, whole=False)
+        (reply,) = await self._begin(messages, read, [sampling], stop, top, conversation_id, user, whole=False)
         return reply
 
     async def replies(
@@ -118,13 +121,14 @@ class Chat:
         count: int,
         *,
         stop: Sequence[str] = (),
+        top: int = 0,
         conversation_id: str | None = None,
         user: str = "local",
     ) -> list[Reply]:
         """Several whole answers to the last message; with a seed, the next one has the next seed. Raises as `reply`."""
         seeds = [None if sampling.seed is None else (sampling.seed + draw) % 2**63 for draw in range(count)]
         each = [sampling.model_copy(update={"seed": seed}) for seed in seeds]
-        return await self._begin(messages, messages, each, stop, conversation_id, user, whole=True)
+        return await self._begin(messages, messages, each, stop, top, conversation_id, user, whole=True)
 
     async def _begin(
         self,
@@ -132,15 +136,15 @@ class Chat:
         read: Sequence[ChatMessage],
         samplings: Sequence[Sampling],
         stop: Sequence[str],
+        top: int,
         conversation_id: str | None,
         user: str,
         whole: bool,
     ) -> list[Reply]:
-        if self._stopping:
-            raise Stopping
+        self.refuse_when_stopping()
         began = time.monotonic()
         try:
-            answers = await self.assistant.begin_all(read, samplings, stop, whole=whole)
+            answers = await self.assistant.begin_all(read, samplings, Order(stop=stop, whole=whole, top=top))
         except TooBusy as error:
             error.retry_after = self._pace.until_room(self.assistant.unfinished, self.assistant.slots)
             raise
@@ -193,6 +197,6 @@ class Chat:
             parent_id=reply.question_id,
             model_id=reply.model_id,
             sampling=sampling,
-            token_ids=reply.token_ids,
+            token_ids=[token.token_id for token in reply.tokens],
             finish_reason=reply.finish_reason,
         )

@@ -50,7 +50,7 @@ def as_api_error(error: Exception) -> ApiError:
         case ApiError():
             return error
         case ContextTooLong():
-            return ApiError(400, str(error), param="messages", code="context_length_exceeded")
+            return ApiError(400, str(error), param=error.param, code="context_length_exceeded")
         case TooBusy():
             return ApiError(429, str(error), code="too_many_requests", headers=retry_after(error.retry_after))
         case Stopping():

@@ -45,7 +45,7 @@ class Life:
     def cut(self) -> None:
         """End what is not finished; it is stored as far as it was written."""
         self._deadline = time.monotonic()
-        self.chat.cut_short()
+        self.chat.assistant.cancel_all()
 
 
 class Server(uvicorn.Server):

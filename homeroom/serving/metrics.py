@@ -4,13 +4,14 @@ Every application has a registry of its own, so that several in one process do n
 """
 
 import time
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from homeroom.inference.request import FinishReason, TokenScore
 from homeroom.serving.assistant import Assistant
-from homeroom.serving.chat import Reply
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300)
@@ -25,6 +26,15 @@ REFUSALS = {
     "wrong_host": "host",
     "other_site": "origin",
 }
+
+
+class Ended(Protocol):
+    """An answer that ended, of whatever kind; without a finish reason it failed."""
+
+    finish_reason: FinishReason | None
+    prompt_tokens: int
+    tokens: list[TokenScore]
+    first_seconds: float | None
 
 
 class Metrics:
@@ -52,10 +62,10 @@ class Metrics:
         for reason in REFUSALS.values():  # present from the beginning, so that an alert on a first one can be written
             self.refused.labels(reason)
 
-    def answered(self, reply: Reply) -> None:
+    def answered(self, reply: Ended) -> None:
         self.answers.labels(reply.finish_reason or "error").inc()
         self.prompt_tokens.inc(reply.prompt_tokens)
-        self.completion_tokens.inc(len(reply.token_ids))
+        self.completion_tokens.inc(len(reply.tokens))
         if reply.first_seconds is not None:
             self.first_seconds.observe(reply.first_seconds)
 

@@ -51,10 +51,25 @@ class AnswerMessage(Described):
     refusal: None
 
 
+class Alternative(Described):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ScoredToken(Alternative):
+    top_logprobs: list[Alternative]
+
+
+class Logprobs(Described):
+    content: list[ScoredToken]
+    refusal: None
+
+
 class Choice(Described):
     index: int
     message: AnswerMessage
-    logprobs: None
+    logprobs: Logprobs | None
     finish_reason: FinishReason
 
 
@@ -80,6 +95,37 @@ class Completion(Described):
     choices: Annotated[list[Choice], Field(min_length=1)]
     usage: Usage
     homeroom: Place
+
+
+class TextLogprobs(Described):
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None
+    text_offset: list[int]
+
+
+class TextChoice(Described):
+    index: int
+    text: str
+    logprobs: TextLogprobs | None
+    finish_reason: FinishReason
+    token_ids: list[int] = Field(default=[], description="with homeroom.token_ids = true")
+
+
+class TextCompletion(Described):
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: Annotated[list[TextChoice], Field(min_length=1)]
+    usage: Usage
+
+
+class Tokens(Described):
+    object: Literal["tokens"]
+    tokens: list[int]
+    texts: list[str]
+    count: int
 
 
 class Vote(Described):
@@ -129,6 +175,7 @@ COMPLETION: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": _EVENT}},
     }
 }
+TEXT_COMPLETION: dict[int | str, dict[str, Any]] = {200: COMPLETION[200] | {"model": TextCompletion}}
 HEALTH: dict[int | str, dict[str, Any]] = {
     "4XX": REFUSALS["4XX"],
     503: {"model": Health, "description": "It takes nothing new"},

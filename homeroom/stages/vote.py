@@ -22,7 +22,7 @@ from homeroom.evaluation import rater
 from homeroom.progress import progress, say
 from homeroom.serving.app import serving
 from homeroom.serving.client import Client, Said
-from homeroom.serving.openai_api import MOST_ANSWERS
+from homeroom.serving.requests import MOST_ANSWERS
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import Frozen
 from homeroom.stages.lookup import champion, made_before

@@ -218,6 +218,16 @@ class Tokenizer:
         found: int | None = self._backend.token_to_id(token)
         return found
 
+    def shown(self, token_id: int) -> str:
+        """One token for people to read: its text, its name if it is a special one, `bytes:\\xe4` if it is no text."""
+        if token_id in self.special_ids:
+            return str(self._backend.id_to_token(token_id))
+        data = self.decode_bytes([token_id], goes_on=True)
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
     def to_json(self) -> str:
         """What tokenizer.json holds."""
         return self._backend.to_str(pretty=True)

@@ -67,3 +67,28 @@ def test_a_cache_is_as_small_as_its_key_value_heads(new_model):
 def test_a_row_longer_than_the_context_is_refused(new_model, style):
     with pytest.raises(ValueError, match="25 tokens do not fit a context of 24"):
         new_model(style=style).hidden(torch.zeros(1, 25, dtype=torch.long))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_cache_that_grows_keeps_what_stands_in_it_and_anyone_may_write(new_model, inside):
+    cache = new_model(kv_heads=2, max_length=300).new_cache(2, 300)
+    cache.keys_LSKTE.copy_(torch.randn(cache.keys_LSKTE.shape))
+    cache.values_LSKTE.copy_(torch.randn(cache.values_LSKTE.shape))
+    keys, values = cache.keys_LSKTE.clone(), cache.values_LSKTE.clone()
+    for slots, length, expected in ((2, 64, (2, 300)), (3, 10, (4, 300)), (9, 290, (9, 300))):
+        with torch.inference_mode(inside):
+            cache.reserve(slots, length)
+        assert (cache.keys_LSKTE.shape[1], cache.keys_LSKTE.shape[3]) == expected
+        assert torch.equal(cache.keys_LSKTE[:, :2], keys)
+        assert torch.equal(cache.values_LSKTE[:, :2], values)
+        assert not cache.keys_LSKTE[:, 2:].any()
+        assert all(
+            layer.data_ptr() == whole.data_ptr() for layer, whole in zip(cache.keys, cache.keys_LSKTE, strict=True)
+        )
+    for mode in (True, False):
+        with torch.inference_mode(mode):
+            cache.put(5, cache.hold(0, 40), 30)
+            cache.move(5, 6, 20)
+    assert torch.equal(cache.keys_LSKTE[:, 6, :, :20], keys[:, 0, :, :20])
+    assert torch.equal(cache.values_LSKTE[:, 5, :, :30], values[:, 0, :, :30])
+    assert not cache.values_LSKTE[:, 6, :, 20:].any()

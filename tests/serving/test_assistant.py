@@ -1,7 +1,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from homeroom.inference.request import Request, Sampling
-from homeroom.serving.assistant import Answer, Assistant, AssistantStopped, ContextTooLong, Piece, TooBusy, _newest
+from homeroom.serving.answers import Answer, Order, Piece
+from homeroom.serving.assistant import Assistant, AssistantStopped, ContextTooLong, TooBusy, _newest
 from homeroom.serving.settings import ServingSettings
 from homeroom.text.chat_template import render
 from homeroom.text.gguf_tokenizer import from_gguf
@@ -41,6 +42,13 @@ def ask(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
+async def begin(
+    assistant: Assistant, messages: list[dict[str, str]], sampling: Sampling, stop: Sequence[str] = (), **order: Any
+) -> Answer:
+    (answer,) = await assistant.begin_all(messages, [sampling], Order(stop=stop, **order))
+    return answer
+
+
 async def whole(answer: Answer) -> tuple[str, str | None]:
     text, reason = "", None
     async for piece in answer:
@@ -57,8 +65,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_an_answer_arrives_in_pieces_that_never_hold_half_a_character(assistant: Assistant, taught: Path) -> None:
-    async def pieces() -> list[tuple[str, tuple[int, ...]]]:
-        return [(piece.text, piece.token_ids) async for piece in await assistant.begin(ask(QUESTION), GREEDY)]
+    async def pieces() -> list[tuple[str, list[int]]]:
+        return [
+            (piece.text, [token.token_id for token in piece.tokens])
+            async for piece in await begin(assistant, ask(QUESTION), GREEDY)
+        ]
 
     arrived = asyncio.run(pieces())
     text = "".join(text for text, _ in arrived)
@@ -71,9 +82,10 @@ def test_an_answer_arrives_in_pieces_that_never_hold_half_a_character(assistant:
     assert token_ids[-1] == tokenizer.end_id
 
     async def at_once(stop: tuple[str, ...] = ()) -> list[Piece]:
-        return [piece async for piece in await assistant.begin(ask(QUESTION), GREEDY, stop, whole=True)]
+        return [piece async for piece in await begin(assistant, ask(QUESTION), GREEDY, stop, whole=True)]
 
-    assert asyncio.run(at_once()) == [Piece(ANSWER, tuple(token_ids), "stop")]
+    [piece] = asyncio.run(at_once())
+    assert (piece.text, [token.token_id for token in piece.tokens], piece.finish_reason) == (ANSWER, token_ids, "stop")
     [cut] = asyncio.run(at_once(stop=(" pronounced",)))
     assert (cut.text, cut.finish_reason) == ("画蛇添足 is", "stop")
 
@@ -81,7 +93,7 @@ def test_an_answer_arrives_in_pieces_that_never_hold_half_a_character(assistant:
 def test_many_answers_at_once_do_not_mix(assistant: Assistant) -> None:
     async def together() -> list[tuple[str, str | None]]:
         questions = [QUESTION, HELLO, QUESTION, HELLO]
-        return await asyncio.gather(*[whole(await assistant.begin(ask(q), GREEDY)) for q in questions])
+        return await asyncio.gather(*[whole(await begin(assistant, ask(q), GREEDY)) for q in questions])
 
     assert asyncio.run(together()) == [(ANSWER, "stop"), (HELLO_ANSWER, "stop")] * 2
     assert assistant.unfinished == 0
@@ -89,7 +101,7 @@ def test_many_answers_at_once_do_not_mix(assistant: Assistant) -> None:
 
 def test_a_stop_string_ends_the_answer_before_it_and_frees_the_slot(assistant: Assistant) -> None:
     async def stopped() -> tuple[str, str | None]:
-        return await whole(await assistant.begin(ask(QUESTION), GREEDY, stop=["nothing of that", " shé"]))
+        return await whole(await begin(assistant, ask(QUESTION), GREEDY, stop=["nothing of that", " shé"]))
 
     assert asyncio.run(stopped()) == (ANSWER.partition(" shé")[0], "stop")
     until(lambda: assistant.unfinished == 0)
@@ -99,9 +111,9 @@ def test_cancelling_frees_the_slot_for_those_who_wait(assistant: Assistant, endl
     assistant.load(Folder("endless", endless))
 
     async def scenario() -> tuple[str | None, str | None]:
-        first = await assistant.begin(ask("one"), FOREVER)
-        await assistant.begin(ask("two"), FOREVER)
-        third = await assistant.begin(ask("three"), GREEDY)  # both slots are taken for longer than this test lasts
+        first = await begin(assistant, ask("one"), FOREVER)
+        await begin(assistant, ask("two"), FOREVER)
+        third = await begin(assistant, ask("three"), GREEDY)  # both slots are taken for longer than this test lasts
         await anext(first)
         first.cancel()
         _, reason_first = await whole(first)
@@ -117,14 +129,14 @@ def test_a_new_model_answers_new_questions_while_the_old_one_ends_its_own(
     assistant.load(Folder("endless", endless))
 
     async def scenario() -> tuple[str, str, int, str | None]:
-        old = await assistant.begin(ask("one"), FOREVER)
+        old = await begin(assistant, ask("one"), FOREVER)
         await anext(old)
         await asyncio.to_thread(assistant.load, Folder("taught again", taught))
-        new = await assistant.begin(ask(HELLO), GREEDY)
+        new = await begin(assistant, ask(HELLO), GREEDY)
         text, _ = await whole(new)
         after = 0
         async for piece in old:
-            after += len(piece.token_ids)
+            after += len([token.token_id for token in piece.tokens])
             if after > 20:
                 old.cancel()
         return old.model_id, new.model_id, after, text
@@ -139,12 +151,12 @@ def test_a_new_model_answers_new_questions_while_the_old_one_ends_its_own(
 def test_what_cannot_be_answered_is_refused_before_it_takes_a_slot(assistant: Assistant, endless: Path) -> None:
     async def scenario() -> None:
         with pytest.raises(ContextTooLong, match=r"maximum context length is 192 tokens.* resulted in \d{4,} tokens"):
-            await assistant.begin(ask("long " * 1000), GREEDY)
+            await begin(assistant, ask("long " * 1000), GREEDY)
         assert assistant.unfinished == 0
         await asyncio.to_thread(assistant.load, Folder("endless", endless))
-        running = [await assistant.begin(ask("one"), FOREVER) for _ in range(4)]
+        running = [await begin(assistant, ask("one"), FOREVER) for _ in range(4)]
         with pytest.raises(TooBusy, match="4 answers are already in work"):
-            await assistant.begin(ask("one"), FOREVER)
+            await begin(assistant, ask("one"), FOREVER)
         for answer in running:
             answer.cancel()
 
@@ -160,8 +172,8 @@ def test_a_failing_engine_fails_its_answers_and_no_later_ones(
 
     async def scenario() -> tuple[str, str | None]:
         with pytest.raises(ZeroDivisionError):
-            await whole(await assistant.begin(ask(QUESTION), GREEDY))
-        return await whole(await assistant.begin(ask(QUESTION), GREEDY))
+            await whole(await begin(assistant, ask(QUESTION), GREEDY))
+        return await whole(await begin(assistant, ask(QUESTION), GREEDY))
 
     assert asyncio.run(scenario()) == (ANSWER, "stop")
     assert "the engine failed" in caplog.text
@@ -235,11 +247,11 @@ def test_a_closed_assistant_ends_what_it_was_writing(endless: Path) -> None:
     assistant.load(Folder("endless", endless))
 
     async def scenario() -> str | None:
-        answer = await assistant.begin(ask("one"), FOREVER)
+        answer = await begin(assistant, ask("one"), FOREVER)
         await anext(answer)
         await asyncio.to_thread(assistant.close)
         with pytest.raises(AssistantStopped):
-            await assistant.begin(ask("two"), FOREVER)
+            await begin(assistant, ask("two"), FOREVER)
         return (await whole(answer))[1]
 
     assert asyncio.run(scenario()) == "cancelled"
@@ -259,7 +271,7 @@ def test_an_answer_that_begins_while_the_assistant_closes_is_refused_or_ended(
     monkeypatch.setattr("homeroom.serving.assistant.Request", close_first)
 
     async def scenario() -> str | None:
-        answer = await assistant.begin(ask("one"), FOREVER)
+        answer = await begin(assistant, ask("one"), FOREVER)
         return (await asyncio.wait_for(whole(answer), 5))[1]
 
     with pytest.raises(AssistantStopped):

@@ -196,7 +196,7 @@ def test_a_conversation_goes_on_and_answers_made_again_are_siblings(client: Open
         ({"n": 0}, "n", "invalid_value"),
         ({"n": 17}, "n", "invalid_value"),
         ({"n": 2, "stream": True}, "n", "invalid_value"),
-        ({"logprobs": True}, "logprobs", "invalid_value"),
+        ({"top_logprobs": 3}, "top_logprobs", "invalid_value"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "invalid_value"),
         ({"tools": [{"type": "function"}]}, "tools", "invalid_value"),
         ({"response_format": {"type": "json_object"}}, "response_format.type", "invalid_value"),

@@ -1,0 +1,179 @@
+"""What an answer may say: JSON of a schema, what a regular expression matches, or one of several texts.
+
+llguidance reads the grammar and says after each token which may come next; here it is told what a tokenizer's tokens
+are, and its errors are put into words. An answer that ends by itself keeps to its grammar. One that ran out of tokens
+need not: its finish reason is "length", and `complete` says whether it happens to.
+Shapes: V the model's vocabulary.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+import llguidance
+import numpy as np
+import torch
+from torch import Tensor
+
+from homeroom.settings import HomeroomError, Json, whole_characters
+from homeroom.text.tokenizer import Tokenizer
+
+# Between two parts of JSON. Bounded, for small models get caught in a space that may go on for ever.
+_WHITESPACE = r"[ \n\t]{1,40}"
+_BEFORE = "\x02"  # nothing merges with it; after it, no tokenizer adds a space
+_PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+
+
+class GrammarError(HomeroomError):
+    """A schema, an expression or a list of choices that no answer can be held to; the message says why."""
+
+
+class Vocabulary:
+    """A tokenizer's tokens as grammars see them. Made once for a tokenizer; every request gets a constraint of it.
+
+    `size` is the model's vocabulary, which may have rows beyond the tokenizer's last token: they are never allowed.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, size: int | None = None) -> None:
+        self.size = tokenizer.vocab_size if size is None else size
+        if self.size < tokenizer.vocab_size:
+            raise ValueError(f"a model of {self.size} tokens cannot say all {tokenizer.vocab_size} of its tokenizer")
+        self._adds_space = tokenizer.adds_space
+        # An end token may be no special one; as text it would end the answer in the middle of its grammar.
+        silent = tokenizer.special_ids | tokenizer.end_ids
+        self.end_ids = tokenizer.end_ids
+        self._tokens = llguidance.LLTokenizer(
+            llguidance.TokenizerWrapper(_Tokens(tokenizer, silent)),
+            n_vocab=self.size,
+            eos_token=sorted(tokenizer.end_ids),
+            slices=llguidance.LLTokenizer.json_slices(),
+        )
+
+    def json_schema(self, schema: Mapping[str, Json] | bool) -> "GrammarConstraint":
+        """JSON that the schema describes. Raises GrammarError: no valid schema, one that nothing fits, or a keyword
+        that cannot be kept to."""
+        if not isinstance(schema, (Mapping, bool)):
+            raise GrammarError(f"a schema is an object, true or false, not {schema!r:.80}")
+        if schema is False:
+            raise GrammarError("nothing fits the schema false")
+        keywords = {} if schema is True else schema
+        try:
+            whole = json.dumps({**keywords, "x-guidance": {"whitespace_pattern": _WHITESPACE}}, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise GrammarError(f"the schema is no JSON: {error}") from error
+        space = "SPACE? " if self._adds_space else ""
+        return self._constraint(f'start: {space}value\nSPACE: " "\nvalue: %json {whole}', "schema")
+
+    def json_object(self) -> "GrammarConstraint":
+        return self.json_schema({"type": "object"})
+
+    def regex(self, pattern: str) -> "GrammarConstraint":
+        """All of the answer is matched, as by `re.fullmatch`. Raises GrammarError: no valid expression, or one with
+        look-around or back-references."""
+        if not isinstance(pattern, str) or not pattern or not _encodes(pattern):
+            raise GrammarError(f"a regular expression is a text of at least one character, not {pattern!r}")
+        return self._text(f"/{llguidance.regex_to_lark(pattern, use_ascii='')}/", "regular expression")
+
+    def choices(self, choices: Sequence[str]) -> "GrammarConstraint":
+        """Raises GrammarError for no choices, and for one that is empty or no text."""
+        if isinstance(choices, str) or not choices:
+            raise GrammarError(f"choices are a list of at least one text, not {choices!r}")
+        for choice in choices:
+            if not isinstance(choice, str) or not choice or not _encodes(choice):
+                raise GrammarError(f"a choice is a text of at least one character, not {choice!r}")
+        return self._text(f"/{'|'.join(map(_literal, choices))}/", "list of choices")
+
+    def _text(self, expression: str, kind: str) -> "GrammarConstraint":
+        if self._adds_space:
+            # Decoding takes a first space off, so an answer that begins with one is said with two.
+            return self._constraint(f'start: TEXT\nTEXT: " " INNER | INNER & ~/ (?s:.*)/\nINNER: {expression}', kind)
+        return self._constraint(f"start: TEXT\nTEXT: {expression}", kind)
+
+    def _constraint(self, grammar: str, kind: str) -> "GrammarConstraint":
+        matcher = llguidance.LLMatcher(self._tokens, grammar, log_level=0)
+        if matcher.is_error():
+            raise GrammarError(f"the {kind} cannot be kept to: {_reason(matcher)}")
+        return GrammarConstraint(matcher, self.size, self.end_ids)
+
+
+class GrammarConstraint:
+    """One answer's place in its grammar."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, size: int, end_ids: frozenset[int]) -> None:
+        self._matcher, self._size, self._end_ids = matcher, size, sorted(end_ids)
+        self.failure: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether what was said is all that the grammar asks for."""
+        return self.failure is None and bool(self._matcher.is_accepting())
+
+    def allowed(self) -> Tensor:
+        """Which tokens may come next (V,).
+
+        Where a grammar became too complex to follow, or the vocabulary lacks a byte that has to come, the answer may
+        only end, and `failure` says why: the engine goes on with everybody else's.
+        """
+        packed = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)  # without the GIL
+        mask_V = np.unpackbits(packed, count=self._size, bitorder="little").view(np.bool_)
+        if self.failure is None and (self._matcher.is_error() or not mask_V.any()):
+            self.failure = f"no token of this vocabulary can follow ({_reason(self._matcher) or 'nothing is allowed'})"
+        if self.failure is not None:
+            mask_V[:] = False
+            mask_V[self._end_ids] = True
+        return torch.from_numpy(mask_V)
+
+    def accept(self, token_id: int) -> None:
+        """Raises ValueError for a token that was not allowed."""
+        if self.failure is None and not self._matcher.consume_token(token_id):
+            raise ValueError(f"token {token_id} was not allowed here: {_reason(self._matcher)}")
+
+
+class _Tokens:
+    """What llguidance asks of a tokenizer. The bytes are those that our own decoding makes of the ids."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, silent: frozenset[int]) -> None:
+        ids = range(tokenizer.vocab_size)
+        self.tokens = [b"" if one in silent else tokenizer.decode_bytes([one], goes_on=True) for one in ids]
+        self.special_token_ids = sorted(silent)
+        self.eos_token_id = tokenizer.end_id
+        self._id_of = {token: one for one, token in enumerate(self.tokens) if token}
+        self._tokenizer, self._before = tokenizer, tokenizer.encode(_BEFORE)
+
+    def __call__(self, text: bytes) -> list[int]:
+        """How text in the middle of an answer is cut. Asked where a grammar leaves one text alone: then only these
+        tokens are allowed, so that the model reads what it was taught and not just any tokens of the same bytes."""
+        ids = self._tokenizer.encode(_BEFORE + text.decode())
+        count = len(self._before)
+        # A normalizer may have changed the text.
+        exact = ids[:count] == self._before and b"".join(self.tokens[one] for one in ids[count:]) == text
+        return ids[count:] if exact else self._longest(text)
+
+    def _longest(self, text: bytes) -> list[int]:
+        """Always the longest token that goes on; as far as there is one."""
+        ids: list[int] = []
+        at = 0
+        while at < len(text):
+            ends = (end for end in range(len(text), at, -1) if text[at:end] in self._id_of)
+            if (end := next(ends, None)) is None:
+                break
+            ids.append(self._id_of[text[at:end]])
+            at = end
+        return ids
+
+
+def _literal(text: str) -> str:
+    return "".join(letter if letter.isalnum() else f"\\x{{{ord(letter):x}}}" for letter in text)
+
+
+def _encodes(text: str) -> bool:
+    """JSON can carry half of a surrogate pair, which no token stands for."""
+    return text == whole_characters(text)
+
+
+def _reason(matcher: llguidance.LLMatcher) -> str:
+    # The library adds its own state and grammar below, and where in the grammar made here it stands before.
+    said = matcher.get_error().split("<state>")[0].split("\n   1 |")[0]
+    return " ".join(_PLACE.sub("", said).split())
