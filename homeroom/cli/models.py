@@ -1,6 +1,7 @@
-"""`homeroom import` and `homeroom compress`: open models come in, and models become small enough to be fast."""
+"""Models come in, become small enough to be fast, and go out: `homeroom import`, `compress` and `export`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,6 +11,7 @@ from homeroom.cli.common import WORKSPACE, Place, open_workspace, out
 def add_to(app: typer.Typer) -> None:
     app.command("import", rich_help_panel="Open models")(import_model)
     app.command("compress", rich_help_panel="Open models")(compress)
+    app.command("export", rich_help_panel="Open models")(export)
 
 
 def import_model(
@@ -62,3 +64,27 @@ def compress(
 
     with open_workspace(workspace) as opened:
         compressing.run(compressing.Config(), opened, find_model(opened, model))
+
+
+def export(
+    to: Annotated[Path, typer.Option(help="a folder that is not there yet")],
+    model: Annotated[str, typer.Argument(help="champion, a stage, or an id of `homeroom status`")] = "champion",
+    format_: Annotated[Literal["hf", "gguf"], typer.Option("--format", help="hf: a Hugging Face folder")] = "hf",
+    type_: Annotated[
+        Literal["F32", "F16", "Q8_0"] | None, typer.Option("--type", help="default: F32; of a GGUF file F16")
+    ] = None,
+    proof: Annotated[bool, typer.Option("--proof/--no-proof", help="that it answers the same in transformers")] = True,
+    workspace: Place = WORKSPACE,
+) -> None:
+    """Write a model for other programs, and prove that it answers there as it answers here.
+
+    Example: homeroom export --to my-model
+
+    Example: homeroom export sft --to my-model --format gguf --type Q8_0
+    """
+    from homeroom.report import exports
+    from homeroom.stages import export as exporting
+
+    with open_workspace(workspace) as opened:
+        made = exporting.run(opened, to, model=model, format=format_, type=type_, proof=proof)
+    out.print(exports.text(made), markup=False)

@@ -20,6 +20,9 @@ from homeroom.models.heads import RewardModel
 from homeroom.settings import HomeroomError
 
 WEIGHTS, INDEX, SETTINGS = "model.safetensors", "model.safetensors.index.json", "config.json"
+# No tensor of Llama's kind bears witness to the context, and tables of angles are made for all of it: a changed byte
+# could ask for all memory.
+LONGEST = 2**22
 
 
 class Stored(Protocol):
@@ -99,8 +102,10 @@ def _load(folder: Path, *, reward: bool) -> nn.Module:
                 tensors |= load_file(path)
             except SafetensorError as error:
                 raise CheckpointError(f"{path}: damaged or truncated ({error})") from error
-    except OSError as error:  # safetensors' own does not say which file
-        raise CheckpointError(f"{error.filename or folder / WEIGHTS}: cannot be read ({error})") from error
+            except OSError as error:  # safetensors' own does not say which file
+                raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise CheckpointError(f"{error.filename}: cannot be read ({error})") from error
     where = folder / (WEIGHTS if len(weights) == 1 else INDEX)
     if reward != ("score.weight" in tensors):
         kinds = ("a reward model", "a language model")
@@ -122,7 +127,7 @@ def _weights(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     try:
         names = sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index}: not an index of weights ({error!r})") from error
     for name in names:
         # A name with a folder in it would read from anywhere.
@@ -149,6 +154,10 @@ def _assembled(tensors: dict[str, Tensor], config: Config, where: Path, settings
         raise CheckpointError(f"{where}: {error}") from error
     if reward:
         state = {name if name == "score_head.weight" else f"gpt.{name}": value for name, value in state.items()}
+    if config.max_length > LONGEST:
+        raise CheckpointError(
+            f"{settings}: a context of {config.max_length} tokens is beyond {LONGEST}; is it damaged?"
+        )
     try:
         with torch.device("meta"):  # shapes alone: settings that do not fit may ask for more than any memory
             expected = _new(config, reward).state_dict()
@@ -182,5 +191,11 @@ def read_settings(path: Path) -> Config:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks {error}") from error
-    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:  # text for a number, no heads at all …
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:  # text for a number, no heads at all …
         raise CheckpointError(f"{path}: {error}") from error

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from homeroom.report import scores
+from homeroom.report import exports, scores
 from homeroom.report.figures import decided_by, figures, flat, number_at, verdicts
 from homeroom.report.lineage import lineage
 from homeroom.settings import Json
@@ -95,6 +95,7 @@ _HEADLINES: dict[str, Callable[[Metrics], str]] = {
     "vote": lambda m: f"{_count(m, 'up')} up, {_count(m, 'down')} down",
     "harvest": lambda m: f"{_count(m, 'pairs')} pairs of {_count(m, 'answers')} judged answers",
     "score": scores.headline,
+    "export": exports.headline,
     "imported": lambda m: f"{m.get('name')}, {_count(m, 'parameters')} parameters",
     "compress": lambda m: f"int8, {_megabytes(m)}: {_real(m, 'ratio', places=4)} × the bits per byte",
 }

@@ -31,7 +31,7 @@ _IDS = {
 }
 # A GGUF file names one token that ends generation, or two. Models of several end with these as well.
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>")
-_JSON = "tokenizer.huggingface.json"
+JSON = "tokenizer.huggingface.json"
 
 
 def from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
@@ -48,7 +48,7 @@ def from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
     names = {name: tokens[at] for name, key in _IDS.items() if (at := given.token_id(key, len(tokens))) is not None}
     pre = given.text("pre", "default")
     adds_bos = given.flag("add_bos_token", cutting(pre).adds_bos if byte_level else True) and "bos_token" in names
-    whole = metadata.get(_JSON)
+    whole = metadata.get(JSON)
     if isinstance(whole, str):
         backend = _whole(whole, tokens)
     else:
@@ -72,13 +72,16 @@ def from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
     return Tokenizer(backend, conventions)
 
 
-def to_gguf(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The metadata of a GGUF file. Its arrays are lists of text, whole numbers and (scores) floats."""
+def to_gguf(tokenizer: Tokenizer, rows: int | None = None) -> dict[str, Any]:
+    """The metadata of a GGUF file. Its arrays are lists of text, whole numbers and (scores) floats.
+
+    `rows` of the model's embedding, where it has more of them than there are tokens: llama.cpp wants a token for each.
+    """
     whole = json.loads(tokenizer.to_json())
     vocabulary: dict[str, int] = whole["model"]["vocab"]
     added = {token["id"]: token for token in whole["added_tokens"]}
     tokens = {at: token for token, at in vocabulary.items()} | {at: token["content"] for at, token in added.items()}
-    row = [tokens.get(at, f"[PAD{at}]") for at in range(tokenizer.vocab_size)]
+    row = [tokens.get(at, f"[PAD{at}]") for at in range(max(tokenizer.vocab_size, rows or 0))]
     byte_level = tokenizer.is_byte_level
 
     def type_of(at: int) -> int:
@@ -111,7 +114,7 @@ def to_gguf(tokenizer: Tokenizer) -> dict[str, Any]:
     metadata = {f"tokenizer.ggml.{key}": value for key, value in written.items()}
     if tokenizer.chat_template is not None:
         metadata["tokenizer.chat_template"] = _without_marks(tokenizer)
-    return metadata | {_JSON: tokenizer.to_json()}
+    return metadata | {JSON: tokenizer.to_json()}
 
 
 def _pre(tokenizer: Tokenizer, byte_level: bool) -> str:
@@ -195,10 +198,10 @@ def _whole(text: str, tokens: list[str]) -> tokenizers.Tokenizer:
     try:
         backend = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library's own errors have no narrower type
-        raise TokenizerError(f"{_JSON}: damaged ({error!r}). Fetch the file again.") from error
+        raise TokenizerError(f"{JSON}: damaged ({error!r}). Fetch the file again.") from error
     differ = [token for token, at in backend.get_vocab().items() if at >= len(tokens) or tokens[at] != token]
     if differ:
-        raise TokenizerError(f"{_JSON} and tokenizer.ggml.tokens disagree about {len(differ)} ids ({differ[0]!r} …)")
+        raise TokenizerError(f"{JSON} and tokenizer.ggml.tokens disagree about {len(differ)} ids ({differ[0]!r} …)")
     return backend
 
 

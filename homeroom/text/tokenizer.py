@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors, trainers
 
 from homeroom.files import write_atomically
 from homeroom.text.chat_template import JINJA
@@ -97,6 +97,12 @@ class Tokenizer:
         if self.is_own:
             if len(self._token_bytes.id_of_byte) < 256:
                 raise TokenizerError("damaged (lacks tokens of single bytes). See `homeroom verify`.")
+            # Other programs begin a plain text as training did.
+            backend.post_processor = processors.TemplateProcessing(
+                single=[DOCUMENT, "$A"],
+                pair=[DOCUMENT, "$A", DOCUMENT, "$B"],
+                special_tokens=[(DOCUMENT, vocabulary[DOCUMENT])],
+            )
             self.system_id, self.user_id, self.assistant_id = (vocabulary[role] for role in (SYSTEM, USER, ASSISTANT))
         self._choose_ids()
 

@@ -23,6 +23,7 @@ from homeroom.models.positions import RopeScaling
 
 Quantisation = Literal["F32", "F16", "Q8_0"]
 _FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}  # llama.cpp's llama_ftype
+_LARGEST_F16 = 65504.0
 _OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _LAYER = {
     "attn_norm": "input_layernorm",
@@ -51,8 +52,9 @@ _LAYER_GPT2 = {
     "ffn_up": "mlp.c_fc",
     "ffn_down": "mlp.c_proj",
 }
-# How Meta made Llama 3.1 and 3.2; a GGUF file holds only what follows from it.
+# How Meta made Llama 3.1 and 3.2; of other programs a GGUF file holds only what follows from it.
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_length": 8192}
+_SCALING = "homeroom.rope_scaling."  # so of ours it holds the reasons too
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def read(path: Path) -> Read:
     settings["vocab_size"] = int(found["token_embd.weight"].shape[1])
     settings["tie_word_embeddings"] = "output.weight" not in found
     if "rope_freqs.weight" in found:
-        settings["rope_parameters"] |= _scaling_from(_decoded(found.pop("rope_freqs.weight")), settings)
+        settings["rope_parameters"] |= _scaling_from(_decoded(found.pop("rope_freqs.weight")), settings, metadata)
     config = hugging_face.config_from(settings)
     tensors = {}
     for name, tensor in found.items():
@@ -95,6 +97,7 @@ def write(
     quantisation: Quantisation = "F16",
 ) -> None:
     """A model of ours (its `state_dict`) as a GGUF file. `metadata` is its tokenizer's, and a name if it has one.
+    Raises ValueError for weights that are too large for the type.
 
     Vectors stay float32, and so do matrices that Q8_0's blocks of 32 do not divide.
     """
@@ -187,7 +190,12 @@ def _metadata_of(config: Config, family: str) -> dict[str, object]:
             "rope.freq_base": config.rope_theta,
             "vocab_size": config.vocab_size,
         }
-    return {f"{family}.{key}": value for key, value in common.items()} | {"general.quantization_version": 2}
+    scaling = config.rope_scaling.model_dump() if config.rope_scaling is not None else {}
+    return (
+        {f"{family}.{key}": value for key, value in common.items()}
+        | {f"{_SCALING}{key}": value for key, value in scaling.items()}
+        | {"general.quantization_version": 2}
+    )
 
 
 def _add(writer: gguf.GGUFWriter, key: str, value: object) -> None:
@@ -210,6 +218,10 @@ def _add_tensor(writer: gguf.GGUFWriter, name: str, weights: np.ndarray[Any, Any
     if weights.ndim < 2 or quantisation == "F32" or (quantisation == "Q8_0" and weights.shape[-1] % 32):
         writer.add_tensor(name, weights)
         return
+    # Of Q8_0 a block's largest weight is 127 times its scale, which is an F16 too.
+    most = _LARGEST_F16 * (127 if quantisation == "Q8_0" else 1)
+    if not (largest := float(np.abs(weights).max(initial=0))) <= most:
+        raise ValueError(f"{name} holds {largest:g}, and {quantisation} only goes to {most:g}; F32 holds it")
     kind = GGMLQuantizationType[quantisation]
     writer.add_tensor(name, gguf.quants.quantize(weights, kind), raw_dtype=None if quantisation == "F16" else kind)
 
@@ -264,10 +276,18 @@ def _rope_factors(scaling: RopeScaling, config: Config) -> Tensor:
     return inverse_P / scaling.apply(inverse_P)
 
 
-def _scaling_from(factors_P: Tensor, settings: Mapping[str, Any]) -> dict[str, Any]:
-    scaling = RopeScaling(factor=float(factors_P.max()), **_LLAMA3)
-    config = hugging_face.config_from(settings)
-    if not torch.allclose(_rope_factors(scaling, config), factors_P, rtol=1e-3):
+def _scaling_from(factors_P: Tensor, settings: Mapping[str, Any], metadata: Mapping[str, object]) -> dict[str, Any]:
+    given = {key.removeprefix(_SCALING): value for key, value in metadata.items() if key.startswith(_SCALING)}
+    if not float(factors_P.min()) > 0:  # NaN neither
+        raise ValueError("rope_freqs.weight holds factors that are not above 0")
+    if given:
+        scaling = RopeScaling.model_validate(
+            {key: _decimal(value) if isinstance(value, float) else value for key, value in given.items()}
+        )
+    else:
+        scaling = RopeScaling(factor=float(factors_P.max()), **_LLAMA3)
+    expected_P = _rope_factors(scaling, hugging_face.config_from(settings))
+    if expected_P.shape != factors_P.shape or not torch.allclose(expected_P, factors_P, rtol=1e-3):
         raise ValueError("rope_freqs.weight holds other factors than Llama 3.1's, which is not supported")
     said = scaling.model_dump()
     return {"rope_type": "llama3", "original_max_position_embeddings": said.pop("original_max_length"), **said}
