@@ -45,7 +45,7 @@ def _as_float(_context: Any, bits: Any) -> Any:
     return types.float32(types.int32), lambda _, b, __, given: b.bitcast(given[0], ir.FloatType())
 
 
-@njit(error_model="numpy", fastmath={"contract"}, inline="always")  # type: ignore[untyped-decorator]
+@njit(error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
 def _exp(x: Any) -> Any:
     """To 2 units in the last place; written out so that loops over it become vector instructions."""
     x = min(max(x, np.float32(-87.0)), np.float32(88.0))
@@ -61,7 +61,7 @@ def _exp(x: Any) -> Any:
     return y * _as_float((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
-@njit(error_model="numpy", fastmath=True)  # type: ignore[untyped-decorator]
+@njit(error_model="numpy", fastmath={"nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _quantise(x_C: Array, quantised_C: Array, limit: float) -> Any:
     """Round to integers up to `limit`; returns what one of them is worth."""
     largest = np.float32(0)
@@ -77,13 +77,20 @@ def _quantise(x_C: Array, quantised_C: Array, limit: float) -> Any:
     return largest / np.float32(limit)
 
 
-@njit(error_model="numpy", fastmath=True)  # type: ignore[untyped-decorator]
+@njit(error_model="numpy", fastmath={"contract", "nnan", "nsz", "reassoc"})  # type: ignore[untyped-decorator]
+def _squares(x_C: Array) -> Any:
+    total = np.float32(0)
+    for c in range(x_C.shape[0]):
+        total += x_C[c] * x_C[c]
+    return total
+
+
+# Elementwise loops allow no rearranging. One that stores runs in vectors or number by number, as it finds its arrays
+# placed in memory, and the two would be rearranged differently: a result would depend on where it happens to lie.
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
 def _norm(x_C: Array, weight_C: Array, epsilon: float, out_C: Array) -> None:
     """RMSNorm (Zhang & Sennrich 2019)."""
-    squares = np.float32(0)
-    for c in range(x_C.shape[0]):
-        squares += x_C[c] * x_C[c]
-    scale = np.float32(1) / np.sqrt(squares / np.float32(x_C.shape[0]) + np.float32(epsilon))
+    scale = np.float32(1) / np.sqrt(_squares(x_C) / np.float32(x_C.shape[0]) + np.float32(epsilon))
     for c in range(x_C.shape[0]):
         out_C[c] = x_C[c] * scale * weight_C[c]
 
@@ -152,7 +159,7 @@ def _attend(query_E: Array, keys_TE: Array, values_TE: Array, length: int, score
         out_E[e] /= total
 
 
-@njit(error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
 def _norm_rows(
     x_ND: Array, weight_D: Array, epsilon: float, scratch_ND: Array, quantised_NC: Array, worth_N: Array,
     first: int, step: int,
@@ -170,7 +177,7 @@ def _quantise_rows(x_NC: Array, quantised_NC: Array, worth_N: Array, first: int,
         worth_N[n] = _quantise(x_NC[n], quantised_NC[n], limit)
 
 
-@njit(error_model="numpy", fastmath={"contract"})  # type: ignore[untyped-decorator]
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
 def _place_rows(
     qkv_NR: Array, bias_R: Array, head_norms_2E: Array, norm_heads: bool, epsilon: float, cos_TP: Array, sin_TP: Array,
     positions_N: Array, slots_N: Array, keys_SKTE: Array, values_SKTE: Array, heads: int, first: int, step: int,
@@ -197,8 +204,6 @@ def _place_rows(
                 values_SKTE[slot, head, position, e] = row_R[value + e]
 
 
-# Without "contract": threads share a row's numbers, and the last few of a share, which are computed one by one, would be
-# contracted otherwise than those in vectors.
 @njit(error_model="numpy", fastmath={"nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _gate(gates_NF: Array, ups_NF: Array, first: int, last: int) -> None:
     """SwiGLU (Shazeer 2020, eq. 6), into the first argument."""

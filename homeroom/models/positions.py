@@ -49,7 +49,7 @@ class Rotary(nn.Module):
         if head_width % 2:
             raise ValueError(f"rotary embeddings need an even head width, not {head_width}")
         if torch.get_default_device().type == "meta":
-            # Shapes alone. Arithmetic there would load half of torch's compiler: a second and 80 MB.
+            # Shapes alone, see gpt.py.
             self.register_buffer("cos_TE", torch.empty(max_length, head_width // 2), persistent=False)
             self.register_buffer("sin_TE", torch.empty(max_length, head_width // 2), persistent=False)
             return
