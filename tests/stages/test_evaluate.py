@@ -114,7 +114,7 @@ def test_a_model_that_was_changed_is_not_measured(workspace, evaluating):
 def test_a_misspelt_stage_is_found_before_anything_is_trained():
     with pytest.raises(ValueError, match=r"'pretrain', 'sft', 'ppo', 'improve' or 'imported'"):
         evaluate.Config(stages=("pretrain", "stf"))
-    with pytest.raises(ValueError, match="'ppo' or 'improve'"):
+    with pytest.raises(ValueError, match="'improve' or 'imported'"):
         promote.Config(candidates=("pppo",))
 
 
