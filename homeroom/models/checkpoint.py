@@ -84,7 +84,7 @@ def load_gguf(path: Path) -> tuple[GPT, dict[str, object]]:
         raise CheckpointError(f"{path}: lacks {error}") from error
     except NotImplementedError as error:
         raise CheckpointError(f"{path}: quantised in a way that cannot be decoded ({error})") from error
-    except (ValueError, TypeError, ArithmeticError, IndexError, AttributeError, UnicodeError, MemoryError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, MemoryError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged, truncated or not a GGUF file ({error})") from error
     model = _assembled(read.tensors, config, path, path, reward=False)
     assert isinstance(model, GPT)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -222,3 +223,18 @@ def test_weights_that_a_type_does_not_hold_are_refused(quantisation, largest, ne
         model.embedding.weight[3, 4] = largest * 1.01
     with pytest.raises(ValueError, match=rf"token_embd.weight holds .*{quantisation} only goes to .*F32 holds it"):
         gguf_file.write(tmp_path / "b.gguf", model.config, model.state_dict(), {}, quantisation)
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        struct.pack("<IIQ", 9, 0, 2**60),  # a list that says it has 2⁶⁰ bytes
+        struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 100_000,  # a list of lists of lists …
+    ],
+)
+def test_a_list_without_end_ends_with_the_file(tmp_path, lists):
+    key = b"general.tags"
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", len(key)) + key
+    (tmp_path / "list.gguf").write_bytes(header + lists)
+    with pytest.raises(CheckpointError, match=r"list\.gguf: damaged, truncated"):
+        load_gguf(tmp_path / "list.gguf")
