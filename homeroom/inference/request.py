@@ -26,6 +26,12 @@ class Sampling(Frozen):
     seed: int | None = Field(None, description="the same seed gives the same answer, whoever else is being answered")
 
 
+def draws(sampling: Sampling, count: int) -> list[Sampling]:
+    """For several answers to one prompt: with a seed, the next one has the next seed."""
+    seeds = [None if sampling.seed is None else (sampling.seed + draw) % 2**63 for draw in range(count)]
+    return [sampling.model_copy(update={"seed": seed}) for seed in seeds]
+
+
 class Constraint(Protocol):
     """What an answer may say, one token at a time: see `homeroom.inference.constraints`."""
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from homeroom.inference.request import FinishReason, Sampling, TokenScore
+from homeroom.inference.request import FinishReason, Sampling, TokenScore, draws
 from homeroom.serving.answers import Answer, Order, Piece
 from homeroom.serving.assistant import Assistant, ChatMessage, TooBusy
 from homeroom.serving.limits import Pace
@@ -126,8 +126,7 @@ class Chat:
         user: str = "local",
     ) -> list[Reply]:
         """Several whole answers to the last message; with a seed, the next one has the next seed. Raises as `reply`."""
-        seeds = [None if sampling.seed is None else (sampling.seed + draw) % 2**63 for draw in range(count)]
-        each = [sampling.model_copy(update={"seed": seed}) for seed in seeds]
+        each = draws(sampling, count)
         return await self._begin(messages, messages, each, stop, top, conversation_id, user, whole=True)
 
     async def _begin(

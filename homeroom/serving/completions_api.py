@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, Field
 
-from homeroom.inference.request import FinishReason, TokenScore
+from homeroom.inference.request import FinishReason, TokenScore, draws
 from homeroom.serving import schemas
 from homeroom.serving.answers import Answer, Order
-from homeroom.serving.chat import Chat, Stopping
+from homeroom.serving.chat import Chat
+from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
 from homeroom.serving.errors import ApiError, as_api_error
 from homeroom.serving.leaving import done_before_the_client_left
 from homeroom.serving.requests import (
@@ -110,7 +111,6 @@ def router(chat: Chat, settings: ServingSettings, ended: Callable[[Written], Non
             raise ApiError(400, "max_tokens = 0 goes with echo = true.", param="max_tokens", code="invalid_value")
         most = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
         sampling = body.sampling_by(settings.sampling(assistant.advice), body.homeroom, most)
-        seeds = [None if sampling.seed is None else (sampling.seed + draw) % 2**63 for draw in range(count)]
         order = Order(
             stop=body.stop or (),
             whole=not body.stream,
@@ -118,9 +118,7 @@ def router(chat: Chat, settings: ServingSettings, ended: Callable[[Written], Non
             score_from=1 if body.echo and body.logprobs is not None else None,
         )
         try:
-            answers = await assistant.continue_all(
-                prompts, [sampling.model_copy(update={"seed": seed}) for seed in seeds], order
-            )
+            answers = await assistant.continue_all(prompts, draws(sampling, count), order)
         except ValueError as error:
             raise ApiError(400, f"{error}.", param="prompt", code="invalid_value") from error
         written = [Written(answer) for answer in answers]
@@ -131,22 +129,19 @@ def router(chat: Chat, settings: ServingSettings, ended: Callable[[Written], Non
             "model": answers[0].model_id,
         }
         if body.stream:
-            stream = _events(written[0], body, head, assistant.tokenizer, ended)
-            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+            return event_stream(_events(written[0], body, head, assistant.tokenizer, ended))
         try:
             if not await done_before_the_client_left(written, request):
                 return Response(status_code=499)
         finally:
             for one in written:
                 ended(one)
-        if any(one.finish_reason == "cancelled" for one in written):
-            raise Stopping
+        not_cut_short(written)
         return JSONResponse(
             head
             | {
                 "choices": [_choice(i, one, body, assistant.tokenizer) for i, one in enumerate(written)],
-                "usage": _usage(written, count),
+                "usage": usage(written, written[::count]),
             }
         )
 
@@ -172,7 +167,7 @@ def _choice(index: int, written: Written, body: CompletionRequest, tokenizer: To
         scored = [written.prompt_ids[0], *written.prompt, *scored]
     if body.logprobs is not None:
         logprobs = text_logprobs(scored, tokenizer, body.logprobs)
-    told = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": _finish_reason(written)}
+    told = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason_of(written)}
     return told | _ids(written.tokens, body)
 
 
@@ -196,11 +191,10 @@ async def _events(
 
     try:
         async for text in written:
-            if written.finish_reason == "cancelled":
-                raise Stopping
-            yield chunk(text, _finish_reason(written) if written.finish_reason else None)
+            not_cut_short([written])
+            yield chunk(text, finish_reason_of(written) if written.finish_reason else None)
         if body.wants_usage:
-            yield event(head | {"choices": [], "usage": _usage([written], 1)})
+            yield event(head | {"choices": [], "usage": usage([written], [written])})
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status line is gone already; the client reads the error from the stream
         yield event(as_api_error(error).body())
@@ -212,14 +206,3 @@ async def _events(
 
 def _ids(tokens: Sequence[TokenScore], body: CompletionRequest) -> dict[str, list[int]]:
     return {"token_ids": [token.token_id for token in tokens]} if body.homeroom.token_ids else {}
-
-
-def _finish_reason(written: Written) -> str:
-    return "length" if written.finish_reason == "length" else "stop"
-
-
-def _usage(written: Sequence[Written], count: int) -> dict[str, int]:
-    """A prompt counts once, however many answers were written to it."""
-    prompt = sum(one.prompt_tokens for one in written[::count])
-    completion = sum(len(one.tokens) for one in written)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

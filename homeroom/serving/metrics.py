@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from homeroom.inference.request import FinishReason, TokenScore
 from homeroom.serving.assistant import Assistant
+from homeroom.serving.ending import Ended
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300)
@@ -28,12 +28,7 @@ REFUSALS = {
 }
 
 
-class Ended(Protocol):
-    """An answer that ended, of whatever kind; without a finish reason it failed."""
-
-    finish_reason: FinishReason | None
-    prompt_tokens: int
-    tokens: list[TokenScore]
+class Timed(Ended, Protocol):
     first_seconds: float | None
 
 
@@ -62,7 +57,7 @@ class Metrics:
         for reason in REFUSALS.values():  # present from the beginning, so that an alert on a first one can be written
             self.refused.labels(reason)
 
-    def answered(self, reply: Ended) -> None:
+    def answered(self, reply: Timed) -> None:
         self.answers.labels(reply.finish_reason or "error").inc()
         self.prompt_tokens.inc(reply.prompt_tokens)
         self.completion_tokens.inc(len(reply.tokens))

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from homeroom.inference.request import Sampling
 from homeroom.serving import schemas
 from homeroom.serving.access import user_of
-from homeroom.serving.chat import Chat, Reply, Stopping
+from homeroom.serving.chat import Chat, Reply
+from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
 from homeroom.serving.errors import as_api_error
 from homeroom.serving.leaving import done_before_the_client_left
 from homeroom.serving.requests import (
@@ -121,15 +122,11 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
         }
         if body.stream:
             reply = await chat.reply(*asked, **place)
-            # A stream of Server-Sent Events must reach the client as it grows, through proxies too.
-            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return StreamingResponse(
-                _events(reply, body, chat.assistant.tokenizer), media_type="text/event-stream", headers=headers
-            )
+            return event_stream(_events(reply, body, chat.assistant.tokenizer))
         replies = await chat.replies(*asked, body.n or 1, **place)
         if not await done_before_the_client_left(replies, request):
             return Response(status_code=499)
-        _not_cut_short(replies)
+        not_cut_short(replies)
         return JSONResponse(_completion(replies, body, chat.assistant.tokenizer))
 
     return routes
@@ -139,24 +136,22 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "homeroom"}
 
 
-def _not_cut_short(replies: Sequence[Reply]) -> None:
-    """Who still reads did not cancel: the server did, at its end. That must not look like a whole answer."""
-    if any(reply.finish_reason == "cancelled" for reply in replies):
-        raise Stopping
-
-
 def _completion(replies: Sequence[Reply], body: ChatRequest, tokenizer: Tokenizer) -> dict[str, Any]:
     choices = [
         {
             "index": index,
             "message": {"role": "assistant", "content": reply.text, "refusal": None},
             "logprobs": chat_logprobs(reply.tokens, tokenizer) if body.logprobs else None,
-            "finish_reason": _finish_reason(reply),
+            "finish_reason": finish_reason_of(reply),
         }
         for index, reply in enumerate(replies)
     ]
     extension = _extension(replies[0]) | {"answer_ids": [reply.id for reply in replies]}
-    return _head(replies[0], "chat.completion") | {"choices": choices, "usage": _usage(replies), "homeroom": extension}
+    return _head(replies[0], "chat.completion") | {
+        "choices": choices,
+        "usage": usage(replies, replies[:1]),
+        "homeroom": extension,
+    }
 
 
 async def _events(reply: Reply, body: ChatRequest, tokenizer: Tokenizer) -> AsyncIterator[str]:
@@ -177,10 +172,10 @@ async def _events(reply: Reply, body: ChatRequest, tokenizer: Tokenizer) -> Asyn
         yield chunk({"role": "assistant", "content": ""}, homeroom=_extension(reply))
         async for text in reply:
             yield chunk({"content": text})
-        _not_cut_short([reply])
-        yield chunk({}, _finish_reason(reply))
+        not_cut_short([reply])
+        yield chunk({}, finish_reason_of(reply))
         if body.wants_usage:
-            yield event(head | {"choices": [], "usage": _usage([reply])})
+            yield event(head | {"choices": [], "usage": usage([reply], [reply])})
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status line is gone already; the client reads the error from the stream
         yield event(as_api_error(error).body())
@@ -191,16 +186,6 @@ async def _events(reply: Reply, body: ChatRequest, tokenizer: Tokenizer) -> Asyn
 
 def _head(reply: Reply, kind: str) -> dict[str, Any]:
     return {"id": reply.id, "object": kind, "created": reply.created, "model": reply.model_id}
-
-
-def _finish_reason(reply: Reply) -> str:
-    return "length" if reply.finish_reason == "length" else "stop"
-
-
-def _usage(replies: Sequence[Reply]) -> dict[str, int]:
-    """The prompt counts once, however many answers were written to it."""
-    prompt, completion = replies[0].prompt_tokens, sum(len(reply.tokens) for reply in replies)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def _extension(reply: Reply) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""How answers of both kinds of completion end, and are streamed: in OpenAI's words."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from fastapi.responses import StreamingResponse
+
+from homeroom.inference.request import FinishReason, TokenScore
+from homeroom.serving.chat import Stopping
+
+
+class Ended(Protocol):
+    """An answer, as far as it was written; without a finish reason it failed, or goes on."""
+
+    finish_reason: FinishReason | None
+    prompt_tokens: int
+    tokens: list[TokenScore]
+
+
+def finish_reason_of(answer: Ended) -> str:
+    return "length" if answer.finish_reason == "length" else "stop"
+
+
+def not_cut_short(answers: Sequence[Ended]) -> None:
+    """Who still reads did not cancel: the server did, at its end. That must not look like a whole answer."""
+    if any(answer.finish_reason == "cancelled" for answer in answers):
+        raise Stopping
+
+
+def usage(answers: Sequence[Ended], prompts: Sequence[Ended]) -> dict[str, int]:
+    """A prompt counts once, however many answers were written to it: `prompts` are one answer to each."""
+    prompt = sum(answer.prompt_tokens for answer in prompts)
+    completion = sum(len(answer.tokens) for answer in answers)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def event_stream(events: AsyncIterator[str]) -> StreamingResponse:
+    """Server-Sent Events must reach the client as they come, through proxies too."""
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
