@@ -44,7 +44,14 @@ def save_model(model: GPT | RewardModel, folder: Path, special_ids: Mapping[str,
     reward = isinstance(model, RewardModel)
     state = {name.removeprefix("gpt."): value.detach().cpu() for name, value in model.state_dict().items()}
     save_tensors(hugging_face.export(state, model.config), folder / WEIGHTS)
-    settings = hugging_face.settings(model.config, reward=reward, special_ids=special_ids)
+    save_settings(model.config, folder, reward=reward, special_ids=special_ids)
+
+
+def save_settings(
+    config: Config, folder: Path, *, reward: bool = False, special_ids: Mapping[str, int] | None = None
+) -> None:
+    """The folder's config.json."""
+    settings = hugging_face.settings(config, reward=reward, special_ids=special_ids)
     write_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 

@@ -6,7 +6,6 @@ gives the same weights in float32 to the ordinary model.
 Shapes: R rows, C columns of a matrix.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from homeroom.files import write_atomically
-from homeroom.models.checkpoint import SETTINGS, CheckpointError, read_settings, save_tensors
-from homeroom.models.formats import hugging_face
+from homeroom.models.checkpoint import SETTINGS, CheckpointError, read_settings, save_settings, save_tensors
 from homeroom.models.gpt import GPT, Config
 
 WEIGHTS = "int8.safetensors"
@@ -36,7 +33,7 @@ class Int8Weights:
         for name, value in model.state_dict().items():
             if model.config.tied and name == "head.weight":
                 continue
-            if value.ndim == 2 and name != "positions.weight":
+            if _is_matrix(name, value):
                 tensors[name], tensors[_scale(name)] = quantise(value)
             else:
                 tensors[name] = value.clone()
@@ -59,8 +56,7 @@ class Int8Weights:
         """The folder of a compressed model; each file appears whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         save_tensors(dict(self.tensors), folder / WEIGHTS, {"homeroom": "int8 matrices, a scale for each row"})
-        settings = hugging_face.settings(self.config, reward=False, special_ids=special_ids)
-        write_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+        save_settings(self.config, folder, special_ids=special_ids)
 
     @classmethod
     def load(cls, folder: Path) -> "Int8Weights":
@@ -78,7 +74,7 @@ class Int8Weights:
         if config.tied:
             del expected["head.weight"]
         for name, parameter in expected.items():
-            matrix = parameter.ndim == 2 and name != "positions.weight"
+            matrix = _is_matrix(name, parameter)
             found.check(name, "I8" if matrix else "F32", parameter.shape)
             if matrix:
                 found.check(_scale(name), "F32", parameter.shape[:1])
@@ -118,6 +114,10 @@ def quantise(matrix_RC: Tensor) -> tuple[Tensor, Tensor]:
     """Rounded weights (R, C) in int8, and what one is worth in each row (R,)."""
     worth_R = matrix_RC.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
     return (matrix_RC / worth_R[:, None]).round().to(torch.int8), worth_R
+
+
+def _is_matrix(name: str, value: Tensor) -> bool:
+    return value.ndim == 2 and name != "positions.weight"
 
 
 def _scale(name: str) -> str:

@@ -4,12 +4,13 @@ It reads; what is made of it is each stage's business.
 """
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.workspace import Artifact, Workspace
 
-MODEL_STAGES = ("pretrain", "sft", "ppo", "improve", "imported")  # whose artifacts are language models
+ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported"]  # whose artifacts are language models
 
 
 def champion(workspace: Workspace) -> Artifact:
@@ -71,7 +72,7 @@ def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
 
 def find_model(workspace: Workspace, name: str) -> Artifact:
     """The champion, the latest model of a stage, or the one artifact whose name begins so. Raises HomeroomError."""
-    stages = MODEL_STAGES
+    stages = get_args(ModelStage)
     if name == "champion":
         if found := workspace.champion():
             return found

@@ -22,6 +22,7 @@ from homeroom.models.precision import Precision, resolve_precision
 from homeroom.progress import progress
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages import checkpoints
+from homeroom.stages.lookup import ModelStage
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
 from homeroom.tasks.questions import KINDS, MIX, Mix
@@ -29,7 +30,6 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
 QUESTIONS = "questions.jsonl"
-ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported"]
 
 
 class Measuring(Frozen):

@@ -11,8 +11,8 @@ from pydantic import Field
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages.decisions import decision, enact, say_decisions
-from homeroom.stages.lookup import deciding_evaluation, made_before
-from homeroom.stages.measuring import ModelStage, measured_by
+from homeroom.stages.lookup import ModelStage, deciding_evaluation, made_before
+from homeroom.stages.measuring import measured_by
 from homeroom.workspace import Artifact, Workspace
 
 VERSION = 3
