@@ -5,6 +5,7 @@ Shapes: B rows of one forward, T time, N tokens of all pieces, D width, V vocabu
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -25,6 +26,10 @@ class Decoder(Protocol):
     @property
     def version(self) -> int:
         """Another number when the weights are others: what was cached under the old ones is worth nothing."""
+        ...
+
+    def quietly(self) -> AbstractContextManager[None]:
+        """What is computed of the results stands in here, so as not to slow down the next step."""
         ...
 
     def new_cache(self, slots: int, length: int) -> KVCache: ...
@@ -59,6 +64,9 @@ class ModuleDecoder:
     def version(self) -> int:
         # torch counts what is written into a tensor, an optimizer's steps included.
         return sum(parameter._version for parameter in self.model.parameters())
+
+    def quietly(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def new_cache(self, slots: int, length: int) -> KVCache:
         return self.model.new_cache(slots, length)

@@ -94,7 +94,8 @@ class Engine:
         if not pieces:
             return []
         self._cache.reserve(len(self.scheduler.running), max(piece.end for piece in pieces))
-        return self._events(pieces, self.decoder.read(self._cache, pieces))
+        with self.decoder.quietly():
+            return self._events(pieces, self.decoder.read(self._cache, pieces))
 
     def generate(
         self, requests: Sequence[Request], on_finish: Callable[[Completion], None] | None = None

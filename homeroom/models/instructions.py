@@ -19,6 +19,8 @@ LANES = 32 if _WIDE else 16  # int16 numbers in a register
 ROWS = 4  # of a matrix in one tile, which share what is read of the activations
 TOKENS = 4 if _WIDE else 2  # in one tile: 16 accumulators need 32 registers
 _PREFETCH = 4096  # bytes ahead: processors fetch on their own only to the end of a page
+_EIGHT, _HALVES = ir.VectorType(ir.FloatType(), 8), ir.VectorType(ir.HalfType(), 8)
+_ZEROS = ir.Constant(_EIGHT, [0.0] * 8)
 
 
 class _Emitter:
@@ -42,6 +44,10 @@ class _Emitter:
         value = self.b.load(self.b.inttoptr(address, kind.as_pointer()))
         value.align = 1
         return value
+
+    def load_halves(self, address: Any) -> Any:
+        """Eight float16 numbers as float32."""
+        return self.b.fpext(self.load(address, _HALVES), _EIGHT)
 
     def store(self, value: Any, address: Any) -> None:
         self.b.store(value, self.b.inttoptr(address, value.type.as_pointer())).align = 1
@@ -149,12 +155,13 @@ def _tile(tokens: int, add: bool) -> Any:
 
 tile_one, tile_one_add = _tile(1, False), _tile(1, True)
 tile_some, tile_some_add = _tile(TOKENS, False), _tile(TOKENS, True)
-_EIGHT = ir.VectorType(ir.FloatType(), 8)
-_ZEROS = ir.Constant(_EIGHT, [0.0] * 8)
 
 
 def _emit_scores(e: _Emitter, query: Any, keys: Any, count: Any, width: Any, out: Any) -> Any:
-    """`out[t] = query · keys[t]` four at a time, the last ones beyond `count`; `width` is a multiple of eight."""
+    """`out[t] = query · keys[t]` four at a time, the last ones beyond `count`; `width` is a multiple of eight.
+
+    Keys are float16, all else float32.
+    """
 
     def shuffled(one: Any, other: Any, order: list[int]) -> Any:
         return e.b.shuffle_vector(one, other, ir.Constant(ir.VectorType(e.integer, len(order)), order))
@@ -167,7 +174,7 @@ def _emit_scores(e: _Emitter, query: Any, keys: Any, count: Any, width: Any, out
             part = e.load(e.at(query, index, 4), _EIGHT)
             places = (e.b.add(e.b.mul(e.b.add(t, ir.Constant(e.word, i)), width), index) for i in range(4))
             return [
-                e.fma(part, e.load(e.at(keys, place, 4), _EIGHT), total)
+                e.fma(part, e.load_halves(e.at(keys, place, 2)), total)
                 for place, total in zip(places, totals, strict=True)
             ]
 
@@ -184,14 +191,14 @@ def _emit_scores(e: _Emitter, query: Any, keys: Any, count: Any, width: Any, out
 
 
 def _mix(vectors: int) -> Any:
-    """A function for `out = Σ weight · row` over rows of so many times eight numbers, `stride` apart."""
+    """A function for `out = Σ weight · row` over rows of so many times eight float16 numbers, `stride` apart."""
 
     def emit(e: _Emitter, weights: Any, rows: Any, count: Any, stride: Any, out: Any) -> Any:
         def step(index: Any, totals: list[Any]) -> list[Any]:
             weight = e.splat(e.load(e.at(weights, index, 4), e.single), 8)
-            row = e.at(rows, e.b.mul(index, stride), 4)
+            row = e.at(rows, e.b.mul(index, stride), 2)
             return [
-                e.fma(weight, e.load(e.b.add(row, ir.Constant(e.word, 32 * i)), _EIGHT), total)
+                e.fma(weight, e.load_halves(e.b.add(row, ir.Constant(e.word, 16 * i))), total)
                 for i, total in enumerate(totals)
             ]
 
@@ -202,5 +209,65 @@ def _mix(vectors: int) -> Any:
     return _written(types.void, emit)
 
 
-scores = _written(types.void, _emit_scores)
+def _largest(absolute: bool) -> Any:
+    """A function for the largest of `count` numbers, or of their absolute values; `count` is a multiple of eight."""
+
+    def emit(e: _Emitter, numbers: Any, count: Any) -> Any:
+        def step(index: Any, totals: list[Any]) -> list[Any]:
+            part = e.load(e.at(numbers, index, 4), _EIGHT)
+            part = e.call("llvm.fabs.v8f32", _EIGHT, part) if absolute else part
+            return [e.b.select(e.b.fcmp_ordered(">", part, totals[0]), part, totals[0])]
+
+        start = _ZEROS if absolute else ir.Constant(_EIGHT, [float("-inf")] * 8)
+        (lanes,) = e.loop(count, 8, [start], step)
+        return e.call("llvm.vector.reduce.fmax.v8f32", e.single, lanes)
+
+    return _written(types.float32, emit)
+
+
+def _emit_halve(e: _Emitter, numbers: Any, count: Any, out: Any) -> Any:
+    """float32 to float16; `count` is a multiple of eight."""
+
+    def step(index: Any, _: list[Any]) -> list[Any]:
+        e.store(e.b.fptrunc(e.load(e.at(numbers, index, 4), _EIGHT), _HALVES), e.at(out, index, 2))
+        return []
+
+    e.loop(count, 8, [], step)
+    return ir.Constant(e.pointer, None)
+
+
+scores, halve = _written(types.void, _emit_scores), _written(types.void, _emit_halve)
+largest, largest_absolute = _largest(False), _largest(True)
 mix_eight, mix_sixty_four = _mix(1), _mix(8)
+
+
+def _emit_take(e: _Emitter, address: Any) -> Any:
+    """Add one to a number that other threads add to as well; what it was before."""
+    return e.b.atomic_rmw("add", e.b.inttoptr(address, e.word.as_pointer()), ir.Constant(e.word, 1), "seq_cst")
+
+
+def _emit_give(e: _Emitter, address: Any, amount: Any) -> Any:
+    return e.b.atomic_rmw("add", e.b.inttoptr(address, e.word.as_pointer()), amount, "seq_cst")
+
+
+def _emit_seen(e: _Emitter, address: Any) -> Any:
+    """A number that other threads write; what they wrote before it is seen as well."""
+    return e.b.load_atomic(e.b.inttoptr(address, e.word.as_pointer()), "seq_cst", 8)
+
+
+def _emit_pause(e: _Emitter) -> Any:
+    if _X86:
+        e.call("llvm.x86.sse2.pause", ir.VoidType())
+    return ir.Constant(e.pointer, None)
+
+
+def _emit_call_c(e: _Emitter, function: Any) -> Any:
+    """Call a C function without arguments at an address."""
+    kind = ir.FunctionType(e.integer, [])
+    e.b.call(e.b.inttoptr(function, kind.as_pointer()), [])
+    return ir.Constant(e.pointer, None)
+
+
+take, seen = _written(types.int64, _emit_take), _written(types.int64, _emit_seen)
+give = _written(types.int64, _emit_give)
+pause, call_c = _written(types.void, _emit_pause), _written(types.void, _emit_call_c)

@@ -1,25 +1,26 @@
-"""A Llama-style model's whole forward over a KV cache as one compiled function: int8 weights, int16 activations.
+"""What the compiled forward computes of rows and tiles: int8 weights, int16 activations, float16 keys and values.
 
-For the processor, by Numba. `homeroom.models.compiled` lays weights out for it and is the only one to call it.
-Products are of integers, hence exact and the same in every order; everything else is computed for each row alone: a
-row's result depends neither on its company nor on how a prompt was cut.
+For Numba; `homeroom.models.forward` says which thread computes what and when. Products are of integers, hence exact
+and the same in every order; everything else is computed for each row alone: a row's result depends neither on its
+company nor on how a prompt was cut.
 Shapes: N rows (tokens of any requests, each with its slot and position), D width, F hidden width, H heads, K key-value
-heads, E width of one head, S slots, T time, V vocabulary, C columns of a matrix, R its rows.
+heads, E width of one head, S slots, T time, C columns of a matrix, R its rows.
 """
 
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import carray, njit, types
 from numba.extending import intrinsic
 
 from homeroom.models.instructions import (
     LANES,
     ROWS,
     TOKENS,
+    halve,
+    largest,
+    largest_absolute,
     mix_eight,
     mix_sixty_four,
     scores,
@@ -30,12 +31,36 @@ from homeroom.models.instructions import (
 )
 
 Array = np.ndarray[Any, Any]
-THREADS = int(numba.config.NUMBA_NUM_THREADS)
 _BLOCK = 64  # tokens whose activations stay in the cache while the matrix passes by
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(_context: Any, address: Any) -> Any:
+    return types.voidptr(types.int64), lambda _, b, __, given: b.inttoptr(given[0], ir.IntType(8).as_pointer())
+
+
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _greatest(columns: int) -> int:
+def floats(address: int, rows: int, columns: int) -> Any:
+    return carray(pointer(address), (rows, columns), np.float32)
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def bytes_(address: int, rows: int, columns: int) -> Any:
+    return carray(pointer(address), (rows, columns), np.int8)
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def halves(address: int, copy: int, rows: int, columns: int) -> Any:
+    return carray(pointer(address + 2 * copy * rows * columns), (rows, columns), np.int16)
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def words(address: int, count: int) -> Any:
+    return carray(pointer(address), (count,), np.int64)
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def greatest(columns: int) -> int:
     """The largest activation such that a sum over so many products with int8 weights fits into an int32."""
     return min(2**15 - 1, (2**31 - 1) // (127 * columns))
 
@@ -64,17 +89,14 @@ def _exp(x: Any) -> Any:
 @njit(error_model="numpy", fastmath={"nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _quantise(x_C: Array, quantised_C: Array, limit: float) -> Any:
     """Round to integers up to `limit`; returns what one of them is worth."""
-    largest = np.float32(0)
-    for c in range(x_C.shape[0]):
-        largest = max(largest, abs(x_C[c]))
-    if largest == 0:
-        for c in range(x_C.shape[0]):
-            quantised_C[c] = 0
-        return np.float32(0)
-    inverse = np.float32(limit) / largest
+    whole = x_C.shape[0] // 8 * 8
+    top = largest_absolute(x_C.ctypes.data, whole)
+    for c in range(whole, x_C.shape[0]):
+        top = max(top, abs(x_C[c]))
+    inverse = np.float32(limit) / top if top > 0 else np.float32(0)
     for c in range(x_C.shape[0]):
         quantised_C[c] = np.int16(np.int32(np.rint(x_C[c] * inverse)))
-    return largest / np.float32(limit)
+    return top / np.float32(limit)
 
 
 @njit(error_model="numpy", fastmath={"contract", "nnan", "nsz", "reassoc"})  # type: ignore[untyped-decorator]
@@ -88,7 +110,7 @@ def _squares(x_C: Array) -> Any:
 # Elementwise loops allow no rearranging. One that stores runs in vectors or number by number, as it finds its arrays
 # placed in memory, and the two would be rearranged differently: a result would depend on where it happens to lie.
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _norm(x_C: Array, weight_C: Array, epsilon: float, out_C: Array) -> None:
+def norm(x_C: Array, weight_C: Array, epsilon: float, out_C: Array) -> None:
     """RMSNorm (Zhang & Sennrich 2019)."""
     scale = np.float32(1) / np.sqrt(_squares(x_C) / np.float32(x_C.shape[0]) + np.float32(epsilon))
     for c in range(x_C.shape[0]):
@@ -96,7 +118,7 @@ def _norm(x_C: Array, weight_C: Array, epsilon: float, out_C: Array) -> None:
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _multiply(
+def multiply(
     matrix_RC: Array, worth_R: Array, quantised_NC: Array, worth_N: Array, out_NR: Array,
     first: int, last: int, add: bool,
 ) -> None:  # fmt: skip
@@ -125,30 +147,24 @@ def _multiply(
                 token += TOKENS if some else 1
 
 
-@njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _share(rows: int, thread: int, threads: int) -> tuple[int, int]:
-    """Which rows of a matrix a thread multiplies: whole tiles."""
-    each = -(-rows // (threads * ROWS)) * ROWS
-    return min(thread * each, rows), min(thread * each + each, rows)
-
-
 @njit(error_model="numpy", fastmath={"contract", "nnan", "nsz", "reassoc"})  # type: ignore[untyped-decorator]
-def _attend(query_E: Array, keys_TE: Array, values_TE: Array, length: int, scores_T: Array, out_E: Array) -> None:
+def attend(query_E: Array, keys_TE: int, values_TE: int, length: int, scores_T: Array, out_E: Array) -> None:
     """softmax(q·kᵀ/√E)·v over the first `length` positions (Vaswani et al. 2017, eq. 1)."""
     width = query_E.shape[0]
     scale = np.float32(1) / np.sqrt(np.float32(width))
-    largest = np.float32(-np.inf)
-    scores(query_E.ctypes.data, keys_TE.ctypes.data, length, width, scores_T.ctypes.data)
+    scores(query_E.ctypes.data, keys_TE, length, width, scores_T.ctypes.data)
+    whole = length // 8 * 8
+    top = largest(scores_T.ctypes.data, whole)
+    for t in range(whole, length):
+        top = max(top, scores_T[t])
     for t in range(length):
-        largest = max(largest, scores_T[t])
-    for t in range(length):
-        scores_T[t] = _exp((scores_T[t] - largest) * scale)
+        scores_T[t] = _exp((scores_T[t] - top) * scale)
     total = np.float32(0)
     for t in range(length):
         total += scores_T[t]
     e = 0
     while e < width:
-        out, values = out_E.ctypes.data + e * 4, values_TE.ctypes.data + e * 4
+        out, values = out_E.ctypes.data + e * 4, values_TE + e * 2
         if e + 64 <= width:
             mix_sixty_four(scores_T.ctypes.data, values, length, width, out)
             e += 64
@@ -160,52 +176,59 @@ def _attend(query_E: Array, keys_TE: Array, values_TE: Array, length: int, score
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _norm_rows(
-    x_ND: Array, weight_D: Array, epsilon: float, scratch_ND: Array, quantised_NC: Array, worth_N: Array,
-    first: int, step: int,
+def norm_rows(
+    x_NR: Array, weight_D: Array, epsilon: float, scratch_D: Array, quantised_NC: Array, worth_N: Array,
+    first: int, last: int,
 ) -> None:  # fmt: skip
-    limit = _greatest(quantised_NC.shape[1])
-    for n in range(first, x_ND.shape[0], step):
-        _norm(x_ND[n, : weight_D.shape[0]], weight_D, epsilon, scratch_ND[n])
-        worth_N[n] = _quantise(scratch_ND[n], quantised_NC[n], limit)
+    limit = greatest(quantised_NC.shape[1])
+    for n in range(first, last):
+        norm(x_NR[n, : weight_D.shape[0]], weight_D, epsilon, scratch_D)
+        worth_N[n] = _quantise(scratch_D, quantised_NC[n], limit)
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _quantise_rows(x_NC: Array, quantised_NC: Array, worth_N: Array, first: int, step: int) -> None:
-    limit = _greatest(quantised_NC.shape[1])
-    for n in range(first, x_NC.shape[0], step):
+def quantise_rows(x_NC: Array, quantised_NC: Array, worth_N: Array, first: int, last: int) -> None:
+    limit = greatest(quantised_NC.shape[1])
+    for n in range(first, last):
         worth_N[n] = _quantise(x_NC[n], quantised_NC[n], limit)
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _place_rows(
-    qkv_NR: Array, bias_R: Array, head_norms_2E: Array, norm_heads: bool, epsilon: float, cos_TP: Array, sin_TP: Array,
-    positions_N: Array, slots_N: Array, keys_SKTE: Array, values_SKTE: Array, heads: int, first: int, step: int,
-) -> None:  # fmt: skip
-    """Biases, norms and rotation (Su et al. 2021, eq. 34) of queries and keys; keys and values go to the cache."""
-    kv_heads, E = keys_SKTE.shape[1], keys_SKTE.shape[3]
-    for n in range(first, qkv_NR.shape[0], step):
-        row_R, position, slot = qkv_NR[n], positions_N[n], slots_N[n]
-        for r in range(bias_R.shape[0]):
-            row_R[r] += bias_R[r]
-        for head in range(heads + kv_heads):
-            head_E = row_R[head * E : head * E + E]
-            if norm_heads:
-                _norm(head_E, head_norms_2E[0 if head < heads else 1], epsilon, head_E)
+def held(job: Any, table: int, layer: int, slot: int, kv_head: int, position: int) -> Any:
+    """Where a head's key or value of a position stands in the cache, in float16."""
+    row = ((layer * job.slots + slot) * job.kv_heads + kv_head) * job.cached + position
+    return table + 2 * row * job.head_width
+
+
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def place_head(
+    job: Any, layer: int, head: int, qkv_NR: Array, bias_R: Array, positions_N: Array, slots_N: Array
+) -> None:
+    """Bias, norm and rotation (Su et al. 2021, eq. 34) of one head of all rows; keys and values go to the cache."""
+    heads, kv_heads, E = job.heads, job.kv_heads, job.head_width
+    head_norms_L2E = floats(job.head_norms_L2E, 2 * job.layers, E)
+    cos_TP, sin_TP = floats(job.cos_TP, job.positions, E // 2), floats(job.sin_TP, job.positions, E // 2)
+    first = head * E
+    for n in range(job.count):
+        row_E, position, slot = qkv_NR[n, first : first + E], positions_N[n], slots_N[n]
+        for e in range(E):
+            row_E[e] += bias_R[first + e]
+        if head < heads + kv_heads:
+            if job.norm_heads:
+                norm(row_E, head_norms_L2E[2 * layer if head < heads else 2 * layer + 1], job.epsilon, row_E)
             for p in range(E // 2):
-                one, other = head_E[p], head_E[E // 2 + p]
+                one, other = row_E[p], row_E[E // 2 + p]
                 cos, sin = cos_TP[position, p], sin_TP[position, p]
-                head_E[p] = one * cos - other * sin
-                head_E[E // 2 + p] = other * cos + one * sin
-        for head in range(kv_heads):
-            key, value = (heads + head) * E, (heads + kv_heads + head) * E
-            for e in range(E):
-                keys_SKTE[slot, head, position, e] = row_R[key + e]
-                values_SKTE[slot, head, position, e] = row_R[value + e]
+                row_E[p] = one * cos - other * sin
+                row_E[E // 2 + p] = other * cos + one * sin
+        if head >= heads + kv_heads:
+            halve(row_E.ctypes.data, E, held(job, job.values_LSKTE, layer, slot, head - heads - kv_heads, position))
+        elif head >= heads:
+            halve(row_E.ctypes.data, E, held(job, job.keys_LSKTE, layer, slot, head - heads, position))
 
 
 @njit(error_model="numpy", fastmath={"nnan", "nsz"})  # type: ignore[untyped-decorator]
-def _gate(gates_NF: Array, ups_NF: Array, first: int, last: int) -> None:
+def gate(gates_NF: Array, ups_NF: Array, first: int, last: int) -> None:
     """SwiGLU (Shazeer 2020, eq. 6), into the first argument."""
     for n in range(gates_NF.shape[0]):
         gates_F, ups_F = gates_NF[n, first:last], ups_NF[n, first:last]
@@ -214,106 +237,12 @@ def _gate(gates_NF: Array, ups_NF: Array, first: int, last: int) -> None:
             gates_F[f] = x / (np.float32(1) + _exp(-x)) * ups_F[f]
 
 
-@njit(error_model="numpy", parallel=True, nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def forward(
-    tokens_N: Array, positions_N: Array, slots_N: Array, embedding_VC: Array, embedding_worth_V: Array,
-    qkv_LRC: Array, qkv_worth_LR: Array, qkv_bias_LR: Array, out_LRC: Array, out_worth_LR: Array,
-    gate_LRC: Array, gate_worth_LR: Array, up_LRC: Array, up_worth_LR: Array, down_LRC: Array, down_worth_LR: Array,
-    norms_LD: Array, head_norms_L2E: Array, norm_heads: bool, epsilon: float,
-    cos_TP: Array, sin_TP: Array, keys_LSKTE: Array, values_LSKTE: Array, heads: int, threads: int,
-) -> Array:  # fmt: skip
-    """The last norm's output of every row (N, D) in float32; keys and values are written to the rows' slots.
-
-    `norms_LD` holds each layer's two norms and then the last one. Rows of one slot must stand in order.
-    """
-    N, D = tokens_N.shape[0], norms_LD.shape[1]
-    layers, kv_heads, E = keys_LSKTE.shape[0], keys_LSKTE.shape[2], keys_LSKTE.shape[4]
-    F, HE = gate_LRC.shape[1], heads * E
-    # Results are as wide as the matrices' padded rows.
-    x_ND, normed_ND = np.empty((N, out_LRC.shape[1]), np.float32), np.empty((N, D), np.float32)
-    qkv_NR, mixed_ND = np.empty((N, qkv_LRC.shape[1]), np.float32), np.empty((N, HE), np.float32)
-    gates_NF, ups_NF = np.empty((N, F), np.float32), np.empty((N, F), np.float32)
-    # Zeros, because columns are padded.
-    input_NC, mixed_NC = np.zeros((N, qkv_LRC.shape[2]), np.int16), np.zeros((N, out_LRC.shape[2]), np.int16)
-    gated_NC, worth_N = np.zeros((N, down_LRC.shape[2]), np.int16), np.empty(N, np.float32)
-    scores_IT = np.empty((threads, positions_N.max() + 4), np.float32)  # as written by fours
-    alone = 2 * threads > N  # a few rows are not worth waking the others
-    for n in range(N):
-        token = tokens_N[n]
-        tile_C = embedding_VC[token // ROWS * ROWS : token // ROWS * ROWS + ROWS].reshape(-1)
-        for d in range(D):
+@njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def embed(job: Any, x_NR: Array, first: int, last: int) -> None:
+    tokens_N, worth_R = words(job.tokens_N, job.count), floats(job.embedding_worth_R, 1, job.embedding_rows)[0]
+    for n in range(first, last):
+        token, columns = tokens_N[n], job.embedding_columns
+        tile_C = bytes_(job.embedding_RC + token // ROWS * ROWS * columns, 1, ROWS * columns)[0]
+        for d in range(job.width):
             place = d // LANES * LANES * ROWS + token % ROWS * LANES + d % LANES
-            x_ND[n, d] = np.float32(tile_C[place]) * embedding_worth_V[token]
-    for layer in range(layers):
-        if alone:
-            _norm_rows(x_ND, norms_LD[2 * layer], epsilon, normed_ND, input_NC, worth_N, 0, 1)
-        else:
-            for i in prange(threads):
-                _norm_rows(x_ND, norms_LD[2 * layer], epsilon, normed_ND, input_NC, worth_N, i, threads)
-        for i in prange(threads):
-            first, last = _share(qkv_NR.shape[1], i, threads)
-            _multiply(qkv_LRC[layer], qkv_worth_LR[layer], input_NC, worth_N, qkv_NR, first, last, False)
-        if alone:
-            _place_rows(qkv_NR, qkv_bias_LR[layer], head_norms_L2E[layer], norm_heads, epsilon, cos_TP, sin_TP,
-                        positions_N, slots_N, keys_LSKTE[layer], values_LSKTE[layer], heads, 0, 1)  # fmt: skip
-        else:
-            for i in prange(threads):
-                _place_rows(qkv_NR, qkv_bias_LR[layer], head_norms_L2E[layer], norm_heads, epsilon, cos_TP, sin_TP,
-                            positions_N, slots_N, keys_LSKTE[layer], values_LSKTE[layer], heads,
-                            i, threads)  # fmt: skip
-        for i in prange(threads):
-            for each in range(i, N * heads, threads):
-                n, head = each // heads, each % heads
-                slot, kv_head = slots_N[n], head // (heads // kv_heads)
-                _attend(qkv_NR[n, head * E : head * E + E], keys_LSKTE[layer, slot, kv_head],
-                        values_LSKTE[layer, slot, kv_head], positions_N[n] + 1, scores_IT[i],
-                        mixed_ND[n, head * E : head * E + E])  # fmt: skip
-        if alone:
-            _quantise_rows(mixed_ND, mixed_NC, worth_N, 0, 1)
-        else:
-            for i in prange(threads):
-                _quantise_rows(mixed_ND, mixed_NC, worth_N, i, threads)
-        for i in prange(threads):
-            first, last = _share(x_ND.shape[1], i, threads)
-            _multiply(out_LRC[layer], out_worth_LR[layer], mixed_NC, worth_N, x_ND, first, last, True)
-        if alone:
-            _norm_rows(x_ND, norms_LD[2 * layer + 1], epsilon, normed_ND, input_NC, worth_N, 0, 1)
-        else:
-            for i in prange(threads):
-                _norm_rows(x_ND, norms_LD[2 * layer + 1], epsilon, normed_ND, input_NC, worth_N, i, threads)
-        for i in prange(threads):
-            first, last = _share(F, i, threads)
-            _multiply(gate_LRC[layer], gate_worth_LR[layer], input_NC, worth_N, gates_NF, first, last, False)
-            _multiply(up_LRC[layer], up_worth_LR[layer], input_NC, worth_N, ups_NF, first, last, False)
-            _gate(gates_NF, ups_NF, first, last)
-        if alone:
-            _quantise_rows(gates_NF, gated_NC, worth_N, 0, 1)
-        else:
-            for i in prange(threads):
-                _quantise_rows(gates_NF, gated_NC, worth_N, i, threads)
-        for i in prange(threads):
-            first, last = _share(x_ND.shape[1], i, threads)
-            _multiply(down_LRC[layer], down_worth_LR[layer], gated_NC, worth_N, x_ND, first, last, True)
-    for n in range(N):
-        _norm(x_ND[n, :D], norms_LD[2 * layers], epsilon, normed_ND[n])
-    return normed_ND
-
-
-@njit(error_model="numpy", parallel=True, nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def project(x_ND: Array, matrix_RC: Array, worth_R: Array, threads: int) -> Array:
-    """x · matrixᵀ (N, R) in float32: logits, where the matrix is the head."""
-    N, R = x_ND.shape[0], matrix_RC.shape[0]
-    quantised_NC, worth_N = np.zeros((N, matrix_RC.shape[1]), np.int16), np.empty(N, np.float32)
-    out_NR = np.empty((N, R), np.float32)
-    for n in range(N):
-        worth_N[n] = _quantise(x_ND[n], quantised_NC[n], _greatest(quantised_NC.shape[1]))
-    for i in prange(threads):
-        first, last = _share(R, i, threads)
-        _multiply(matrix_RC, worth_R, quantised_NC, worth_N, out_NR, first, last, False)
-    return out_NR
-
-
-def compiled_before() -> bool:
-    """Whether this version of the kernels lies compiled on the disk."""
-    made = [path.stat().st_mtime for path in Path(forward.stats.cache_path).glob("kernels.forward-*.nbi")]
-    return max(made, default=0.0) >= Path(__file__).stat().st_mtime
+            x_NR[n, d] = np.float32(tile_C[place]) * worth_R[token]

@@ -4,7 +4,6 @@ Only files are found and fetched here; reading them with suspicion is `homeroom.
 """
 
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from homeroom.files import cache_folder
 from homeroom.settings import HomeroomError, Json
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -72,7 +72,7 @@ def _from_package(wanted: Packaged) -> Path:
     for place in spec.submodule_search_locations or () if spec else ():
         if (Path(place) / name).is_file():
             return Path(place) / name
-    kept = _cache() / f"{wanted.package}-{wanted.version}" / name
+    kept = cache_folder() / f"{wanted.package}-{wanted.version}" / name
     if kept.is_file():
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -109,8 +109,3 @@ def _from_hub(name: str) -> Path:
         raise ModelNotFound(
             f"{name}: there is no such folder here, and the hub did not give a model of that name ({reason})"
         ) from error
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "homeroom"

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeroom.models.compiled import CompiledGPT, _packed, can_compile
+from homeroom.models import machine_code
+from homeroom.models.compiled import CompiledGPT, _packed, can_compile, project
 from homeroom.models.int8 import Int8Weights
 from homeroom.models.kv_cache import Piece
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("numba")
 ROPE = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_length": 16}
 SHAPES = {
     "plain": {},
@@ -52,9 +53,10 @@ def test_it_computes_what_the_module_computes(new_model, shape):
         (logits_NV, restored.logits(expected_BTD).flatten(0, 1)),
     ):
         assert found.shape == expected.shape
-        # An activation is rounded by up to 2^-16 of its row's largest. Ten products one after the other, and weights
-        # that make differences grow, leave 1 to 3 · 10^-4 of the largest result; a part left out would leave 10^-1.
-        assert (found - expected).abs().max() < 1e-3 * expected.abs().max()
+        # An activation is rounded by up to 2^-16 of its row's largest, keys and values to 11 bits. Ten products one
+        # after the other, and weights that make differences grow, leave up to 3 · 10^-3 of the largest result; a part
+        # left out would leave 10^-1.
+        assert (found - expected).abs().max() < 5e-3 * expected.abs().max()
 
 
 @torch.no_grad()
@@ -70,12 +72,10 @@ def test_rounded_rows_are_as_near_where_columns_are_many(new_model):
 
 def exact(weights_RC, activations_NC, threads):
     """Through the kernel, with rows whose largest activation is the largest integer: then rounding changes nothing."""
-    from homeroom.models import instructions, kernels
-
     rows = len(weights_RC)
     matrix = torch.from_numpy(weights_RC)
-    packed_LRC, worth_LR = _packed([matrix], [torch.ones(rows)], 1, instructions.LANES)
-    out_NR = kernels.project(activations_NC.astype(np.float32), packed_LRC[0], worth_LR[0], threads)
+    packed_LRC, worth_LR = _packed([matrix], [torch.ones(rows)], 1, machine_code.load())
+    out_NR = project(activations_NC.astype(np.float32), packed_LRC[0], worth_LR[0], threads)
     assert not out_NR[:, rows:].any()
     expected_NR = activations_NC.astype(np.int64) @ weights_RC.astype(np.int64).T
     np.testing.assert_array_equal(out_NR[:, :rows], expected_NR.astype(np.float32))
@@ -84,7 +84,7 @@ def exact(weights_RC, activations_NC, threads):
 def largest(columns):
     from homeroom.models import kernels
 
-    return kernels._greatest.py_func(-(-columns // 64) * 64)
+    return kernels.greatest.py_func(-(-columns // 64) * 64)
 
 
 @settings(max_examples=40)
@@ -135,16 +135,13 @@ def readings(draw):
 
 @pytest.fixture(scope="module", params=["grouped", "qwen3"])
 def small(request, new_model):
-    yield compiled_of(new_model(**SHAPES[request.param] | {"vocab_size": 51, "max_length": 32}))
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    return compiled_of(new_model(**SHAPES[request.param] | {"vocab_size": 51, "max_length": 32}))
 
 
 @settings(max_examples=30)
 @given(reading=readings(), threads=st.integers(1, 3))
 def test_results_are_the_same_to_the_bit_in_any_company(small, reading, threads):
     prompts, slots, together = reading
-    # Shares are what changes results, if anything does; on a busy machine real threads mostly wait for each other.
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS if threads == 3 else 1)
     small._threads = threads
     cache, found = small.new_cache(7, 32), {slot: [] for slot in slots}
     for pieces in together:
@@ -153,7 +150,6 @@ def test_results_are_the_same_to_the_bit_in_any_company(small, reading, threads)
         lengths = [len(piece.token_ids) for piece in pieces]
         for piece, part, scores in zip(pieces, hidden_ND.split(lengths), logits_NV.split(lengths), strict=True):
             found[piece.slot].append((part, scores))
-    numba.set_num_threads(1)
     small._threads = 1
     for slot, prompt in zip(slots, prompts, strict=False):
         alone_ND = small.read(small.new_cache(1, 32), [Piece(0, 0, prompt)])

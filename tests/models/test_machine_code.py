@@ -1,0 +1,131 @@
+"""Kernels as machine code: flat or through LLVM the same, a damaged file is none, and no compiler is no disaster."""
+
+import ctypes
+import mmap
+
+import numpy as np
+import pytest
+import torch
+
+from homeroom.models import compiled, machine_code, team
+from homeroom.models.compiled import CompiledGPT, decodable
+from homeroom.models.elf import NotFlat, flat
+from homeroom.models.gpt import GPT
+from homeroom.models.int8 import Int8Weights
+from homeroom.models.kv_cache import Piece
+from homeroom.models.team import Team
+
+pytest.importorskip("numba")
+binding = pytest.importorskip("llvmlite.binding")
+
+
+def read(model):
+    cache = model.new_cache(2, 24)
+    return model.read(cache, [Piece(0, 0, [5]), Piece(1, 0, list(range(20)))])
+
+
+@pytest.fixture
+def weights(new_model):
+    return Int8Weights.of(new_model(kv_heads=2))
+
+
+@pytest.fixture
+def forgotten(monkeypatch, tmp_path):
+    """As in a process that has loaded nothing yet, and an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    machine_code.load.cache_clear()
+    compiled._crew.cache_clear()
+    yield tmp_path / "homeroom"
+    machine_code.load.cache_clear()
+    compiled._crew.cache_clear()
+
+
+def test_what_llvm_loads_computes_the_same(weights, forgotten, monkeypatch):
+    def not_flat(*_):
+        raise NotFlat("")
+
+    monkeypatch.setattr(machine_code, "flat", not_flat)
+    machine_code._compile(machine_code._path())
+    header, _ = machine_code._read(machine_code._path())
+    assert not header["flat"]
+    found = read(CompiledGPT(weights))
+    monkeypatch.undo()
+    machine_code.load.cache_clear()
+    compiled._crew.cache_clear()
+    assert torch.equal(found, read(CompiledGPT(weights)))
+
+
+def test_a_damaged_file_is_none(weights, tmp_path):
+    CompiledGPT(weights)
+    whole = machine_code._path().read_bytes()
+    path = tmp_path / "kernels.bin"
+    path.write_bytes(whole)
+    header, _ = machine_code._read(path)
+    assert header["flat"] == (machine_code.platform.machine() == "x86_64" and machine_code.sys.platform == "linux")
+    for damaged in (b"", whole[:100], whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b"{}" + whole[2:], bytes(9000)):
+        path.write_bytes(damaged)
+        assert machine_code._read(path) is None
+    assert machine_code._read(tmp_path / "missing.bin") is None
+
+
+def test_where_nothing_can_be_compiled_the_model_computes_in_float32(weights, forgotten, monkeypatch, capsys):
+    forgotten.mkdir()
+    (forgotten / "numba.py").write_text("raise ImportError('this Numba is broken')")
+    monkeypatch.syspath_prepend(str(forgotten))
+    model = decodable(weights)
+    assert isinstance(model, GPT)
+    said = capsys.readouterr()
+    assert "this Numba is broken; computing in float32" in (said.out + said.err).replace("\n", " ")
+
+
+def test_a_helper_that_never_comes_delays_nobody(weights, monkeypatch):
+    model = CompiledGPT(weights)
+    model._threads = 1
+    expected = read(model)
+    model._threads = 3
+    monkeypatch.setattr(team.threading.Thread, "start", lambda _: None)
+    model._team = Team(machine_code.load().work)
+    assert torch.equal(read(model), expected)
+
+
+def object_of(code):
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    machine = binding.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine(
+        reloc="pic", codemodel="small"
+    )
+    return machine.emit_object(binding.parse_assembly('target triple = "x86_64-unknown-linux-gnu"\n' + code))
+
+
+@pytest.mark.skipif(machine_code.platform.machine() != "x86_64", reason="it is machine code for x86-64")
+def test_a_flat_block_runs_wherever_it_is_put():
+    code = """
+        define internal double @half(double %x) noinline { %y = fmul double %x, 0.5  ret double %y }
+        define double @line(double %x) { %h = call double @half(double %x) %y = fadd double %h, 7.25  ret double %y }
+    """
+    block, entry = flat(object_of(code), "line")
+    memory = mmap.mmap(-1, 8192, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    start = np.frombuffer(memory, np.uint8).ctypes.data
+    for place in (0, 64, 4096):
+        memory[place : place + len(block)] = block
+        line = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(start + place + entry)
+        assert line(3.0) == 8.75
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("declare void @far()\ndefine void @f() { call void @far() ret void }", "far is not in the object file"),
+        ("@n = global i32 5\ndefine i32 @f() { %x = load i32, ptr @n ret i32 %x }", "data to be written to"),
+        ("define void @g() { ret void }", "no function f"),
+    ],
+)
+def test_what_is_more_than_code_and_constants_is_refused(code, why):
+    with pytest.raises(NotFlat, match=why):
+        flat(object_of(code), "f")
+
+
+def test_what_is_no_object_file_is_refused():
+    for data in (b"", b"\x7fELF", b"MZ" + bytes(100)):
+        with pytest.raises(NotFlat, match="not an ELF object"):
+            flat(data, "f")
