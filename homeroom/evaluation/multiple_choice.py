@@ -151,7 +151,7 @@ def _laid_out(
             prompt_ids = next(encoded)
             wholes = [next(encoded) for _ in items[place].choices]
             if 1 + max(map(len, wholes)) <= context:
-                rows[place] = _cut(kept[place], prompt_ids, wholes, tokenizer.document_id)
+                rows[place] = _cut(kept[place], prompt_ids, wholes, tokenizer)
             elif kept[place]:
                 kept[place] -= 1
                 too_long.append(place)
@@ -159,7 +159,7 @@ def _laid_out(
     return rows
 
 
-def _cut(examples: int, prompt: list[int], wholes: Sequence[list[int]], document_id: int) -> _Row:
+def _cut(examples: int, prompt: list[int], wholes: Sequence[list[int]], tokenizer: Tokenizer) -> _Row:
     """Prompt and choices, encoded as one text and cut where that is no longer the prompt's tokens.
 
     Text that is cut before it is encoded has tokens at the border that the model never met in that place. The cut is
@@ -168,7 +168,9 @@ def _cut(examples: int, prompt: list[int], wholes: Sequence[list[int]], document
     """
     # The -1 is no token: it ends the prompt where the others go on.
     cut = common_prefix([[*prompt, -1], *wholes])
-    return _Row(examples, [document_id, *prompt[:cut]], [Choice(whole[cut:]) for whole in wholes])
+    # Where the model is used to one: the server and lm-evaluation-harness do the same.
+    first = [tokenizer.document_id] if tokenizer.adds_bos or not cut else []
+    return _Row(examples, [*first, *prompt[:cut]], [Choice(whole[cut:]) for whole in wholes])
 
 
 def figures(scored: Sequence[Scored], shots: int) -> dict[str, Json]:

@@ -7,10 +7,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from homeroom.inference.request import Event, FinishReason, TokenScore
+from homeroom.serving.forms import Form, FormFailed
 from homeroom.serving.stop_text import StopText
 from homeroom.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from homeroom.inference.constraints import GrammarConstraint
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,14 @@ class Order:
 
     It also ends before the first of the strings `stop`. A `whole` one comes in a single piece when it has ended: to
     wake the event loop at every token of every answer takes the interpreter from the thread that writes them. `top` and
-    `score_from` are the engine's.
+    `score_from` are the engine's. With a `form` that a stop string cuts in two, it ends with "length".
     """
 
     stop: Sequence[str] = ()
     whole: bool = False
     top: int = 0
     score_from: int | None = None
+    form: Form | None = None
 
 
 class Answer:
@@ -72,10 +78,16 @@ class Writing:
     """The worker's side of an answer: ids become text, text is watched for stop strings."""
 
     def __init__(
-        self, tokenizer: Tokenizer, order: Order, goes_on: bool, deliver: Callable[[Piece | Exception], None]
+        self,
+        tokenizer: Tokenizer,
+        order: Order,
+        goes_on: bool,
+        constraint: "GrammarConstraint | None",
+        deliver: Callable[[Piece | Exception], None],
     ) -> None:
         self._decoder, self._end_ids = tokenizer.stream_decoder(goes_on=goes_on), tokenizer.end_ids
         self._stop_text, self._whole = StopText(order.stop), order.whole
+        self._form, self._constraint, self._told = order.form, constraint, ""
         # What is held back: until it is certain, or until the end.
         self._held_text = ""
         self._held: list[TokenScore] = []
@@ -93,9 +105,18 @@ class Writing:
         if finish_reason is not None and not self._stop_text.found:
             self._held_text += self._stop_text.push(self._decoder.flush()) + self._stop_text.flush()
         if self._stop_text.found:
-            finish_reason = "stop"
+            whole = self._constraint is None or self._constraint.fits(self._told + self._held_text)
+            finish_reason = "stop" if whole else "length"
         if finish_reason is None and (self._whole or not self._held_text):
             return None
         piece = Piece(self._held_text, tuple(self._held), finish_reason, self._prompt)
+        self._told += self._held_text
         self._held_text, self._held, self._prompt = "", [], ()
         return piece
+
+    @property
+    def failure(self) -> FormFailed | None:
+        """Why the answer could not go on in its form. What was told of it by then stays told."""
+        if self._form is None or self._constraint is None or self._constraint.failure is None:
+            return None
+        return FormFailed(self._form.param, self._constraint.failure)

@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Event, Request, Sampling
@@ -22,10 +23,14 @@ from homeroom.models.compiled import CompiledGPT, decodable
 from homeroom.models.gpt import GPT
 from homeroom.models.int8 import Int8Weights
 from homeroom.serving.answers import Answer, Order, Writing
+from homeroom.serving.forms import Grammars
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from homeroom.inference.constraints import GrammarConstraint
 
 log = logging.getLogger(__name__)
 ChatMessage = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
@@ -60,6 +65,7 @@ class _Loaded:
     model: GPT | CompiledGPT
     tokenizer: Tokenizer
     engine: Engine
+    grammars: Grammars
     writing: dict[str, Writing] = dataclasses.field(default_factory=dict)
 
 
@@ -117,7 +123,8 @@ class Assistant:
         """
         tokenizer = Tokenizer.load(artifact.path)
         model = decodable(Int8Weights.load(compressed.path)) if compressed else load_model(artifact.path)
-        loaded = _Loaded(artifact.id, model, tokenizer, self._engine(model, tokenizer))
+        grammars = Grammars(tokenizer, model.config.vocab_size)
+        loaded = _Loaded(artifact.id, model, tokenizer, self._engine(model, tokenizer), grammars)
         swapped = threading.Event()
 
         def swap() -> None:
@@ -136,11 +143,12 @@ class Assistant:
     ) -> list[Answer]:
         """An answer to the same messages for each of `samplings`, all by one model: all begin or none.
 
-        Raises ContextTooLong, TooBusy, AssistantStopped, or ValueError for roles the template does not know.
+        Raises ContextTooLong, TooBusy, AssistantStopped, FormRefused, or ValueError for roles the template does not
+        know.
         """
         loaded = self._loaded()
         prompt_ids = await asyncio.to_thread(_prompt_ids, messages, loaded.tokenizer)
-        return self._begin(loaded, [(prompt_ids, sampling, order) for sampling in samplings], "messages")
+        return await self._begin(loaded, [(prompt_ids, sampling) for sampling in samplings], order, "messages")
 
     async def continue_all(
         self, prompts: Sequence[str | list[int]], samplings: Sequence[Sampling], order: Order = Order()
@@ -155,18 +163,22 @@ class Assistant:
                 ids = [tokenizer.document_id]  # what an empty text goes on from
             if wrong := [token for token in ids if not 0 <= token < loaded.model.config.vocab_size]:
                 raise ValueError(f"{wrong[0]} is no token id of this model, which has {loaded.model.config.vocab_size}")
-            begun += [(ids, sampling, order) for sampling in samplings]
-        return self._begin(loaded, begun, "prompt")
+            begun += [(ids, sampling) for sampling in samplings]
+        return await self._begin(loaded, begun, order, "prompt")
 
-    def _begin(self, loaded: _Loaded, asked: Sequence[tuple[list[int], Sampling, Order]], param: str) -> list[Answer]:
-        most = loaded.model.config.max_length
+    async def _begin(
+        self, loaded: _Loaded, asked: Sequence[tuple[list[int], Sampling]], order: Order, param: str
+    ) -> list[Answer]:
+        most, goes_on = loaded.model.config.max_length, param == "prompt"
+        form = await loaded.grammars.constraint(order.form, goes_on=goes_on) if order.form is not None else None
         begun = []
-        for prompt_ids, sampling, order in asked:
+        for prompt_ids, sampling in asked:
             room = most - len(prompt_ids)
             if room < min(1, sampling.max_tokens):
                 raise ContextTooLong(len(prompt_ids), most, param)
             fitting = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
-            begun.append(self._prepared(loaded, prompt_ids, fitting, order, goes_on=param == "prompt"))
+            constraint = form.copy() if form is not None else None
+            begun.append(self._prepared(loaded, prompt_ids, fitting, order, constraint, goes_on=goes_on))
         # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
         with self._lock:
             if self._closed:
@@ -179,16 +191,23 @@ class Assistant:
         return [answer for answer, _ in begun]
 
     def _prepared(
-        self, loaded: _Loaded, prompt_ids: list[int], sampling: Sampling, order: Order, *, goes_on: bool
+        self,
+        loaded: _Loaded,
+        prompt_ids: list[int],
+        sampling: Sampling,
+        order: Order,
+        constraint: "GrammarConstraint | None",
+        *,
+        goes_on: bool,
     ) -> tuple[Answer, Callable[[], None]]:
         """An answer, and what the worker does to begin it."""
-        request = Request(uuid.uuid4().hex, prompt_ids, sampling, order.top, order.score_from)
+        request = Request(uuid.uuid4().hex, prompt_ids, sampling, order.top, order.score_from, constraint)
         answer = Answer(
             loaded.model_id,
             prompt_ids,
             cancel=lambda: self._commands.put(lambda: self._cancel(loaded, request.id)),
         )
-        writing = Writing(loaded.tokenizer, order, goes_on, answer.deliver)
+        writing = Writing(loaded.tokenizer, order, goes_on, constraint, answer.deliver)
 
         def submit() -> None:
             loaded.writing[request.id] = writing
@@ -283,7 +302,7 @@ class Assistant:
                     if event.finish_reason is None:  # a stop string, of which the engine knows nothing
                         loaded.engine.cancel(event.request_id)
                     self._end(loaded, event.request_id)
-                writing.deliver(piece)
+                writing.deliver(writing.failure or piece)
         except Exception as error:  # one failure must not leave every later question unanswered
             log.exception("the engine failed; its answers end with an error and it is set up anew")
             loaded.engine = self._engine(loaded.model, loaded.tokenizer)

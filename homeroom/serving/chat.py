@@ -13,6 +13,7 @@ from typing import cast
 from homeroom.inference.request import FinishReason, Sampling, TokenScore, draws
 from homeroom.serving.answers import Answer, Order, Piece
 from homeroom.serving.assistant import Assistant, ChatMessage, TooBusy
+from homeroom.serving.forms import Form
 from homeroom.serving.limits import Pace
 from homeroom.settings import HomeroomError, Json
 from homeroom.workspace import Feedback
@@ -102,6 +103,7 @@ class Chat:
         *,
         stop: Sequence[str] = (),
         top: int = 0,
+        form: Form | None = None,
         conversation_id: str | None = None,
         user: str = "local",
         forget_oldest: bool = False,
@@ -111,7 +113,8 @@ class Chat:
         Raises what Assistant.begin raises; nothing is stored then.
         """
         read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
-        (reply,) = await self._begin(messages, read, [sampling], stop, top, conversation_id, user, whole=False)
+        order = Order(stop=stop, top=top, form=form)
+        (reply,) = await self._begin(messages, read, [sampling], order, conversation_id, user)
         return reply
 
     async def replies(
@@ -122,28 +125,27 @@ class Chat:
         *,
         stop: Sequence[str] = (),
         top: int = 0,
+        form: Form | None = None,
         conversation_id: str | None = None,
         user: str = "local",
     ) -> list[Reply]:
         """Several whole answers to the last message; with a seed, the next one has the next seed. Raises as `reply`."""
-        each = draws(sampling, count)
-        return await self._begin(messages, messages, each, stop, top, conversation_id, user, whole=True)
+        order = Order(stop=stop, whole=True, top=top, form=form)
+        return await self._begin(messages, messages, draws(sampling, count), order, conversation_id, user)
 
     async def _begin(
         self,
         messages: Sequence[ChatMessage],
         read: Sequence[ChatMessage],
         samplings: Sequence[Sampling],
-        stop: Sequence[str],
-        top: int,
+        order: Order,
         conversation_id: str | None,
         user: str,
-        whole: bool,
     ) -> list[Reply]:
         self.refuse_when_stopping()
         began = time.monotonic()
         try:
-            answers = await self.assistant.begin_all(read, samplings, Order(stop=stop, whole=whole, top=top))
+            answers = await self.assistant.begin_all(read, samplings, order)
         except TooBusy as error:
             error.retry_after = self._pace.until_room(self.assistant.unfinished, self.assistant.slots)
             raise
@@ -159,9 +161,9 @@ class Chat:
         for answer, sampling in zip(answers, samplings, strict=True):
             reply = Reply(answer, *place, began)
             reply.forgot = len(read) < len(messages)
-            used = sampling.model_dump(mode="json") | {"stop": list(stop), "messages_read": len(read)}
+            used = sampling.model_dump(mode="json") | {"stop": list(order.stop), "messages_read": len(read)}
             # A task of its own: a client that leaves cancels the request's, and what was written is stored even then.
-            task = asyncio.create_task(self._write(reply, answer, used, whole))
+            task = asyncio.create_task(self._write(reply, answer, used, order.whole))
             self._writing[task] = reply
             task.add_done_callback(self._writing.pop)
             replies.append(reply)

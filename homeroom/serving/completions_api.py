@@ -20,12 +20,12 @@ from homeroom.serving.answers import Answer, Order
 from homeroom.serving.chat import Chat
 from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
 from homeroom.serving.errors import ApiError, as_api_error
+from homeroom.serving.forms import Strict
 from homeroom.serving.leaving import done_before_the_client_left
 from homeroom.serving.requests import (
     MOST_ALTERNATIVES,
     Asked,
     Extension,
-    Strict,
     event,
     served,
     text_logprobs,
@@ -116,6 +116,7 @@ def router(chat: Chat, settings: ServingSettings, ended: Callable[[Written], Non
             whole=not body.stream,
             top=body.logprobs or 0,
             score_from=1 if body.echo and body.logprobs is not None else None,
+            form=body.form,
         )
         try:
             answers = await assistant.continue_all(prompts, draws(sampling, count), order)

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from homeroom.serving.assistant import AssistantStopped, ContextTooLong, TooBusy
 from homeroom.serving.chat import Stopping
+from homeroom.serving.forms import FormFailed, FormRefused
 from homeroom.settings import HomeroomError
 from homeroom.workspace.errors import FeedbackError, NotRecorded
 
@@ -51,6 +52,9 @@ def as_api_error(error: Exception) -> ApiError:
             return error
         case ContextTooLong():
             return ApiError(400, str(error), param=error.param, code="context_length_exceeded")
+        case FormRefused():
+            failed = isinstance(error, FormFailed)
+            return ApiError(400, str(error), param=error.param, code="form_failed" if failed else "invalid_value")
         case TooBusy():
             return ApiError(429, str(error), code="too_many_requests", headers=retry_after(error.retry_after))
         case Stopping():

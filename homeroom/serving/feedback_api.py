@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from homeroom.serving import schemas
 from homeroom.serving.access import user_of
+from homeroom.serving.forms import Strict
 from homeroom.serving.openai_api import API_USER
-from homeroom.serving.requests import RecordId, Strict, UserName, plain_text, unicode_text
+from homeroom.serving.requests import RecordId, UserName, plain_text, unicode_text
 from homeroom.workspace.feedback import Feedback
 
 MOST_VOTES = 1000

@@ -20,6 +20,7 @@ from homeroom.serving.access import user_of
 from homeroom.serving.chat import Chat, Reply
 from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
 from homeroom.serving.errors import as_api_error
+from homeroom.serving.forms import Strict
 from homeroom.serving.leaving import done_before_the_client_left
 from homeroom.serving.requests import (
     ALIAS,
@@ -28,7 +29,6 @@ from homeroom.serving.requests import (
     Asked,
     Extension,
     RecordId,
-    Strict,
     UserName,
     chat_logprobs,
     event,
@@ -55,10 +55,6 @@ class ChatExtension(Extension):
     user: UserName | None = None
 
 
-class TextFormat(Strict):
-    type: Literal["text"]
-
-
 class ChatRequest(Asked):
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -68,7 +64,6 @@ class ChatRequest(Asked):
     homeroom: ChatExtension = ChatExtension()
 
     # Known, but only with the value that changes nothing.
-    response_format: TextFormat | None = None
     tools: Annotated[list[object], Field(max_length=0)] | None = None
     metadata: Annotated[dict[str, str], Field(max_length=0)] | None = None
     store: Literal[True] | None = None  # answers always are, so that votes can name them
@@ -117,6 +112,7 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
         place: dict[str, Any] = {
             "stop": body.stop or (),
             "top": body.top_logprobs or 0,
+            "form": body.form,
             "conversation_id": body.homeroom.conversation_id,
             "user": body.homeroom.user or body.user or user_of(request.scope["state"], API_USER),
         }

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from homeroom.inference.request import Sampling, TokenScore
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.errors import ApiError
+from homeroom.serving.forms import Form, ResponseFormat, Strict, StructuredOutputs
 from homeroom.text.tokenizer import Tokenizer
 
 MOST_ANSWERS = 16  # to one request
@@ -59,10 +60,6 @@ def is_blank(text: str) -> bool:
     return all(unicodedata.category(letter) in ("Zs", "Zl", "Zp", "Cc", "Cf") for letter in text)
 
 
-class Strict(pydantic.BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
 class StreamOptions(Strict):
     include_usage: bool = False
     include_obfuscation: bool = False
@@ -92,6 +89,8 @@ class Asked(Strict):
     ] = None
     n: Annotated[int, Field(ge=1, le=MOST_ANSWERS)] | None = None
     user: UserName | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     # Known, but only with the value that changes nothing.
     frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
@@ -104,6 +103,19 @@ class Asked(Strict):
         if others.data.get("stream") and (n or 1) > 1:
             raise ValueError("several answers come whole: leave stream out, or stream one")
         return n
+
+    @pydantic.field_validator("structured_outputs")
+    @classmethod
+    def _one_form(cls, outputs: StructuredOutputs | None, others: pydantic.ValidationInfo) -> StructuredOutputs | None:
+        other: ResponseFormat | None = others.data.get("response_format")
+        if outputs is not None and other is not None and other.form() is not None:
+            raise ValueError("an answer has one form: leave it or response_format out")
+        return outputs
+
+    @property
+    def form(self) -> Form | None:
+        asked = self.structured_outputs or self.response_format
+        return asked.form() if asked is not None else None
 
     @property
     def wants_usage(self) -> bool:

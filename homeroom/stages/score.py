@@ -23,7 +23,7 @@ from homeroom.tasks.multiple_choice import Item
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 SHOWN = 10  # of the lines that were left out
 
 

@@ -127,6 +127,16 @@ def melting() -> Tokenizer:
     return Tokenizer(backend)
 
 
+def test_a_document_token_stands_first_where_the_model_is_used_to_one(tokenizer, monkeypatch):
+    (used,) = _laid_out(ITEMS[:1], [[]], tokenizer, 100)
+    monkeypatch.setattr(tokenizer, "adds_bos", False)
+    (unused,) = _laid_out(ITEMS[:1], [[]], tokenizer, 100)
+    assert used.prompt == [tokenizer.document_id, *unused.prompt]
+    assert unused.prompt == tokenizer.encode(ITEMS[0].prompt)
+    (nothing,) = _laid_out([Item("", ("a", "b"), 0)], [[]], tokenizer, 100)
+    assert nothing.prompt == [tokenizer.document_id]
+
+
 @torch.no_grad()
 def test_all_choices_are_scored_behind_the_same_beginning(melting, new_model):
     item = Item("Is it?", ("yes", "no"), 0)

@@ -286,12 +286,62 @@ def test_a_model_with_fewer_rows_than_its_tokenizer_has_tokens_is_refused(own: T
 
 def test_where_the_vocabulary_lacks_a_byte_the_answer_ends_and_says_why() -> None:
     tokenizer = _gguf("gpt2", ["a", "b", "<|endoftext|>"], [1, 1, 3], merges=[], eos_token_id=2)
-    constraint = Vocabulary(tokenizer).choices(["é"])
+    constraint = Vocabulary(tokenizer).regex("[ab]é")
+    held_to(constraint, tokenizer, "a")
     assert constraint.allowed().tolist() == [False, False, True]
     assert constraint.failure
     constraint.accept(2)
     assert not constraint.complete
+    with pytest.raises(GrammarError, match="no token of this vocabulary can follow"):
+        Vocabulary(tokenizer).choices(["é"])
     held_to(Vocabulary(tokenizer).choices(["é", "ab"]), tokenizer, "ab")
+
+
+def test_a_grammar_that_becomes_too_complex_ends_its_own_answer_and_no_other(
+    own: Tokenizer, new_model: Callable[..., GPT]
+) -> None:
+    vocabulary = Vocabulary(own)
+    engine = Engine(new_model(vocab_size=own.vocab_size), end_id=own.end_ids, slots=2)
+    held = [vocabulary.regex("a{1000000}"), vocabulary.regex("a{5}")]
+    asked = [Request(str(i), [7], Sampling(max_tokens=9, seed=1), constraint=one) for i, one in enumerate(held)]
+    _, second = engine.generate(asked)
+    assert "too many expressions" in str(held[0].failure)
+    assert not held[0].complete
+    assert (own.decode(second.token_ids), second.finish_reason, held[1].failure) == ("aaaaa", "stop", None)
+
+
+def test_a_copy_goes_its_own_way(own: Tokenizer) -> None:
+    template = Vocabulary(own).choices(["yes", "no", "也许"])
+    for text in ("yes", "也许", "no"):
+        assert held_to(template.copy(), own, text).complete
+    assert not template.complete
+
+
+@pytest.mark.parametrize("pattern", [" ?[a-z]+|蛇{2}", "  x"])
+def test_a_text_fits_as_it_would_if_it_were_the_whole_answer(
+    tokenizer: Tokenizer, vocabulary: Vocabulary, pattern: str
+) -> None:
+    constraint = vocabulary.regex(pattern)
+    for text in ("a", " ab", "  x", "蛇蛇", "蛇", "aB", "", "x ", "\0"):
+        assert constraint.fits(text) == bool(re.fullmatch(pattern, text)), text
+    constraint.accept(int(constraint.allowed().nonzero()[0]))
+    assert constraint.fits("a") == (pattern != "  x")
+
+
+def test_an_answer_that_goes_on_a_text_begins_with_its_own_space(
+    model: GPT, tokenizer: Tokenizer, vocabulary: Vocabulary
+) -> None:
+    held = [vocabulary.choices([" a", "b", "no"], goes_on=True) for _ in range(12)]
+    texts = {tokenizer.decode(one.token_ids, goes_on=True) for one in ask(model, tokenizer, held, seed=2)}
+    assert {" a"} < texts <= {" a", "b", "no"}
+
+
+def test_a_grammar_that_compiles_for_ever_is_ended() -> None:
+    many = {"allOf": [{"type": "string", "pattern": f"{i}"} for i in range(110)]}
+    vocabulary = Vocabulary(Tokenizer.train([TEXT], 300), trial_seconds=1.5)
+    with pytest.raises(GrammarError, match=r"too complex: it does not compile within 1.5 s"):
+        vocabulary.json_schema(many)
+    assert vocabulary.regex("[a-c]").complete is False
 
 
 def test_an_end_token_that_is_also_text_ends_and_is_no_text(own: Tokenizer) -> None:
