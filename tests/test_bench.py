@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench import decode, ppo_step, serve_load, train_throughput
+from bench import cold_start, decode, ppo_step, serve_load, train_throughput
 
 
 def last_line(module, monkeypatch, capsys, *arguments):
@@ -38,6 +38,14 @@ def test_decode(monkeypatch, capsys):
     assert named <= made.keys()
     assert made["compiled"]
     assert made["int8_bits_per_byte_ratio"] == pytest.approx(1, abs=0.01)
+
+
+def test_cold_start(monkeypatch, capsys):
+    made = last_line(cold_start, monkeypatch, capsys, "--rounds", "1")
+    parts = [made[name] for name in ("import_s", "load_s", "token_s")]
+    assert min(parts) >= 0
+    assert made["first_token_s"] >= sum(parts) - 0.02  # each is rounded
+    assert made["help_s"] > 0
 
 
 def test_serve_load(monkeypatch, capsys):

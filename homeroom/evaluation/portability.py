@@ -6,6 +6,7 @@ and beside that with the model before rounding. Writing files, and what becomes 
 Shapes: T time, V vocabulary.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,9 +27,10 @@ from homeroom.text.errors import ChatTemplateError
 from homeroom.text.gguf_tokenizer import JSON, from_gguf
 from homeroom.text.tokenizer import Tokenizer
 
-MAX_TOKENS = 32
-# As a share of a row's spread (largest less smallest logit). Two programs add in other orders, which was measured at
-# 1e-6 to 1e-5; picks that are closer than this are a tie, which either may break.
+MAX_TOKENS = 64
+# As a share of a row's spread (largest less smallest logit), as all noise and all gaps here. Two programs add in other
+# orders, which is measured in every proof and was 1e-6 to 1e-5 so far. Picks that are closer than what was measured are
+# a tie, which either may break; beyond this they are none, whatever was measured.
 NEAR_TIE = 1e-4
 # Beyond this it is no rounding any more, even where every pick is the same: another epsilon, other positions.
 LARGEST_DIFFERENCE = 1e-3
@@ -47,6 +49,14 @@ class Difference:
     there: int | None
 
 
+@dataclass(frozen=True)
+class Tie:
+    """A pick that differs and counts as equal: both sides' logits of the two tokens are at most `gap` apart."""
+
+    at: Difference
+    gap: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Compared:
     """One prompt's outcome. `continuation` is both sides'; `unrounded` is where the model before rounding differs."""
@@ -56,7 +66,7 @@ class Compared:
     token_ids: list[int] | None  # None: both templates refuse it
     continuation: list[int] = field(default_factory=list)
     text: str = ""
-    near_ties: int = 0
+    ties: list[Tie] = field(default_factory=list)
     unrounded: Difference | None = None
 
 
@@ -66,15 +76,14 @@ class Proof:
     model: str
     prompts: list[Compared]
     max_tokens: int
-    logit_difference: float
-    near_tie_below: float = NEAR_TIE
+    logit_difference: float  # the noise: a tie is closer
     # Of a GGUF file alone: it is rounded; how a program cuts text that goes by `tokenizer.ggml.pre`, as llama.cpp does.
     rounded: bool = False
     other_cutting: dict[str, Difference] | None = None
 
     @property
     def near_ties(self) -> int:
-        return sum(one.near_ties for one in self.prompts)
+        return sum(len(one.ties) for one in self.prompts)
 
     @property
     def as_unrounded(self) -> int:
@@ -127,6 +136,7 @@ def prove(
     for row in zip(asked, encoded, continuations, theirs, before, strict=True):
         outcomes.append(judge.compare(*row))
         on_prompt()
+    judge.hold_ties(asked, outcomes)
     return Proof(
         tokenizer=ids,
         model=compared,
@@ -197,7 +207,7 @@ class _Judge:
         if not token_ids or not said:
             return Compared(name=prompt.name, prompt=written, token_ids=token_ids)
         agreed: list[int] = []
-        ties = 0
+        ties: list[Tie] = []
         while True:
             start, left = token_ids + agreed, self._room(token_ids) - len(agreed)
             ours = said if not agreed else self.greedy(self._here, [start])[0][:left]
@@ -209,9 +219,10 @@ class _Judge:
                 agreed += ours
                 break
             there_at = Difference(len(agreed) + differs.position, differs.here, differs.there)
-            if not self._is_near_tie(start + ours[: differs.position], differs):
+            gap = self._gap(start + ours[: differs.position], differs)
+            if not gap <= NEAR_TIE:
                 raise self._mismatch(prompt, "of the continuation", there_at)
-            ties += 1
+            ties.append(Tie(there_at, gap))
             agreed += ours[: differs.position + 1]
             if agreed[-1] in self._tokenizer.end_ids or len(agreed) >= self._room(token_ids):
                 break
@@ -222,20 +233,29 @@ class _Judge:
             token_ids=token_ids,
             continuation=agreed,
             text=self._tokenizer.decode(agreed),
-            near_ties=ties,
+            ties=ties,
             unrounded=_first_difference(agreed, before),
         )
+
+    def hold_ties(self, asked: Sequence[Prompt], outcomes: Sequence[Compared]) -> None:
+        """Against the noise, which is known when everything has been compared."""
+        for prompt, outcome in zip(asked, outcomes, strict=True):
+            for tie in outcome.ties:
+                if tie.gap > self.largest:
+                    raise Mismatch(
+                        f"{self._mismatch(prompt, 'of the continuation', tie.at)}: {tie.gap:.1e} of their spread "
+                        f"apart, and the noise of both programs is at most {self.largest:.1e}"
+                    )
 
     def _room(self, token_ids: Sequence[int]) -> int:
         return max(0, min(self._max_tokens, self._here.config.max_length - len(token_ids)))
 
-    def _is_near_tie(self, token_ids: Sequence[int], differs: Difference) -> bool:
+    def _gap(self, token_ids: Sequence[int], differs: Difference) -> float:
+        """How far apart the two picks' logits are, on the side where that is more."""
         if differs.here is None or differs.there is None:
-            return False
-        ours_V, theirs_V = self._logits(token_ids)[-1], self._there.logits(token_ids)[-1]
-        gap = float(ours_V[differs.here] - ours_V[differs.there])
-        their_gap = float(theirs_V[differs.there] - theirs_V[differs.here])
-        return gap <= NEAR_TIE * _spread(ours_V) and their_gap <= NEAR_TIE * _spread(theirs_V)
+            return math.inf
+        rows = (self._logits(token_ids)[-1], self._there.logits(token_ids)[-1])
+        return max(abs(float(row_V[differs.here] - row_V[differs.there])) / _spread(row_V) for row_V in rows)
 
     def _measure(self, prompt: Prompt, token_ids: Sequence[int]) -> None:
         """By how much the logits differ, over a prompt and its continuation."""

@@ -3,15 +3,15 @@
 Shapes: N running requests, V vocabulary.
 """
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from homeroom.inference.request import Sampling
 
-_CANDIDATES = 256
+_UNIT = 2.0**-52
+_SORTED = 1024  # tokens; so few are sorted faster
+_LEVELS = (20, 10, 0)  # a float's bits below 2^30 in three numbers below 1024, the higher ones first
 
 
 def uniforms(seed: int | None, count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -40,41 +40,92 @@ def sample(logits_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Te
     above_NV = logits_NV - logits_NV.amax(dim=1, keepdim=True)
     probs_NV = torch.softmax(above_NV / torch.where(greedy_N, 1.0, temperature_N)[:, None], dim=1)
     filtered = [row for row, s in enumerate(settings) if s.top_k or s.top_p < 1 or s.min_p]
-    if filtered:
-        probs_NV[filtered] = _filter(probs_NV[filtered], [settings[row] for row in filtered])
+    masses_NV = probs_NV.double()
+    if len(filtered) == len(settings):
+        masses_NV = kept(probs_NV, settings)
+    elif filtered:
+        masses_NV[filtered] = kept(probs_NV[filtered], [settings[row] for row in filtered])
     # float64: a cumulative sum over a large vocabulary in float32 would lose the tail.
-    cumulative_NV = probs_NV.cumsum(dim=1, dtype=torch.float64)
-    target_N1 = (uniform_N.double() * cumulative_NV[:, -1])[:, None]
+    cumulative_NV = masses_NV.cumsum(dim=1)
+    total_N = cumulative_NV[:, -1]
+    # Below the whole, which a product may be rounded up to: the last token may have probability 0.
+    target_N1 = torch.minimum(uniform_N.double() * total_N, torch.nextafter(total_N, -total_N))[:, None]
     # right=True: a uniform of exactly 0 must not pick a token of probability 0.
     picked_N = torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp(max=logits_NV.shape[1] - 1)
     return torch.where(greedy_N, logits_NV.argmax(dim=1), picked_N) if bool(greedy_N.any()) else picked_N
 
 
-def _filter(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:
-    """Zero what min-p (Nguyen et al. 2024), top-k (Fan et al. 2018) and then top-p (Holtzman et al. 2020) leave out.
+def kept(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:
+    """Probabilities (N, V) in float64, 0 where min-p (Nguyen et al. 2024), top-k (Fan et al. 2018) and then top-p
+    (Holtzman et al. 2020) leave a token out. Of equally likely ones the first come first.
 
-    A few hundred candidates nearly always hold what is kept, and finding them is several times faster than sorting the
-    vocabulary; where they do not, everything is sorted.
+    Whole multiples of 2^-52, so that every sum is exact: what is kept depends neither on the order in which they are
+    added nor on the other rows.
     """
-    vocabulary = probs_NV.shape[1]
+    masses_NV = (probs_NV.double() + 1).sub_(1)  # between 1 and 2 a float64 is such a multiple
     if any(s.min_p for s in settings):
         min_p_N = torch.tensor([s.min_p for s in settings], device=probs_NV.device)
-        likely_NV = probs_NV >= min_p_N[:, None] * probs_NV.amax(dim=1, keepdim=True)
-        probs_NV = torch.where(likely_NV, probs_NV, 0.0)
-        probs_NV = probs_NV / probs_NV.sum(dim=1, keepdim=True)
-    # At most the vocabulary: a larger number need not fit into an int64.
-    top_k_N = torch.tensor([min(s.top_k or vocabulary, vocabulary) for s in settings], device=probs_NV.device)
-    # Infinity, for rounding can bring the mass before the last tokens to the whole: top-p 1 must keep them.
-    top_p_N = torch.tensor([s.top_p if s.top_p < 1 else math.inf for s in settings], device=probs_NV.device)
-    kept_mass_N = torch.where(top_k_N < vocabulary, 0.0, top_p_N)  # what top-k needs is known from its size
-    width = min(vocabulary, max(_CANDIDATES, *(s.top_k for s in settings)))
-    sorted_NC, order_NC = probs_NV.topk(width, dim=1)
-    if width < vocabulary and bool((sorted_NC.sum(dim=1) < kept_mass_N).any()):
-        sorted_NC, order_NC = probs_NV.sort(dim=1, descending=True)
-    keep_NC = torch.arange(sorted_NC.shape[1], device=probs_NV.device) < top_k_N[:, None]
-    sorted_NC = sorted_NC * keep_NC
-    total_N = torch.where(top_k_N < vocabulary, sorted_NC.sum(dim=1), 1.0)
-    mass_before_NC = sorted_NC.cumsum(dim=1) - sorted_NC
-    # The first token always stays: nothing stands before it.
-    sorted_NC = sorted_NC * (mass_before_NC < (top_p_N * total_N)[:, None])
-    return torch.zeros_like(probs_NV).scatter_(1, order_NC, sorted_NC)
+        masses_NV *= probs_NV >= min_p_N[:, None] * probs_NV.amax(dim=1, keepdim=True)
+    vocabulary = probs_NV.shape[1]
+    if rows := [row for row, s in enumerate(settings) if 0 < s.top_k < vocabulary]:
+        most_R = torch.tensor([float(settings[row].top_k) for row in rows], dtype=torch.float64)
+        _cut(masses_NV, probs_NV, rows, torch.ones_like(masses_NV), most_R.to(probs_NV.device))
+    if rows := [row for row, s in enumerate(settings) if s.top_p < 1]:
+        top_p_R = torch.tensor([settings[row].top_p for row in rows], dtype=torch.float64, device=probs_NV.device)
+        least_R = top_p_R * masses_NV[rows].sum(dim=1)
+        _cut(masses_NV, probs_NV, rows, masses_NV, (least_R / _UNIT).ceil().clamp(min=1) * _UNIT)
+    return masses_NV
+
+
+def _cut(masses_NV: Tensor, probs_NV: Tensor, rows: list[int], weights_NV: Tensor, enough_R: Tensor) -> None:
+    """Zero, in these rows, the masses of all tokens before which the likelier ones' weights already are `enough`."""
+    whole = rows == list(range(len(masses_NV)))
+    probs_RV, weights_RV = (probs_NV, weights_NV) if whole else (probs_NV[rows], weights_NV[rows])
+    if probs_NV.shape[1] <= _SORTED:
+        order_RV = probs_RV.argsort(dim=1, descending=True, stable=True)
+        sorted_RV = weights_RV.gather(1, order_RV)
+        in_order_RV = sorted_RV.cumsum(dim=1) - sorted_RV < enough_R[:, None]
+        keep_RV = torch.zeros_like(in_order_RV).scatter_(1, order_RV, in_order_RV)
+    else:
+        keep_RV = _likeliest(probs_RV, weights_RV, enough_R)
+    if whole:
+        masses_NV *= keep_RV
+    else:
+        masses_NV[rows] *= keep_RV
+
+
+def _likeliest(probs_RV: Tensor, weights_RV: Tensor, enough_R: Tensor) -> Tensor:
+    """The tokens (R, V) before which the likelier ones' weights are not yet `enough`, without sorting a vocabulary.
+
+    A float's bits grow with it. The sums of weights for each value of their first digits say which of these values the
+    last token kept begins with; only tokens that begin so are looked at again, for the next digits.
+    Shapes: R rows, C tokens that may be the last one kept, X values of a digit.
+    """
+    bits_RV = probs_RV.contiguous().view(torch.int32)
+    R, first, *others = len(bits_RV), *_LEVELS
+
+    def found(sums_RX: Tensor, above_R: Tensor | float) -> tuple[Tensor, Tensor]:
+        """The last kept token's digit, and the weights of what is likelier than all tokens with it."""
+        before_RX = sums_RX.flip(1).cumsum(1).flip(1) - sums_RX + torch.as_tensor(above_R).reshape(-1, 1)
+        digit_R = (before_RX >= enough_R[:, None]).sum(dim=1)
+        return digit_R, before_RX.gather(1, digit_R[:, None])[:, 0]
+
+    digit_RV = (bits_RV >> first).long()
+    sums_RX = torch.zeros(R, 1024, dtype=torch.float64, device=bits_RV.device)
+    digit_R, above_R = found(sums_RX.scatter_add_(1, digit_RV, weights_RV), 0.0)
+    row_C, column_C = (digit_RV == digit_R[:, None]).nonzero(as_tuple=True)
+    bits_C, weight_C = bits_RV[row_C, column_C], weights_RV[row_C, column_C]
+    last_R = digit_R << first
+    for shift in others:
+        digit_C = (bits_C >> shift) & 1023
+        sums_RX.zero_().view(-1).index_add_(0, row_C * 1024 + digit_C, weight_C)
+        digit_R, above_R = found(sums_RX, above_R)
+        last_R += digit_R << shift
+        same_C = digit_C == digit_R[row_C]
+        row_C, column_C, bits_C, weight_C = row_C[same_C], column_C[same_C], bits_C[same_C], weight_C[same_C]
+    # What is left is exactly as likely as the last token kept. It stands in order, and the first stay.
+    counts_R = row_C.bincount(minlength=R)
+    place_C = torch.arange(len(row_C), device=row_C.device) - (counts_R.cumsum(0) - counts_R)[row_C]
+    keep_RV = bits_RV > last_R.int()[:, None]
+    keep_RV[row_C, column_C] = above_R[row_C] + place_C * weight_C < enough_R[row_C]
+    return keep_RV

@@ -23,10 +23,17 @@ def text(exported: "Exported") -> str:
 def _proof(proof: Mapping[str, Any]) -> list[str]:
     count = proof["count"]
     ties = f"{proof['near_ties']} near tie{'' if proof['near_ties'] == 1 else 's'}"
+    length = f"{proof['max_tokens']} tokens at most"
     lines = [
-        f"proof      {count} prompts: same token ids, same greedy continuation ({ties})",
+        f"proof      {count} prompts: same token ids, same greedy continuation of {length} ({ties})",
         f"token ids  {proof['tokenizer']}",
         f"answers    {proof['model']}; logits differ by at most {proof['logit_difference']:.0e} of their spread",
+    ]
+    lines += [
+        f"near tie   {one['name']}: token {tie['at']['position']} is {tie['at']['here']} here and "
+        f"{tie['at']['there']} there, {tie['gap']:.0e} of their spread apart"
+        for one in proof["prompts"]
+        for tie in one["ties"]
     ]
     if proof["rounded"]:
         lines.append(f"rounding   {proof['as_unrounded']} of {count} continuations are those of the float32 model")

@@ -32,7 +32,7 @@ from homeroom.text.gguf_tokenizer import to_gguf
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 PROOF = "homeroom_proof.json"
 Format = Literal["hf", "gguf"]
 _LIBRARIES = ("transformers", "accelerate", "tokenizers", "safetensors", "gguf", "torch")

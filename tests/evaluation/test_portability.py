@@ -100,7 +100,7 @@ def test_a_gguf_file_of_every_family_is_proven(shape, new_network, tmp_path):
 @pytest.mark.parametrize("quantisation", ["F16", "Q8_0"])
 def test_rounding_is_told_and_held_against_the_file_itself(quantisation, new_network, tmp_path):
     model = new_network(OWN)
-    proof = prove(file(tmp_path, model, OWN, quantisation), model, OWN)
+    proof = prove(file(tmp_path, model, OWN, quantisation), model, OWN, max_tokens=32)
     assert proof.rounded
     told = proof.as_json()
     assert told["as_unrounded"] == sum(one["unrounded"] is None for one in told["prompts"])
@@ -164,7 +164,7 @@ def test_another_weight_is_seen(exported):
     tensors["model.norm.weight"][3] += 2
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     with pytest.raises(Mismatch, match=r"of the continuation: here \d+ \(.*in transformers 5.* \d+ \("):
-        prove(path, model, OWN)
+        prove(path, model, OWN, max_tokens=8)
 
 
 def test_a_small_change_that_no_pick_shows_is_seen(exported):
@@ -174,20 +174,38 @@ def test_a_small_change_that_no_pick_shows_is_seen(exported):
         prove(path, model, OWN, max_tokens=1)
 
 
-def test_a_near_tie_is_counted_and_both_go_on(exported):
-    """Two rows of the head that are nearly one: either may win. The two models differ by which has the larger."""
+@pytest.fixture
+def twins(exported):
+    """Two rows of the head that are nearly one, so many times what they were, here and in the files. Either may win."""
     path, model = exported
-    proof = prove(path, model, OWN, max_tokens=8)
-    said = proof.prompts[0].continuation
-    with torch.no_grad():
+
+    def scaled(here, there):
+        said = prove(path, model, OWN, max_tokens=8).prompts[0].continuation
         twin = next(at for at in range(OWN.vocab_size - 1, 0, -1) if at not in said and at not in OWN.end_ids)
-        model.head.weight[twin] = model.head.weight[said[0]] * (1 + 1e-6)
-    save_model(model, path, {"eos_token_id": OWN.end_id})
-    tensors = load_file(path / "model.safetensors")
-    rows = tensors["lm_head.weight"]
-    rows[[twin, said[0]]] = rows[[said[0], twin]]
-    save_file(tensors, path / "model.safetensors", {"format": "pt"})
-    assert prove(path, model, OWN, max_tokens=8).near_ties > 0
+        row = model.head.weight[said[0]].detach().clone()
+        for stored in (True, False):
+            with torch.no_grad():
+                model.head.weight[[said[0], twin]] = torch.outer(torch.tensor(there if stored else here), row)
+            if stored:
+                save_model(model, path, {"eos_token_id": OWN.end_id})
+        return path, model
+
+    return scaled
+
+
+def test_a_near_tie_is_counted_and_both_go_on(twins):
+    """The two models differ by which has the larger, and by no more than that: it is the noise."""
+    proof = prove(*twins((1.0, 1 + 1e-6), (1 + 1e-6, 1.0)), OWN, max_tokens=8)
+    ties = [tie for one in proof.prompts for tie in one.ties]
+    assert proof.near_ties == len(ties) > 0
+    assert proof.as_json()["near_ties"] == len(ties)
+    assert all(0 < tie.gap <= proof.logit_difference < 1e-5 for tie in ties)
+
+
+def test_picks_that_are_further_apart_than_the_noise_are_no_tie(twins):
+    """No logit is more than 1e-5 of itself off; here the picks are 2e-5 apart, there next to nothing."""
+    with pytest.raises(Mismatch, match=r"of the continuation: here .*apart, and the noise of both programs is at most"):
+        prove(*twins((1 - 1e-5, 1 + 1e-5), (1 + 1e-7, 1.0)), OWN, max_tokens=8)
 
 
 def test_a_recommended_penalty_changes_nothing(exported):

@@ -8,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from homeroom.inference import sampling as by_threshold
 from homeroom.inference.request import Sampling
-from homeroom.inference.sampling import penalize, sample, uniforms
+from homeroom.inference.sampling import kept, penalize, sample, uniforms
 
 
 def reference_probabilities(logits: list[float], sampling: Sampling, seen: list[int]) -> list[float]:
@@ -69,6 +70,57 @@ def test_rows_do_not_know_of_each_other(rows):
     together = sample(logits_NV, settings_N, uniform_N).tolist()
     alone = [sample(logits_NV[i : i + 1], settings_N[i : i + 1], uniform_N[i : i + 1]).item() for i in range(len(rows))]
     assert together == alone
+
+
+def plainly_kept(probs: list[float], sampling: Sampling) -> list[int]:
+    """By sorting, in whole numbers of 2^-52; top-p of the whole is one product in float64."""
+    masses = [round(p * 2**52) if p >= sampling.min_p * max(probs) else 0 for p in probs]
+    order = sorted(range(len(probs)), key=lambda i: -probs[i])[: sampling.top_k or None]
+    enough, mass = sampling.top_p * sum(masses[i] for i in order), 0
+    staying = []
+    for i in order:
+        if sampling.top_p == 1 or mass < enough:
+            staying.append(i)
+        mass += masses[i]
+    return [masses[i] if i in staying else 0 for i in range(len(probs))]
+
+
+# Powers of two and their sums: ties, and sums that meet top-p exactly. Min-p too is one, so that float32 is exact.
+FILTERS = st.builds(
+    Sampling,
+    top_k=st.integers(0, 20),
+    top_p=st.sampled_from([1.0, 0.5, 0.25, 0.75, 0.9, 0.999, 1e-300]),
+    min_p=st.sampled_from([0.0, 0.25, 0.5, 2.0**-12, 1.0]),
+)
+SHARES = st.lists(st.sampled_from([0, 1, 1, 2, 3, 4, 8, 1024, 1025, 2**19 + 1]), min_size=16, max_size=16).filter(any)
+
+
+@pytest.mark.parametrize("sorted_up_to", [0, 1024])
+@settings(max_examples=150)
+@given(rows=st.lists(st.tuples(SHARES, FILTERS, st.integers(24, 70)), min_size=1, max_size=5))
+def test_what_is_kept_is_exactly_what_a_plain_sort_keeps(sorted_up_to, rows):
+    probs_NV = torch.tensor([[share / 2.0**halved for share in shares] for shares, _, halved in rows])
+    expected = [plainly_kept(probs, sampling) for probs, (_, sampling, _) in zip(probs_NV.tolist(), rows, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_threshold, "_SORTED", sorted_up_to)
+        made_NV = kept(probs_NV, [sampling for _, sampling, _ in rows])
+    assert (made_NV * 2**52).tolist() == expected
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 0.5, 4.0])
+def test_a_large_vocabulary_is_cut_as_a_plain_sort_cuts_it_whoever_else_is_there(sharpness):
+    logits_NV = torch.randn(6, 5000, generator=torch.Generator().manual_seed(1)) * sharpness
+    logits_NV[:, 100:200] = logits_NV[:, :100]
+    settings_N = [
+        Sampling(top_p=0.9), Sampling(top_p=0.001), Sampling(top_k=150), Sampling(top_k=3000, top_p=0.8),
+        Sampling(min_p=0.1, top_p=0.95), Sampling(),
+    ]  # fmt: skip
+    probs_NV = logits_NV.softmax(dim=1)
+    together_NV = kept(probs_NV, settings_N)
+    for row, sampling in enumerate(settings_N):
+        assert torch.equal(kept(probs_NV[row : row + 1], [sampling])[0], together_NV[row])
+        if not sampling.min_p:
+            assert (together_NV[row] * 2**52).tolist() == plainly_kept(probs_NV[row].tolist(), sampling)
 
 
 def test_a_literal_case_of_each_setting():

@@ -52,7 +52,7 @@ def test_a_person_gets_a_folder_and_is_told_what_was_compared(workspace, tmp_pat
     assert result.exit_code == 0, result.output
     told = {line.split()[0]: line for line in result.stdout.splitlines()}
     assert result.stdout.startswith(f"{sft.id} as hf F32, ")
-    assert "20 prompts: same token ids, same greedy continuation (0 near ties)" in told["proof"]
+    assert "20 prompts: same token ids, same greedy continuation of 3 tokens at most (0 near ties)" in told["proof"]
     assert f"AutoModelForCausalLM.from_pretrained('{to}')" in told["use"]
     assert names(to) == sorted([*FOLDER, export.PROOF])
     assert names(to.parent) == ["model"]
