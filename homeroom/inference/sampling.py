@@ -11,6 +11,7 @@ from homeroom.inference.request import Sampling
 
 _UNIT = 2.0**-52
 _SORTED = 1024  # tokens; so few are sorted faster
+_LIKELY = 2.0**-10  # of the likeliest token's probability: a model that knows what it says leaves little below
 _LEVELS = (20, 10, 0)  # a float's bits below 2^30 in three numbers below 1024, the higher ones first
 
 
@@ -39,20 +40,58 @@ def sample(logits_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Te
     # The largest logit becomes 0 first: divided by a temperature near 0 it would be infinite, and the row NaN.
     above_NV = logits_NV - logits_NV.amax(dim=1, keepdim=True)
     probs_NV = torch.softmax(above_NV / torch.where(greedy_N, 1.0, temperature_N)[:, None], dim=1)
-    filtered = [row for row, s in enumerate(settings) if s.top_k or s.top_p < 1 or s.min_p]
-    masses_NV = probs_NV.double()
-    if len(filtered) == len(settings):
-        masses_NV = kept(probs_NV, settings)
-    elif filtered:
-        masses_NV[filtered] = kept(probs_NV[filtered], [settings[row] for row in filtered])
+    picked_N = torch.zeros_like(greedy_N, dtype=torch.long)
+    likely_NV = probs_NV >= probs_NV.amax(dim=1, keepdim=True) * _LIKELY
+    sure = _sure(probs_NV, likely_NV, settings)
+    for rows, pick in ((sure, _pick_likely), ([row for row in range(len(settings)) if row not in set(sure)], _pick)):
+        if rows:
+            every = len(rows) == len(settings)
+            probs_RV, likely_RV = (probs_NV, likely_NV) if every else (probs_NV[rows], likely_NV[rows])
+            picked_N[rows] = pick(probs_RV, likely_RV, [settings[row] for row in rows], uniform_N[rows])
+    return torch.where(greedy_N, logits_NV.argmax(dim=1), picked_N) if bool(greedy_N.any()) else picked_N
+
+
+def _sure(probs_NV: Tensor, likely_NV: Tensor, settings: list[Sampling]) -> list[int]:
+    """The rows whose filters certainly leave out all but likely tokens, and these are few."""
+    counts = likely_NV.sum(dim=1).tolist()
+    some = [row for row, count in enumerate(counts) if count <= _SORTED]
+    within = []
+    for row in some:
+        sampling = settings[row]
+        if sampling.top_k:
+            within.append((row, sampling.top_k <= counts[row]))
+        elif sampling.min_p:
+            within.append((row, sampling.min_p >= _LIKELY))
+        elif sampling.top_p < 1:
+            mass = _units(probs_NV[row][likely_NV[row]]).sum()
+            within.append((row, bool(mass >= _least(sampling.top_p, 1.0))))
+    return [row for row, certain in within if certain]
+
+
+def _pick(probs_NV: Tensor, _: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Tensor:
+    plain = not any(s.top_k or s.top_p < 1 or s.min_p for s in settings)
     # float64: a cumulative sum over a large vocabulary in float32 would lose the tail.
-    cumulative_NV = masses_NV.cumsum(dim=1)
+    cumulative_NV = (probs_NV.double() if plain else kept(probs_NV, settings)).cumsum(dim=1)
     total_N = cumulative_NV[:, -1]
     # Below the whole, which a product may be rounded up to: the last token may have probability 0.
     target_N1 = torch.minimum(uniform_N.double() * total_N, torch.nextafter(total_N, -total_N))[:, None]
     # right=True: a uniform of exactly 0 must not pick a token of probability 0.
-    picked_N = torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp(max=logits_NV.shape[1] - 1)
-    return torch.where(greedy_N, logits_NV.argmax(dim=1), picked_N) if bool(greedy_N.any()) else picked_N
+    return torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp(max=probs_NV.shape[1] - 1)
+
+
+def _pick_likely(probs_NV: Tensor, likely_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Tensor:
+    """The same from the likely tokens alone, which stand side by side: a hundredth of a vocabulary, or less.
+
+    Behind a shorter row's there is room without probability. Shapes: C likely tokens of all rows, W of one.
+    """
+    row_C, column_C = likely_NV.nonzero(as_tuple=True)
+    counts_N = likely_NV.sum(dim=1)
+    place_C = torch.arange(len(row_C), device=row_C.device) - (counts_N.cumsum(0) - counts_N)[row_C]
+    probs_NW = probs_NV.new_zeros((len(counts_N), int(counts_N.amax())))
+    probs_NW[row_C, place_C] = probs_NV[row_C, column_C]
+    column_NW = row_C.new_zeros(probs_NW.shape)
+    column_NW[row_C, place_C] = column_C
+    return column_NW.gather(1, _pick(probs_NW, likely_NV, settings, uniform_N)[:, None])[:, 0]
 
 
 def kept(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:
@@ -62,7 +101,7 @@ def kept(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:
     Whole multiples of 2^-52, so that every sum is exact: what is kept depends neither on the order in which they are
     added nor on the other rows.
     """
-    masses_NV = (probs_NV.double() + 1).sub_(1)  # between 1 and 2 a float64 is such a multiple
+    masses_NV = _units(probs_NV)
     if any(s.min_p for s in settings):
         min_p_N = torch.tensor([s.min_p for s in settings], device=probs_NV.device)
         masses_NV *= probs_NV >= min_p_N[:, None] * probs_NV.amax(dim=1, keepdim=True)
@@ -72,9 +111,20 @@ def kept(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:
         _cut(masses_NV, probs_NV, rows, torch.ones_like(masses_NV), most_R.to(probs_NV.device))
     if rows := [row for row, s in enumerate(settings) if s.top_p < 1]:
         top_p_R = torch.tensor([settings[row].top_p for row in rows], dtype=torch.float64, device=probs_NV.device)
-        least_R = top_p_R * masses_NV[rows].sum(dim=1)
-        _cut(masses_NV, probs_NV, rows, masses_NV, (least_R / _UNIT).ceil().clamp(min=1) * _UNIT)
+        whole_R = masses_NV[rows].sum(dim=1)  # softmax makes it 1, but for rounding
+        whole_R[[i for i, row in enumerate(rows) if not (settings[row].top_k or settings[row].min_p)]] = 1.0
+        _cut(masses_NV, probs_NV, rows, masses_NV, _least(top_p_R, whole_R))
     return masses_NV
+
+
+def _units(probs: Tensor) -> Tensor:
+    """float64, in whole multiples of 2^-52: between 1 and 2 each float64 is one."""
+    return (probs.double() + 1).sub_(1)
+
+
+def _least(top_p: Tensor | float, whole: Tensor | float) -> Tensor:
+    """The mass that stands before the first token to be left out."""
+    return (torch.as_tensor(top_p * whole, dtype=torch.float64) / _UNIT).ceil().clamp(min=1) * _UNIT
 
 
 def _cut(masses_NV: Tensor, probs_NV: Tensor, rows: list[int], weights_NV: Tensor, enough_R: Tensor) -> None:

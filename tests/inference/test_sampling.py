@@ -1,5 +1,6 @@
 """Held against a reference in plain Python, one row at a time."""
 
+import itertools
 import math
 
 import pytest
@@ -76,11 +77,13 @@ def plainly_kept(probs: list[float], sampling: Sampling) -> list[int]:
     """By sorting, in whole numbers of 2^-52; top-p of the whole is one product in float64."""
     masses = [round(p * 2**52) if p >= sampling.min_p * max(probs) else 0 for p in probs]
     order = sorted(range(len(probs)), key=lambda i: -probs[i])[: sampling.top_k or None]
-    enough, mass = sampling.top_p * sum(masses[i] for i in order), 0
-    staying = []
+    # Probabilities that nothing was taken from sum up to one.
+    whole = sum(masses[i] for i in order) if sampling.top_k or sampling.min_p else 2**52
+    enough, mass = sampling.top_p * whole, 0
+    staying = set()
     for i in order:
         if sampling.top_p == 1 or mass < enough:
-            staying.append(i)
+            staying.add(i)
         mass += masses[i]
     return [masses[i] if i in staying else 0 for i in range(len(probs))]
 
@@ -105,6 +108,25 @@ def test_what_is_kept_is_exactly_what_a_plain_sort_keeps(sorted_up_to, rows):
         patch.setattr(by_threshold, "_SORTED", sorted_up_to)
         made_NV = kept(probs_NV, [sampling for _, sampling, _ in rows])
     assert (made_NV * 2**52).tolist() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sharpness=st.sampled_from([0.0, 0.7, 2.0, 4.0, 8.0]),
+    settings_N=st.lists(FILTERS | st.just(Sampling(top_p=0.9)) | st.just(Sampling(top_k=40)), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_a_token_is_picked_from_what_is_kept_however_it_is_found(sharpness, settings_N, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits_NV = (torch.randn(len(settings_N), 3000, generator=generator) * sharpness * 4).round() / 4
+    uniform_N = torch.rand(len(settings_N), generator=generator, dtype=torch.float64)
+    picked = sample(logits_NV, settings_N, uniform_N).tolist()
+    above_NV = logits_NV - logits_NV.amax(dim=1, keepdim=True)
+    for row, sampling in enumerate(settings_N):
+        probs_V = torch.softmax(above_NV[row : row + 1], dim=1)[0]
+        masses, drawn = plainly_kept(probs_V.tolist(), sampling), uniform_N[row].item()
+        target = min(drawn * sum(masses), math.nextafter(sum(masses), 0))
+        assert picked[row] == next(i for i, before in enumerate(itertools.accumulate(masses)) if before > target)
 
 
 @pytest.mark.parametrize("sharpness", [0.0, 0.5, 4.0])
