@@ -134,3 +134,13 @@ def test_pieces_of_like_length_are_read_together(lengths):
         longest = max(lengths[number] for number in group)
         assert sum(longest - lengths[number] for number in group) <= PADDING
     assert len(alike([7] * len(lengths))) == 1
+
+
+def test_what_is_read_in_several_forwards_comes_back_in_order(long_model):
+    requests = [Request(str(i), [*range(4, 4 + n)], SCORED, score_from=1) for i, n in enumerate((40, 2, 44, 1, 5, 43))]
+    requests += [Request(f"long {i}", BEGINNING * 3, SCORED, score_from=1) for i in range(3)]
+    assert len(alike([len(request.prompt_ids) for request in requests])) > 2
+    for request, answer in zip(requests, Engine(long_model, end_id=END, slots=9).generate(requests), strict=True):
+        ids = request.prompt_ids
+        expected = [plain(long_model, ids[:place], Choice([ids[place]])) for place in range(1, len(ids))]
+        assert [score.logprob for score in answer.prompt] == pytest.approx(expected, abs=1e-5)
