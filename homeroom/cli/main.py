@@ -121,6 +121,9 @@ def evaluate(
     ] = None,
     shots_from: Annotated[Path | None, typer.Option(help="draw them from this file; default: the tasks")] = None,
     model: Annotated[str | None, typer.Option(help="a stage, or an id of `homeroom status`; default: champion")] = None,
+    compressed: Annotated[
+        bool | None, typer.Option("--compressed", help="its int8 weights, with which it is served")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first so many questions")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="which examples are drawn; default: 0")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable, with --tasks")] = False,
@@ -135,10 +138,13 @@ def evaluate(
     from 0, or as text its letter ("A") or the choice itself. A line may have "context", "category" and "id".
     """
     options = {"shots": shots, "examples_from": shots_from, "model": model, "limit": limit, "seed": seed}
+    options["compressed"] = compressed
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if tasks is None:
         if given or as_json:
-            raise HomeroomError("--shots, --shots-from, --model, --limit, --seed and --json go with --tasks FILE")
+            raise HomeroomError(
+                "--shots, --shots-from, --model, --compressed, --limit, --seed and --json go with --tasks FILE"
+            )
         _stage_command("evaluate", CIRCLE["evaluate"])(recipe, workspace, set_)
         return
     if recipe or set_:

@@ -6,7 +6,9 @@ Items and the examples in front of them are written by `homeroom.tasks.cloze`; t
 from collections.abc import Callable, Sequence
 
 from homeroom.evaluation.comparison import Interval, proportion
-from homeroom.evaluation.likelihood import Choice, choice_logprobs
+from homeroom.evaluation.likelihood import choice_logprobs
+from homeroom.inference.request import Choice
+from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.settings import HomeroomError
 from homeroom.tasks.cloze import ClozeItem
@@ -14,7 +16,7 @@ from homeroom.text.tokenizer import Tokenizer
 
 
 def cloze_accuracy(
-    model: GPT,
+    model: GPT | CompiledGPT,
     tokenizer: Tokenizer,
     items: Sequence[ClozeItem],
     *,

@@ -2,20 +2,23 @@
 
 Bits per byte compares models with different tokenizers, and with a file compressor: `xz_bits_per_byte` is
 what `xz -9e` needs for the same text. Which documents are held out is decided by others.
-Shapes: B batch, T time, S slots, D width, V vocabulary.
+Shapes: B batch, T time, D width.
 """
 
 import lzma
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
+from homeroom.inference.engine import Engine
+from homeroom.inference.prefixes import WORTH, shared
+from homeroom.inference.request import Choice, Request, Sampling
+from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
-from homeroom.models.kv_cache import CacheView
 from homeroom.models.logprobs import token_log_probs
 from homeroom.models.padding import pad_rows
 from homeroom.text.tokenizer import Tokenizer
@@ -102,105 +105,32 @@ def xz_bits_per_byte(texts: Sequence[str], primed_with: Sequence[str] = ()) -> f
     return 8 * (_xz_bytes(primer + text) - (_xz_bytes(primer) if primer else 0)) / len(text)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One way to go on: `scored` is what counts, after `given` (empty: the choice itself is what counts)."""
-
-    scored: Sequence[int]
-    given: Sequence[int] = ()
-
-    @property
-    def token_ids(self) -> list[int]:
-        return [*self.given, *self.scored]
-
-
-@torch.inference_mode()
 def choice_logprobs(
-    model: GPT,
+    model: GPT | CompiledGPT,
     prompts: Sequence[Sequence[int]],
     choices: Sequence[Sequence[Choice]],
     *,
     batch_tokens: int = BATCH_TOKENS,
     on_prompts: Callable[[int], None] | None = None,
 ) -> list[list[float]]:
-    """log p(scored | prompt, given) for each prompt's choices.
+    """log p(scored | prompt, given) for each prompt's choices, by the Engine.
 
-    What all prompts begin with is read once, and a prompt once for all its choices: each choice is written over
-    the one before in the same slots of the cache, and no query looks beyond its own position.
+    It reads a prompt once for all its choices, and what prompts begin with once for all of them. Raises ValueError for
+    a prompt that overflows the context with one of its choices, and for one without a token.
     """
-    if len(prompts) != len(choices):
-        raise ValueError(f"{len(prompts)} prompts need as many lists of choices, given {len(choices)}")
-    for prompt, options in zip(prompts, choices, strict=True):
-        longest = len(prompt) + max(len(option.token_ids) for option in options)
-        if not prompt or not all(option.scored for option in options):
-            raise ValueError("a prompt and each of its choices need at least one token")
-        if longest > model.config.max_length:
-            raise ValueError(f"a prompt with its choice has {longest} tokens, the context {model.config.max_length}")
-    shared = common_prefix(prompts)
-    scores: list[list[float]] = [[] for _ in prompts]
-    for batch in batches(range(len(prompts)), lambda i: len(prompts[i]), batch_tokens):
-        rows = _score_choices(model, shared, [prompts[i] for i in batch], [choices[i] for i in batch])
-        for index, row in zip(batch, rows, strict=True):
-            scores[index] = row
+    requests = [
+        Request(str(number), list(prompt), Sampling(max_tokens=0), choices=options)
+        for number, (prompt, options) in enumerate(zip(prompts, choices, strict=True))
+    ]
+    alike = any(shared(one, other) >= WORTH for one, other in pairwise(sorted(map(list, prompts))))
+    # A batch runs at once, so that its budget bounds what the cache takes.
+    engine = Engine(model, end_id=(), slots=max(1, len(requests)), prefix_tokens=batch_tokens if alike else 0)
+    scores: dict[str, list[float]] = {}
+    for batch in batches(requests, lambda request: request.length, batch_tokens):
+        scores |= {done.request_id: list(done.choices) for done in engine.generate(batch)}
         if on_prompts is not None:
             on_prompts(len(batch))
-    return scores
-
-
-def _score_choices(
-    model: GPT, shared: int, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[Choice]]
-) -> list[list[float]]:
-    slots = len(prompts)
-    longest = max(
-        len(prompt) + max(len(option.token_ids) for option in options)
-        for prompt, options in zip(prompts, choices, strict=True)
-    )
-    cache = model.new_cache(slots, longest)
-    slots_S = torch.arange(slots)
-    lengths_S = torch.tensor([len(prompt) for prompt in prompts])
-    if shared:
-        view = CacheView(cache, slots_S[:1], torch.arange(shared)[None], shared, first_slots=1)
-        model.hidden(torch.tensor([list(prompts[0][:shared])]), cache=view)
-        for table in (*cache.keys, *cache.values):
-            table[1:, :, :shared] = table[:1, :, :shared]
-
-    def read(rows: list[list[int]], starts_S: Tensor) -> Tensor:
-        """Hidden states of `rows`, each from its own start; padding lands where no query that counts looks."""
-        tokens_ST = pad_rows(rows)
-        positions_ST = (starts_S[:, None] + torch.arange(tokens_ST.shape[1])).clamp(max=longest - 1)
-        extent = int(positions_ST.max()) + 1
-        return model.hidden(tokens_ST, cache=CacheView(cache, slots_S, positions_ST, extent, first_slots=slots))
-
-    rest_STD = read([list(prompt[shared:]) for prompt in prompts], torch.full((slots,), shared))
-    last_S1D = rest_STD[slots_S, lengths_S - shared - 1][:, None]
-    scores: list[list[float]] = [[] for _ in prompts]
-    for number in range(max(map(len, choices))):
-        # A prompt with fewer choices repeats its last one, and the result is not used.
-        chosen = [options[min(number, len(options) - 1)] for options in choices]
-        # Each token is predicted from the one before it, the first from the prompt's last.
-        hidden_STD = torch.cat((last_S1D, read([option.token_ids for option in chosen], lengths_S)), dim=1)
-        scored_ST = torch.zeros(hidden_STD.shape[:2], dtype=torch.bool)
-        for slot, option in enumerate(chosen):
-            scored_ST[slot, len(option.given) : len(option.token_ids)] = True
-        targets_N = torch.tensor([token for option in chosen for token in option.scored])
-        logprobs_N, _ = token_log_probs(hidden_STD[scored_ST], model.head.weight, targets_N)
-        per_slot = torch.split(logprobs_N.double(), [len(option.scored) for option in chosen])
-        for row, options, costs in zip(scores, choices, per_slot, strict=True):
-            if number < len(options):
-                row.append(float(costs.sum()))
-    return scores
-
-
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
-    """How many first tokens all rows share, short of the shortest row's last: something is left to read."""
-    if not rows:
-        return 0
-    limit = min(map(len, rows)) - 1
-    first = rows[0]
-    for position in range(limit):
-        if any(row[position] != first[position] for row in rows):
-            return position
-    return limit
+    return [scores[request.id] for request in requests]
 
 
 def batches(items: Sequence[Item], length: Callable[[Item], int], budget: int) -> Iterator[list[Item]]:

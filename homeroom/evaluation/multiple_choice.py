@@ -16,7 +16,9 @@ from pathlib import Path
 
 from homeroom.data.reading import Reject, Report, invalid, is_binary, lines
 from homeroom.evaluation.comparison import proportion
-from homeroom.evaluation.likelihood import Choice, choice_logprobs, common_prefix
+from homeroom.evaluation.likelihood import choice_logprobs
+from homeroom.inference.request import Choice
+from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.settings import HomeroomError, Json
 from homeroom.tasks.multiple_choice import ROW, BadRow, Item, draw_examples, item_of, prompt_after
@@ -96,7 +98,7 @@ def _highest(values: Sequence[float]) -> int:
 
 
 def score_items(
-    model: GPT,
+    model: GPT | CompiledGPT,
     tokenizer: Tokenizer,
     items: Sequence[Item],
     *,
@@ -167,10 +169,16 @@ def _cut(examples: int, prompt: list[int], wholes: Sequence[list[int]], tokenize
     there as well, so that all are probabilities of a text behind the same beginning.
     """
     # The -1 is no token: it ends the prompt where the others go on.
-    cut = common_prefix([[*prompt, -1], *wholes])
+    cut = _common([[*prompt, -1], *wholes])
     # Where the model is used to one: the server and lm-evaluation-harness do the same.
     first = [tokenizer.document_id] if tokenizer.adds_bos or not cut else []
     return _Row(examples, [*first, *prompt[:cut]], [Choice(whole[cut:]) for whole in wholes])
+
+
+def _common(rows: Sequence[Sequence[int]]) -> int:
+    """How many first tokens all rows share, short of the shortest row's last: something is left to score."""
+    limit = min(map(len, rows)) - 1
+    return next((place for place in range(limit) if len({row[place] for row in rows}) > 1), limit)
 
 
 def figures(scored: Sequence[Scored], shots: int) -> dict[str, Json]:

@@ -17,6 +17,8 @@ from homeroom.models.kv_cache import CacheView, KVCache, Piece
 from homeroom.models.padding import pad_rows
 from homeroom.models.precision import products_dtype
 
+PADDING = 64  # tokens: of so many, a forward costs twice what it costs of none
+
 
 class Decoder(Protocol):
     @property
@@ -38,7 +40,7 @@ class Decoder(Protocol):
         ...
 
     def read(self, cache: KVCache, pieces: Sequence[Piece]) -> Tensor:
-        """The hidden states (N, D) of all pieces' tokens, in order; single tokens come before longer pieces."""
+        """The hidden states (N, D) of all pieces' tokens, in order."""
         ...
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
@@ -78,9 +80,15 @@ class ModuleDecoder:
         was_training = self.model.training
         self.model.eval()
         try:
-            single = [piece for piece in pieces if len(piece.token_ids) == 1]
-            longer = [piece for piece in pieces if len(piece.token_ids) > 1]
-            return torch.cat([self._rows(cache, group) for group in (single, longer) if group])
+            lengths = [len(piece.token_ids) for piece in pieces]
+            groups = alike(lengths)
+            read = [self._rows(cache, [pieces[number] for number in group]) for group in groups]
+            if len(groups) == 1:
+                return read[0]
+            found: dict[int, Tensor] = {}
+            for group, hidden_ND in zip(groups, read, strict=True):
+                found |= zip(group, hidden_ND.split([lengths[number] for number in group]), strict=True)
+            return torch.cat([found[number] for number in range(len(pieces))])
         finally:
             self.model.train(was_training)
 
@@ -109,3 +117,18 @@ class ModuleDecoder:
             return hidden_BTD[:, 0]
         lengths_B = torch.tensor([len(piece.token_ids) for piece in pieces], device=self.device)
         return hidden_BTD[torch.arange(T, device=self.device) < lengths_B[:, None]]
+
+
+def alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Pieces to be read in one forward, by their numbers: padding them costs less than a forward more."""
+    groups: list[list[int]] = []
+    padding = 0
+    for number in sorted(range(len(lengths)), key=lambda number: lengths[number]):
+        if groups:
+            padding += len(groups[-1]) * (lengths[number] - lengths[groups[-1][-1]])
+        if groups and padding <= PADDING:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+            padding = 0
+    return [sorted(group) for group in groups]

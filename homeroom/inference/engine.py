@@ -6,7 +6,9 @@ one thread owns it. Text and templates belong to the caller.
 Shapes: M requests that get a token in a step, N tokens read in it, T time, D width, V vocabulary.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ from homeroom.models.gpt import GPT
 from homeroom.models.kv_cache import SHORTEST, Piece
 
 SLOTS = 128  # where nobody waits: of 64, 128 and 256 what samples fastest on two cores
-_SCORED_AT_ONCE = 64  # positions of a prompt: (64, V) logits are enough to be fast and few enough to be small
+_SCORED_AT_ONCE = 64  # positions: (64, V) logits are enough to be fast and few enough to be small
 
 
 class Engine:
@@ -58,19 +60,26 @@ class Engine:
 
     def submit(self, request: Request) -> None:
         """Queue a request. Raises ValueError for an empty prompt, one that leaves no room, a token id outside the
-        vocabulary, a position to score from that is not in the prompt, or a request id in use."""
+        vocabulary, a position to score from that is not in the prompt, choices that are empty or that are not all that
+        is asked for, or a request id in use."""
         length, wants = len(request.prompt_ids), request.sampling.max_tokens > 0
-        if not 0 < length < self.max_length + (not wants):
+        if request.choices and (wants or not all(choice.scored for choice in request.choices)):
             raise ValueError(
-                f"request {request.id!r}: the prompt has {length} tokens; 1 to {self.max_length - wants} fit a context "
-                f"of {self.max_length}"
+                f"request {request.id!r}: each choice needs a token that is scored, and max_tokens must be 0"
+            )
+        if length == 0 or request.length > self.max_length - wants:
+            what = "prompt with its longest choice" if length and request.choices else "prompt"
+            raise ValueError(
+                f"request {request.id!r}: the {what} has {length and request.length} tokens; "
+                f"1 to {self.max_length - wants} fit a context of {self.max_length}"
             )
         # Here, because in step() it would end the answers of everybody else too.
-        low, high = min(request.prompt_ids), max(request.prompt_ids)
+        read = [*request.prompt_ids, *(token for choice in request.choices for token in choice.token_ids)]
+        low, high = min(read), max(read)
         if low < 0 or high >= self.decoder.config.vocab_size:
             raise ValueError(
-                f"request {request.id!r}: the prompt has token id {low if low < 0 else high}; "
-                f"0 to {self.decoder.config.vocab_size - 1} are in the vocabulary"
+                f"request {request.id!r}: the {'request' if request.choices else 'prompt'} has token id "
+                f"{low if low < 0 else high}; 0 to {self.decoder.config.vocab_size - 1} are in the vocabulary"
             )
         if request.score_from is not None and not 0 < request.score_from <= length:
             raise ValueError(f"request {request.id!r}: score_from is {request.score_from}; 1 to {length} can be scored")
@@ -88,8 +97,11 @@ class Engine:
 
     @torch.inference_mode()
     def step(self, at_once: int = 1) -> list[Event]:
-        """One token for every request whose prompt is read, waiting ones being let in first, so many `at_once`."""
+        """One token, or one choice, for every request whose prompt is read; waiting ones are let in first, so many
+        `at_once`."""
         self._admit(at_once)
+        if self.prefixes.room:
+            self.prefixes.at_version(self.decoder.version)
         pieces = self._pieces()
         if not pieces:
             return []
@@ -120,8 +132,9 @@ class Engine:
                         so_far.logprobs.append(event.logprob)
                     if event.prompt or event.finish_reason is not None:
                         reason, prompt = event.finish_reason or so_far.finish_reason, event.prompt or so_far.prompt
-                        done = Completion(so_far.request_id, so_far.token_ids, so_far.logprobs, reason, prompt)
-                        made[event.request_id] = done
+                        made[event.request_id] = replace(
+                            so_far, finish_reason=reason, prompt=prompt, choices=event.choices
+                        )
                     if event.finish_reason is not None and on_finish is not None:
                         on_finish(made[event.request_id])
         except BaseException:
@@ -142,13 +155,13 @@ class Engine:
         self._cache.reserve(len(running), 1)
 
     def _pieces(self) -> list[Piece]:
-        """What is read in this step: every answer's last token, and prompts, the longest waiting first."""
+        """What is read in this step: each answer's last token, a choice, and prompts, the longest waiting first."""
         running = self.scheduler.running
-        pieces = [Piece(slot, run.length, run.token_ids[-1:]) for slot, run in enumerate(running) if run.token_ids]
+        pieces = [Piece(slot, run.length, run.next_ids) for slot, run in enumerate(running) if run.next_ids]
         room = self._chunk or sum(len(run.request.prompt_ids) for run in running)
         reading: list[list[int]] = []
-        unread = sorted((run.number, slot) for slot, run in enumerate(running) if not run.token_ids)
-        for _, slot in unread:
+        new = sorted((run.number, slot) for slot, run in enumerate(running) if not run.next_ids)
+        for _, slot in new:
             run = running[slot]
             prompt = run.request.prompt_ids
             if run.read == 0 and self.prefixes.room and not self._take_over(slot, reading):
@@ -159,8 +172,7 @@ class Engine:
             pieces.append(piece)
             reading.append(prompt[: piece.end])
             room -= len(piece.token_ids)
-        # Single tokens first, as decoders expect them.
-        return sorted(pieces, key=lambda piece: len(piece.token_ids) > 1)
+        return pieces
 
     def _take_over(self, slot: int, reading: Sequence[Sequence[int]]) -> bool:
         """What another request has read of the same beginning, into this slot. False: there will be more to take over
@@ -169,7 +181,6 @@ class Engine:
         prompt = run.request.prompt_ids
         # The last token is read in any case: from it the next one follows. So is what stands before a scored one.
         wanted = prompt[: min(len(prompt), run.request.score_from or len(prompt)) - 1]
-        self.prefixes.at_version(self.decoder.version)
         best, held = self.prefixes.longest(wanted)
         source = None
         for other, candidate in enumerate(self.scheduler.running):
@@ -191,19 +202,48 @@ class Engine:
         return True
 
     def _events(self, pieces: Sequence[Piece], hidden_ND: Tensor) -> list[Event]:
-        """Scores of prompts, and a token for every request that has read its prompt to the end."""
+        """Scores of prompts and choices, and a token for every request that has read its prompt to the end."""
         slots, rows, first = [], [], 0
+        chosen: list[tuple[Running, int, Tensor]] = []
         for piece in pieces:
             run = self.scheduler.running[piece.slot]
             last = first + len(piece.token_ids) - 1
-            if not run.token_ids:
-                self._score_prompt(run, piece, hidden_ND[first : last + 1])
+            hidden_TD = hidden_ND[first : last + 1]
+            if run.unread:
+                chosen.append((run, run.unread.pop(0), torch.cat((run.last_1D, hidden_TD))))
+            elif not run.token_ids:
+                self._score_prompt(run, piece, hidden_TD)
                 run.read = piece.end
-            if run.read == len(run.request.prompt_ids):
+                if run.read == len(run.request.prompt_ids):
+                    chosen += self._begin_choices(run, hidden_TD[-1:])
+            if run.read == len(run.request.prompt_ids) and not run.unread:
                 slots.append(piece.slot)
                 rows.append(last)
             first = last + 1
+        self._score_choices(chosen)
         return self._pick(slots, hidden_ND[rows]) if slots else []
+
+    def _begin_choices(self, run: Running, last_1D: Tensor) -> Iterator[tuple[Running, int, Tensor]]:
+        """Those of one token need nothing but the prompt's last hidden state; the others are read, one in a step.
+
+        Each is written over the one before in the same slot: no query looks beyond its own position.
+        """
+        run.last_1D = last_1D.clone()  # the rest of the step is not to be kept for it
+        for number, choice in enumerate(run.request.choices):
+            if len(choice.token_ids) > 1:
+                run.unread.append(number)
+            else:
+                yield run, number, run.last_1D
+
+    def _score_choices(self, chosen: Sequence[tuple[Running, int, Tensor]]) -> None:
+        """What each is worth. The hidden states are those that its tokens follow."""
+        choices = [run.request.choices[number] for run, number, _ in chosen]
+        if not choices:
+            return
+        rows = [hidden_TD[len(choice.given) :] for choice, (_, _, hidden_TD) in zip(choices, chosen, strict=True)]
+        scores = iter(self._scores(torch.cat(rows), [token for choice in choices for token in choice.scored]))
+        for choice, (run, number, _) in zip(choices, chosen, strict=True):
+            run.worth[number] = sum(score.logprob for score in islice(scores, len(choice.scored)))
 
     def _score_prompt(self, run: Running, piece: Piece, hidden_TD: Tensor) -> None:
         """Log-probabilities of the prompt's tokens that follow those of this piece."""
@@ -211,10 +251,13 @@ class Engine:
             return
         begin = max(piece.start, run.request.score_from - 1)
         end = min(piece.end, len(run.request.prompt_ids) - 1)
-        for start in range(begin, end, _SCORED_AT_ONCE):
-            stop = min(start + _SCORED_AT_ONCE, end)
-            logits_NV = self.decoder.logits(hidden_TD[start - piece.start : stop - piece.start])
-            run.scores += _scored(logits_NV, run.request.prompt_ids[start + 1 : stop + 1], run.request.top)
+        hidden_ND = hidden_TD[begin - piece.start : max(begin, end) - piece.start]
+        run.scores += self._scores(hidden_ND, run.request.prompt_ids[begin + 1 : end + 1], run.request.top)
+
+    def _scores(self, hidden_ND: Tensor, token_ids: Sequence[int], top: int = 0) -> Iterator[TokenScore]:
+        for start in range(0, len(token_ids), _SCORED_AT_ONCE):
+            rows = slice(start, start + _SCORED_AT_ONCE)
+            yield from _scored(self.decoder.logits(hidden_ND[rows]), token_ids[rows], top)
 
     def _pick(self, slots: Sequence[int], hidden_MD: Tensor) -> list[Event]:
         runs = [self.scheduler.running[slot] for slot in slots]
@@ -231,7 +274,8 @@ class Engine:
                 )
             else:
                 reason = "length"
-                events.append(Event(run.request.id, None, 0.0, reason, prompt=prompt))
+                choices = tuple(run.worth[number] for number in range(len(run.request.choices)))
+                events.append(Event(run.request.id, None, 0.0, reason, prompt=prompt, choices=choices))
             if reason is not None:
                 ended.append(slot)
         for slot in sorted(ended, reverse=True):  # from the back: a slot that moves is one that goes on
@@ -271,7 +315,6 @@ class Engine:
     def _release(self, slot: int) -> None:
         run = self.scheduler.running[slot]
         if self.prefixes.room and WORTH <= run.length <= self.prefixes.room:
-            self.prefixes.at_version(self.decoder.version)
             self.prefixes.keep(run.cached_ids, self._cache.hold(slot, run.length))
         moved = self.scheduler.release(slot)
         if moved is not None:

@@ -52,9 +52,13 @@ class Prefixes:
 def shared(one: Sequence[int], other: Sequence[int]) -> int:
     """How many first tokens are the same."""
     length = min(len(one), len(other))
-    if list(one[:length]) == list(other[:length]):
-        return length
-    low, high = 0, length  # the first `low` are the same, the first `high` are not
+    low, high = 0, min(4, length)
+    # Most have little in common, which is soon found out.
+    while list(one[low:high]) == list(other[low:high]):
+        if high == length:
+            return length
+        low, high = high, min(8 * high, length)
+    # The first `low` are the same, the first `high` are not.
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if list(one[low:middle]) == list(other[low:middle]) else (low, middle)

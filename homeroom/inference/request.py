@@ -3,6 +3,7 @@
 Text, templates and stop strings belong to the caller.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
@@ -43,11 +44,24 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to go on: `scored` is what counts, after `given` (empty: the choice itself is what counts)."""
+
+    scored: Sequence[int]
+    given: Sequence[int] = ()
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [*self.given, *self.scored]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One prompt. `id` names it among the running ones.
 
     `top` asks for so many likeliest tokens beside each one that is picked. With `score_from` the prompt's own tokens
     from that position on are scored too. A `constraint` belongs to one request alone: it remembers what was said.
+    `choices` are each scored behind the prompt, which is read once for all of them; such a request asks for no tokens.
     """
 
     id: str
@@ -56,6 +70,12 @@ class Request:
     top: int = 0
     score_from: int | None = None
     constraint: Constraint | None = None
+    choices: Sequence[Choice] = ()
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and its longest choice."""
+        return len(self.prompt_ids) + max((len(choice.token_ids) for choice in self.choices), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +92,7 @@ class Event:
     """One step of one request: a token with its log-probability, and why it ended if it did.
 
     The last event of a request that was cancelled, or that asked for no tokens, has none. `prompt` comes with the
-    first.
+    first, `choices` with the last.
     """
 
     request_id: str
@@ -81,14 +101,19 @@ class Event:
     finish_reason: FinishReason | None = None
     top: tuple[tuple[int, float], ...] = ()
     prompt: tuple[TokenScore, ...] = ()
+    choices: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer. `logprobs` are the model's own, at temperature 1 and before any filter; the end token counts."""
+    """A whole answer. `logprobs` are the model's own, at temperature 1 and before any filter; the end token counts.
+
+    `choices` has each one's log p(scored | prompt, given), in nats.
+    """
 
     request_id: str
     token_ids: list[int]
     logprobs: list[float]
     finish_reason: FinishReason
     prompt: tuple[TokenScore, ...] = ()
+    choices: tuple[float, ...] = ()

@@ -7,6 +7,9 @@ contiguous view; the engine is told which slot was moved where.
 from collections import deque
 from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor
+
 from homeroom.inference.request import Request, TokenScore
 
 
@@ -20,11 +23,20 @@ class Running:
     number: int = 0  # how many were let in before it
     read: int = 0  # tokens of the prompt whose keys and values stand in the cache
     scores: list[TokenScore] = field(default_factory=list)  # of the prompt
+    last_1D: Tensor = field(default_factory=lambda: torch.empty(0))  # the hidden state that its choices follow
+    unread: list[int] = field(default_factory=list)  # its choices that are still to be read
+    worth: dict[int, float] = field(default_factory=dict)  # those that were scored
 
     @property
     def length(self) -> int:
         """Tokens whose keys and values stand in the cache: the last one said is not there yet."""
         return self.read + max(0, len(self.token_ids) - 1)
+
+    @property
+    def next_ids(self) -> list[int]:
+        """What is read behind the prompt in the next step: the last token said, or a choice but for its last token,
+        which nothing follows."""
+        return self.request.choices[self.unread[0]].token_ids[:-1] if self.unread else self.token_ids[-1:]
 
     @property
     def cached_ids(self) -> list[int]:

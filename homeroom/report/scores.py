@@ -22,7 +22,7 @@ def text(metrics: Mapping[str, Json]) -> str:
             count = number_at(of_it, "accuracy", "n")
             table.append((f"  {name} ({count:,})", _rate(of_it, "accuracy"), _rate(of_it, "accuracy_per_byte")))
     widths = [max(cell_len(line[column]) for line in table) for column in (0, 1)]
-    told = [f"{_title(metrics)}      model {metrics['model']}"]
+    told = [f"{_title(metrics)}      model {metrics['model']}, {metrics['weights']}"]
     for *cells, last in table:
         # In cells of the terminal: a Chinese category is twice as wide as it is long.
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
@@ -33,13 +33,15 @@ def text(metrics: Mapping[str, Json]) -> str:
 def headline(metrics: Mapping[str, Json]) -> str:
     """One score in a few words."""
     rates = (f"{_rate(row, 'accuracy')} with {row['shots']} shots" for row in rows_at(metrics, "scores"))
-    return f"{_title(metrics)}: {', '.join(rates)}"
+    weights = str(metrics.get("weights", ""))
+    return f"{_title(metrics)}: {', '.join(rates)}" + (f", {weights}" if weights.startswith("int8") else "")
 
 
 def of_models(workspace: Workspace, models: Mapping[str, Artifact]) -> list[Artifact]:
-    """The scores of these models, the newest last; nobody else's figures stand beside theirs."""
-    ids = {artifact.id for artifact in models.values()}
-    return [one for one in workspace.artifacts.all() if one.stage == "score" and ids.issuperset(one.inputs)]
+    """The scores of these models, and of their int8 weights, the newest last; nobody else's stand beside theirs."""
+    ids, made = {artifact.id for artifact in models.values()}, workspace.artifacts.all()
+    ids |= {one.id for one in made if one.stage == "compress" and ids.issuperset(one.inputs)}
+    return [one for one in made if one.stage == "score" and ids.issuperset(one.inputs)]
 
 
 def _title(metrics: Mapping[str, Json]) -> str:

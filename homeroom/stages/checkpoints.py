@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from homeroom.models.checkpoint import load_model, load_reward_model, save_model
+from homeroom.models.compiled import CompiledGPT, decodable
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
+from homeroom.models.int8 import Int8Weights
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact
 
@@ -13,6 +15,14 @@ def load(artifact: Artifact) -> GPT:
     """A stage's language model. Raises Damaged: nothing is to be learned from weights that are not as they were."""
     artifact.check()
     return load_model(artifact.path)
+
+
+def load_decodable(artifact: Artifact) -> GPT | CompiledGPT:
+    """What an Engine decodes with: a language model, or the int8 weights of one; raises Damaged as `load` does."""
+    if artifact.stage != "compress":
+        return load(artifact)
+    artifact.check()
+    return decodable(Int8Weights.load(artifact.path))
 
 
 def load_reward(artifact: Artifact) -> RewardModel:

@@ -11,6 +11,7 @@ from homeroom.settings import Frozen, HomeroomError
 from homeroom.workspace import Artifact, Workspace
 
 ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported"]  # whose artifacts are language models
+MODEL_STAGES = get_args(ModelStage)
 
 
 def champion(workspace: Workspace) -> Artifact:
@@ -70,9 +71,8 @@ def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
     raise HomeroomError(f"{artifact.id} was not made from any artifact of {stage}")
 
 
-def find_model(workspace: Workspace, name: str) -> Artifact:
+def find_model(workspace: Workspace, name: str, stages: Sequence[str] = MODEL_STAGES) -> Artifact:
     """The champion, the latest model of a stage, or the one artifact whose name begins so. Raises HomeroomError."""
-    stages = get_args(ModelStage)
     if name == "champion":
         if found := workspace.champion():
             return found

@@ -1,7 +1,8 @@
 """score: what `homeroom evaluate --tasks FILE` makes, the accuracy of one model on a file of multiple-choice questions.
 
 It is no step of the circle: nothing is decided by it. The file is known by its contents, so that the same questions
-are not put to the same model twice, and each question's scores are kept beside the figures.
+are not put to the same model twice, and each question's scores are kept beside the figures. A model and the int8
+weights that were made of it are two models here; the figures say which was asked.
 """
 
 import json
@@ -15,15 +16,19 @@ from pydantic import NonNegativeInt, PositiveInt
 from homeroom.data.reading import Reject
 from homeroom.evaluation.multiple_choice import Scored, figures, read_items, score_items
 from homeroom.files import sha256
+from homeroom.models.compiled import CompiledGPT
+from homeroom.models.gpt import GPT
+from homeroom.models.precision import dtype_name
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
-from homeroom.stages.lookup import find_model, unchanged
+from homeroom.stages.lookup import MODEL_STAGES, find_model, unchanged
 from homeroom.tasks.multiple_choice import Item
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
+COMPRESS = "compress"
 SHOWN = 10  # of the lines that were left out
 
 
@@ -42,12 +47,16 @@ def run(
     workspace: Workspace,
     *,
     model: str = "champion",
+    compressed: bool = False,
     shots: Sequence[int] = (0,),
     examples_from: Path | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> Artifact:
-    """Score the model on the file's questions, the first `limit` of them, with each number of examples."""
+    """Score the model, or its `compressed` weights, on the file's questions with each number of examples.
+
+    Only the first `limit` of the questions are asked.
+    """
     config = Config(
         tasks=_digest(tasks),
         shots=tuple(sorted(set(shots))),
@@ -55,7 +64,7 @@ def run(
         limit=limit,
         seed=seed,
     )
-    asked = find_model(workspace, model)
+    asked = _asked(workspace, model, compressed)
     if done := unchanged(workspace, "score", config, [asked], VERSION):
         return done
     rejects: list[Reject] = []
@@ -63,9 +72,11 @@ def run(
     pool = read_items(examples_from, rejects.append) if examples_from else items
     with workspace.publish("score", config, [asked], VERSION) as draft:
         _write(draft.path / "rejects.jsonl", [asdict(one) for one in rejects])
-        rows = _score(asked, tasks.name, items[:limit], pool, config, draft.path / "scores.jsonl")
+        scored_by = checkpoints.load_decodable(asked)
+        rows = _score(scored_by, asked, tasks.name, items[:limit], pool, config, draft.path / "scores.jsonl")
         draft.metrics = {
             "model": asked.id,
+            "weights": _weights(asked, scored_by),
             "file": tasks.name,
             "examples_from": examples_from.name if examples_from else None,
             "questions": len(items[:limit]),
@@ -87,11 +98,34 @@ def _digest(path: Path) -> str:
         raise HomeroomError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def _asked(workspace: Workspace, name: str, compressed: bool) -> Artifact:
+    found = find_model(workspace, name, (*MODEL_STAGES, COMPRESS))
+    if not compressed or found.stage == COMPRESS:
+        return found
+    if made := workspace.artifacts.made_of(found.id, COMPRESS):
+        return made
+    raise HomeroomError(f"there are no int8 weights of {found.id} yet. Run `homeroom compress {found.id}` first.")
+
+
+def _weights(asked: Artifact, model: GPT | CompiledGPT) -> str:
+    """What was multiplied, in words."""
+    if isinstance(model, CompiledGPT):
+        return f"int8 weights of {asked.inputs[0]}"
+    kind = dtype_name(model.embedding.weight.dtype)
+    return f"int8 weights of {asked.inputs[0]}, read as {kind}" if asked.stage == COMPRESS else f"{kind} weights"
+
+
 def _score(
-    asked: Artifact, name: str, items: Sequence[Item], pool: Sequence[Item], config: Config, kept: Path
+    model: GPT | CompiledGPT,
+    asked: Artifact,
+    name: str,
+    items: Sequence[Item],
+    pool: Sequence[Item],
+    config: Config,
+    kept: Path,
 ) -> list[Json]:
     """The figures with each number of examples; every question's scores are written to `kept`."""
-    model, tokenizer = checkpoints.load(asked), Tokenizer.load(asked.path)
+    tokenizer = Tokenizer.load(asked.path)
     found: list[Json] = []
     lines: list[dict[str, Json]] = []
     with progress(name, len(items) * len(config.shots)) as bar:

@@ -13,14 +13,15 @@ def row(shots, mean, **more):
 
 
 METRICS = {
-    "model": "sft-1a2b", "file": "arc [easy].jsonl", "questions": 570, "choices": [4], "rejects": 0,
+    "model": "sft-1a2b", "weights": "float32 weights",
+    "file": "arc [easy].jsonl", "questions": 570, "choices": [4], "rejects": 0,
     "scores": [row(0, 0.412, too_long=3, fewer_examples=0), row(5, 0.44, too_long=3, fewer_examples=1200)],
 }  # fmt: skip
 
 
 def test_what_was_cut_or_left_out_is_told():
     assert scores.text(METRICS).splitlines() == [
-        "arc [easy].jsonl: 570 questions, 4 choices (chance 25.0 %)      model sft-1a2b",
+        "arc [easy].jsonl: 570 questions, 4 choices (chance 25.0 %)      model sft-1a2b, float32 weights",
         "shots   accuracy              by log-likelihood per byte of the choice",
         "0       41.2 % [37.2, 45.2]   41.2 % [37.2, 45.2]",
         "5       44.0 % [40.0, 48.0]   44.0 % [40.0, 48.0]",

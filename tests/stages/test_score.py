@@ -7,9 +7,12 @@ from typer.testing import CliRunner
 
 from homeroom import cli
 from homeroom.evaluation import multiple_choice
+from homeroom.models.int8 import Int8Weights
+from homeroom.report import overview
 from homeroom.settings import HomeroomError
-from homeroom.stages import score
+from homeroom.stages import compress, score
 from homeroom.tasks.multiple_choice import Item
+from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace.errors import Damaged
 
 ROWS = [
@@ -36,7 +39,7 @@ def test_a_person_sees_figures_and_what_was_left_out(workspace, tasks):
     result = homeroom("evaluate", "--tasks", tasks, "--shots", 2, "--shots", 0, "--model", "sft", "-w", workspace.path)
     assert result.exit_code == 0, result.output
     told = result.stdout.splitlines()
-    assert told[0] == f"good.jsonl: 4 questions, 2 to 3 choices (chance 45.8 %)      model {sft.id}"
+    assert told[0] == f"good.jsonl: 4 questions, 2 to 3 choices (chance 45.8 %)      model {sft.id}, float32 weights"
     # The model says that all is good, which half of the answers are.
     heads = [line.split("   ")[0] for line in told[2:8]]
     assert heads == ["0", "  even (2)", "  odd (2)", "2", "  even (2)", "  odd (2)"]
@@ -116,6 +119,34 @@ def test_a_model_is_named_as_champion_stage_or_beginning_of_its_id(workspace):
         score.find_model(workspace, "sft-")
     with pytest.raises(HomeroomError, match=r"model 'judge-' is no model of this workspace"):
         score.find_model(workspace, "judge-")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_int8_weights_are_scored_under_their_own_name(workspace, tasks, monkeypatch, compiled):
+    sft = workspace.latest("sft")
+    with pytest.raises(HomeroomError, match=f"no int8 weights of {sft.id} yet. Run `homeroom compress {sft.id}`"):
+        score.run(tasks, workspace, model="sft", compressed=True)
+    if compiled:
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setattr("homeroom.models.compiled.can_compile", lambda _config: False)
+    int8 = compress.run(compress.Config(), workspace, sft)
+    asked = ("evaluate", "--tasks", tasks, "-w", workspace.path)
+    told = homeroom(*asked, "--model", "sft", "--compressed").stdout.splitlines()
+    read_as = "" if compiled else ", read as float32"
+    assert told[0].endswith(f"      model {int8.id}, int8 weights of {sft.id}{read_as}")
+    made = workspace.latest("score")
+    for name in ("compress", int8.id, int8.id[:12]):
+        assert score.run(tasks, workspace, model=name).id == made.id
+    whole = score.run(tasks, workspace, model="sft")
+    assert whole.id != made.id
+    assert overview.headline(made).endswith(f", int8 weights of {sft.id}{read_as}")
+    # The same numbers as one plain forward of the same int8 weights, but for what the kernels round of activations.
+    restored, tokenizer = Int8Weights.load(int8.path).restored(), Tokenizer.load(int8.path)
+    items = multiple_choice.read_items(tasks, lambda _: None)
+    lines = (made.path / "scores.jsonl").read_text(encoding="utf-8").splitlines()
+    for line, expected in zip(lines, multiple_choice.score_items(restored, tokenizer, items), strict=True):
+        assert json.loads(line)["logprobs"] == pytest.approx(expected.logprobs, rel=0.02 if compiled else 1e-5)
 
 
 def test_a_model_that_was_changed_is_not_scored(workspace, tasks):
