@@ -222,3 +222,27 @@ def test_each_score_is_taken_relative_to_the_other_answers_to_its_question(make)
 def test_episodes_have_to_divide_into_questions():
     with pytest.raises(ValueError, match="10 episodes do not divide into questions with 4 answers each"):
         RolloutSettings(episodes=10, answers_per_question=4)
+
+
+def test_answers_to_one_question_share_a_row_and_the_gradient_is_that_of_rows_of_their_own(make, gradient):
+    """Each answer alone, by a plain forward, is the reference."""
+    settings = SETTINGS.model_copy(
+        update={"answers_per_question": 4, "minibatches": 1, "episodes": 16, "micro_rows": 8}
+    )
+    rollouts = make(settings)
+    experience, _ = rollouts.measure(rollouts.sample())
+    # As if the policy had moved: ratios and values away from where their gradients are simple.
+    noise = torch.Generator().manual_seed(3)
+    for table in (experience.log_probs_BT, experience.values_BT):
+        table += 0.1 * torch.randn(table.shape, generator=noise) * experience.learn_BT
+    step = rollouts._steps(experience)[0]
+    assert any(batch.branch_BT is not None for batch in step)
+    assert sum(len(batch.tokens_BT) for batch in step) < 16
+    alone = [
+        replace(experience, **{name: t[r : r + 1] for name, t in vars(experience).items() if t is not None})
+        for r in range(16)
+    ]
+    assert sum(int(batch.learn_BT.sum()) for batch in step) == int(experience.learn_BT.sum())
+    torch.testing.assert_close(
+        gradient(rollouts.actor, PPO(), step), gradient(rollouts.actor, PPO(), alone), rtol=1e-4, atol=1e-5
+    )
