@@ -24,6 +24,10 @@ from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.training.advantages import AdaptiveKL, estimate_advantages, others_mean, whiten
 from homeroom.training.layouts import layouts
 
+# Of the engine that samples: an answer takes over what another, running beside it, has read of their question. Weights
+# change between iterations, so nothing of ended requests is worth keeping.
+PREFIX_TOKENS = 1
+
 
 class MissingLogProbability(HomeroomError):
     """The sampler returned fewer log-probabilities than tokens: the ratio to the old policy would be made up."""
