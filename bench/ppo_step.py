@@ -26,7 +26,7 @@ from homeroom.stages import ppo
 from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.optimizers import OptimizerSettings
-from homeroom.training.rollouts import Rollouts, RolloutSettings
+from homeroom.training.rollouts import PREFIX_TOKENS, Rollouts, RolloutSettings
 
 EPISODES, PROMPT, ANSWER = 64, 64, 64
 
@@ -41,7 +41,7 @@ def main() -> None:
     actor, reward = ActorCritic(GPT(config)), RewardModel(GPT(config))
     prompts = torch.randint(1, VOCABULARY, (256, PROMPT)).tolist()
     # An id outside of the vocabulary never comes up, so every answer has its full length.
-    engine = Engine(actor.policy, end_id=VOCABULARY, slots=EPISODES)
+    engine = Engine(actor.policy, end_id=VOCABULARY, slots=EPISODES, prefix_tokens=PREFIX_TOKENS)
     settings = RolloutSettings(
         iterations=given.rounds + 1, episodes=EPISODES, max_tokens=ANSWER, epochs=1, minibatches=1, kl_stop=1e9
     )

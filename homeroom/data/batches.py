@@ -97,7 +97,10 @@ class PreferenceBatch:
 
 @dataclass(frozen=True)
 class Experience:
-    """Sampled answers with what the sampler knew of each token."""
+    """Sampled answers with what the sampler knew of each token; answers to one question may share a row.
+
+    Then `branch_BT` says which is where (see `homeroom.models.branches`).
+    """
 
     tokens_BT: Tensor
     next_token_BT: Tensor
@@ -106,9 +109,10 @@ class Experience:
     values_BT: Tensor
     advantages_BT: Tensor
     returns_BT: Tensor
+    branch_BT: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor | None]:
-        return {"tokens_BT": self.tokens_BT}
+        return {"tokens_BT": self.tokens_BT, "branch_BT": self.branch_BT}
 
 
 class Shuffle:

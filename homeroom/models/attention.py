@@ -79,7 +79,7 @@ def attend(query_BHTE: Tensor, key_BKSE: Tensor, value_BKSE: Tensor, mask_B1TS: 
     S = key_BKSE.shape[2]
     grouped = key_BKSE.shape[1] != H
     on_cpu, half = query_BHTE.device.type == "cpu", query_BHTE.dtype == torch.bfloat16
-    if not (on_cpu and half) or grouped or T == 1 or B * H * T * S > WRITTEN_OUT:
+    if not (on_cpu and half) or grouped or B * H * T * S > WRITTEN_OUT:
         return F.scaled_dot_product_attention(
             query_BHTE, key_BKSE, value_BKSE, attn_mask=mask_B1TS, is_causal=mask_B1TS is None, enable_gqa=grouped
         )

@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from homeroom.models.attention import Attention, Context
+from homeroom.models.branches import branch_mask, branch_positions
 from homeroom.models.feed_forward import GELU, SwiGLU
 from homeroom.models.kv_cache import CacheView, KVCache
 from homeroom.models.positions import RopeScaling, Rotary
@@ -114,19 +115,30 @@ class GPT(nn.Module):
             else:
                 parameter.normal_(std=parameter.shape[1] ** -0.5)
 
-    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
-        return Outputs(self.hidden(tokens_BT, document_BT), self.head.weight)
+    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None, branch_BT: Tensor | None = None) -> Outputs:
+        return Outputs(self.hidden(tokens_BT, document_BT, branch_BT), self.head.weight)
 
-    def hidden(self, tokens_BT: Tensor, document_BT: Tensor | None = None, *, cache: CacheView | None = None) -> Tensor:
+    def hidden(
+        self,
+        tokens_BT: Tensor,
+        document_BT: Tensor | None = None,
+        branch_BT: Tensor | None = None,
+        *,
+        cache: CacheView | None = None,
+    ) -> Tensor:
         """The last layer's hidden states (B, T, D).
 
-        With `document_BT` (a number per token) attention and positions stay within a document. With `cache` the tokens
-        continue what its slots hold. Raises ValueError when a row is longer than `config.max_length`.
+        With `document_BT` (a number per token) attention and positions stay within a document, with `branch_BT` (see
+        `homeroom.models.branches`) within one of several ends and their common beginning. With `cache` the tokens
+        continue what its slots hold. Raises ValueError when a sequence is longer than `config.max_length`.
         """
         T = tokens_BT.shape[1]
-        if self.config.max_length < T:
-            raise ValueError(f"{T} tokens do not fit a context of {self.config.max_length}")
         mask, positions_BT = None, None
+        if branch_BT is not None:
+            mask, positions_BT = branch_mask(branch_BT), branch_positions(branch_BT)
+        longest = T if positions_BT is None else int(positions_BT.max()) + 1
+        if self.config.max_length < longest:
+            raise ValueError(f"{longest} tokens do not fit a context of {self.config.max_length}")
         if cache is not None:
             positions_BT = cache.positions_BT
             reach_S = torch.arange(cache.extent, device=tokens_BT.device)

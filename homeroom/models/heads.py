@@ -6,8 +6,8 @@ Shapes: B batch, T time, D width.
 import torch
 from torch import Tensor, nn
 
+from homeroom.models.branches import Branches, neighbours, row_width
 from homeroom.models.gpt import GPT, Outputs
-from homeroom.models.padding import pad_rows
 from homeroom.models.precision import products_in
 
 
@@ -25,8 +25,8 @@ class RewardModel(nn.Module):
         self.score_head = nn.Linear(gpt.config.width, 1, bias=False)
         nn.init.normal_(self.score_head.weight, std=1 / (gpt.config.width + 1) ** 0.5)
 
-    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
-        hidden_BTD = self.gpt.hidden(tokens_BT, document_BT)
+    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None, branch_BT: Tensor | None = None) -> Outputs:
+        hidden_BTD = self.gpt.hidden(tokens_BT, document_BT, branch_BT)
         values_BT = _read(self.score_head, hidden_BTD)
         return Outputs(hidden_BTD, self.score_head.weight, values_BT)
 
@@ -34,19 +34,26 @@ class RewardModel(nn.Module):
     def score(self, rows: list[list[int]], batch_rows: int = 64) -> Tensor:
         """Scores (len(rows),) of whole conversations given as token ids.
 
-        Rows of similar length are scored together; padding and company change a score by the rounding of products
-        alone. Raises ValueError for an empty row.
+        What neighbouring rows have in common at their beginning is read once, and rows of similar length are scored
+        together; padding and company change a score by the rounding of products alone. Raises ValueError for an empty
+        row.
         """
         if any(not row for row in rows):
             raise ValueError("an empty row has no last token to score")
         scores = torch.zeros(len(rows))
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        bunches = sorted(neighbours(rows), key=lambda bunch: row_width(rows, bunch))
         device = self.score_head.weight.device
-        for start in range(0, len(order), batch_rows):
-            chosen = order[start : start + batch_rows]
-            values_BT = self(pad_rows([rows[index] for index in chosen]).to(device)).values_BT
-            last_B = torch.tensor([len(rows[index]) - 1 for index in chosen])
-            scores[chosen] = values_BT[torch.arange(len(chosen)), last_B].float().cpu()
+        while bunches:
+            count = 1
+            while count < len(bunches) and sum(len(bunch.members) for bunch in bunches[: count + 1]) <= batch_rows:
+                count += 1
+            chosen, bunches = bunches[:count], bunches[count:]
+            members = [member for bunch in chosen for member in bunch.members]
+            branches = Branches.of(rows, chosen)
+            branch_BT = None if branches.branch_BT is None else branches.branch_BT.to(device)
+            outputs = self(branches.tokens_BT.to(device), branch_BT=branch_BT)
+            last_S = branches.starts_S[members] + torch.tensor([len(rows[member]) - 1 for member in members])
+            scores[members] = outputs.values_BT.flatten()[last_S.to(device)].float().cpu()
         return scores
 
 
@@ -64,8 +71,8 @@ class ActorCritic(nn.Module):
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
 
-    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None) -> Outputs:
-        hidden_BTD = self.policy.hidden(tokens_BT, document_BT)
+    def forward(self, tokens_BT: Tensor, document_BT: Tensor | None = None, branch_BT: Tensor | None = None) -> Outputs:
+        hidden_BTD = self.policy.hidden(tokens_BT, document_BT, branch_BT)
         return Outputs(hidden_BTD, self.policy.head.weight, _read(self.value_head, hidden_BTD.detach()))
 
 

@@ -28,7 +28,7 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.policy import PPO
 from homeroom.training.optimizers import OptimizerKind
-from homeroom.training.rollouts import Episode, Rollouts, RolloutSettings
+from homeroom.training.rollouts import PREFIX_TOKENS, Episode, Rollouts, RolloutSettings
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace, read_log
 
@@ -68,7 +68,12 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         actor = ActorCritic(checkpoints.load(sft))
         rollouts = Rollouts(
             actor,
-            Engine(actor.policy, end_id=tokenizer.end_ids, slots=min(config.rollouts.episodes, SLOTS)),
+            Engine(
+                actor.policy,
+                end_id=tokenizer.end_ids,
+                slots=min(config.rollouts.episodes, SLOTS),
+                prefix_tokens=PREFIX_TOKENS,
+            ),
             checkpoints.load(sft),
             _prompts(config, cleaned, actor, tokenizer),
             _scorer(reward),

@@ -6,7 +6,7 @@ Shapes: B episodes, T time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -22,6 +22,11 @@ from homeroom.models.logprobs import token_log_probs
 from homeroom.models.precision import dtype_name, products_in
 from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.training.advantages import AdaptiveKL, estimate_advantages, others_mean, whiten
+from homeroom.training.layouts import layouts
+
+# Of the engine that samples: an answer takes over what another, running beside it, has read of their question. Weights
+# change between iterations, so nothing of ended requests is worth keeping.
+PREFIX_TOKENS = 1
 
 
 class MissingLogProbability(HomeroomError):
@@ -185,7 +190,12 @@ class Rollouts:
             order = torch.randperm(rows, generator=generator)
             for part in order.tensor_split(self.settings.minibatches):
                 part = part.sort().values  # short rows together again
-                steps.append([_select(experience, piece) for piece in part.split(self.settings.micro_rows)])
+                steps.append(
+                    [
+                        layout.experience(experience)
+                        for layout in layouts(experience.tokens_BT, experience.learn_BT, part, self.settings.micro_rows)
+                    ]
+                )
         return steps
 
     def _experience(self, episodes: list[Episode]) -> tuple[Experience, Tensor]:
@@ -193,12 +203,12 @@ class Rollouts:
         log_probs_BT = torch.zeros(tokens_BT.shape)
         log_probs_BT[learn_BT] = torch.tensor([p for episode in episodes for p in episode.completion.logprobs])
         values_BT, reference_BT = torch.zeros_like(log_probs_BT), torch.zeros_like(log_probs_BT)
-        for rows in torch.arange(len(episodes)).split(self.settings.micro_rows):
-            width = int(learn_BT[rows].nonzero()[:, 1].max()) + 1
-            span = (rows, slice(0, width))
-            values = self.actor(tokens_BT[span]).values_BT
-            values_BT[span] = torch.where(learn_BT[span], values, 0.0)
-            reference_BT[span] = _log_probs(self.reference(tokens_BT[span]), next_token_BT[span], learn_BT[span])
+        for layout in layouts(tokens_BT, learn_BT, torch.arange(len(episodes)), self.settings.micro_rows):
+            inputs = {"tokens_BT": layout.tokens_BT, "branch_BT": layout.branch_BT}
+            values_BT[layout.learned] = layout.read(self.actor(**inputs).values_BT)
+            reference_BT[layout.learned] = _log_probs(
+                self.reference(**inputs), layout.place_N, next_token_BT[layout.learned]
+            )
         gap_BT = log_probs_BT - reference_BT
         rewards_BT = -self.kl.coefficient * gap_BT
         last_B = tokens_BT.shape[1] - 1 - learn_BT.flip(1).int().argmax(dim=1)
@@ -231,17 +241,9 @@ class Rollouts:
         self.shuffle.load_state_dict(state["prompts"])
 
 
-def _log_probs(outputs: Outputs, next_token_BT: Tensor, learn_BT: Tensor) -> Tensor:
-    log_probs_N, _ = token_log_probs(outputs.hidden_BTD[learn_BT], outputs.head_VD, next_token_BT[learn_BT])
-    log_probs_BT = torch.zeros(learn_BT.shape)
-    log_probs_BT[learn_BT] = log_probs_N
-    return log_probs_BT
-
-
-def _select(experience: Experience, rows: Tensor) -> Experience:
-    width = int(experience.learn_BT[rows].nonzero()[:, 1].max()) + 1
-    fields = {name: value[rows, :width] for name, value in vars(experience).items() if isinstance(value, Tensor)}
-    return replace(experience, **fields)
+def _log_probs(outputs: Outputs, place_N: Tensor, next_token_N: Tensor) -> Tensor:
+    log_probs_N, _ = token_log_probs(outputs.hidden_BTD.flatten(0, 1)[place_N], outputs.head_VD, next_token_N)
+    return log_probs_N
 
 
 def _mix(*numbers: int) -> int:

@@ -13,7 +13,7 @@ from homeroom.models.gpt import GPT
 from homeroom.models.heads import ActorCritic
 from homeroom.training.advantages import estimate_advantages, whiten
 from homeroom.training.objectives.policy import PPO
-from homeroom.training.rollouts import MissingLogProbability, Rollouts, RolloutSettings
+from homeroom.training.rollouts import PREFIX_TOKENS, MissingLogProbability, Rollouts, RolloutSettings
 
 END = 1
 PROMPTS = [[2, 3, n] if n % 2 else [2, n] for n in range(4, 17)]
@@ -222,3 +222,40 @@ def test_each_score_is_taken_relative_to_the_other_answers_to_its_question(make)
 def test_episodes_have_to_divide_into_questions():
     with pytest.raises(ValueError, match="10 episodes do not divide into questions with 4 answers each"):
         RolloutSettings(episodes=10, answers_per_question=4)
+
+
+def test_answers_to_one_question_share_a_row_and_the_gradient_is_that_of_rows_of_their_own(make, gradient):
+    """Each answer alone, by a plain forward, is the reference."""
+    settings = SETTINGS.model_copy(
+        update={"answers_per_question": 4, "minibatches": 1, "episodes": 16, "micro_rows": 8}
+    )
+    rollouts = make(settings)
+    experience, _ = rollouts.measure(rollouts.sample())
+    # As if the policy had moved: ratios and values away from where their gradients are simple.
+    noise = torch.Generator().manual_seed(3)
+    for table in (experience.log_probs_BT, experience.values_BT):
+        table += 0.1 * torch.randn(table.shape, generator=noise) * experience.learn_BT
+    step = rollouts._steps(experience)[0]
+    assert any(batch.branch_BT is not None for batch in step)
+    assert sum(len(batch.tokens_BT) for batch in step) < 16
+    alone = [
+        replace(experience, **{name: t[r : r + 1] for name, t in vars(experience).items() if t is not None})
+        for r in range(16)
+    ]
+    assert sum(int(batch.learn_BT.sum()) for batch in step) == int(experience.learn_BT.sum())
+    torch.testing.assert_close(
+        gradient(rollouts.actor, PPO(), step), gradient(rollouts.actor, PPO(), alone), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_question_is_sampled_to_as_if_each_of_its_answers_had_read_it(make, nano, monkeypatch):
+    """Episodes of an engine that takes beginnings over are those of one that reads every prompt whole."""
+    monkeypatch.setattr("homeroom.inference.engine.WORTH", 1)
+    settings = SETTINGS.model_copy(update={"answers_per_question": 4, "episodes": 16})
+    shares, reads = make(settings), make(settings)
+    shares.engine = Engine(shares.actor.policy, end_id=END, slots=4, prefix_tokens=PREFIX_TOKENS)
+    for one, other in zip(shares.sample(), reads.sample(), strict=True):
+        assert one.completion.token_ids == other.completion.token_ids
+        assert one.completion.logprobs == pytest.approx(other.completion.logprobs, abs=1e-5)
+    assert shares.engine.reused > 0
+    assert len(shares.engine.prefixes) == 0
