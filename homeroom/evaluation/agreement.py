@@ -52,7 +52,7 @@ def agreement(
             asked = Request(str(number), row, Sampling(max_tokens=0), top=1, score_from=1)
             scores += engine.generate([asked])[0].prompt
             if on_tokens is not None:
-                on_tokens(len(row))
+                on_tokens(len(row) - 1)  # the first is no text
         of_both.append(scores)
     mine, theirs = of_both
     size_in_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
