@@ -14,7 +14,6 @@ from torch import Tensor
 from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.kv_cache import CacheView, KVCache, Piece
-from homeroom.models.padding import pad_rows
 from homeroom.models.precision import products_dtype
 
 PADDING = 64  # tokens: of so many, a forward costs twice what it costs of none
@@ -96,16 +95,18 @@ class ModuleDecoder:
         return self.model.logits(hidden_ND)
 
     def _rows(self, cache: KVCache, pieces: Sequence[Piece]) -> Tensor:
-        """The pieces as rows of one forward, padded on the right.
+        """The pieces as rows of one forward, each padded with its own last token at that token's own position.
 
-        Causal attention keeps padding out of every real position, and what it leaves in the cache lies beyond the
-        slot's length, where the mask hides it until a real token overwrites it.
+        So padding writes into the cache what stands there anyway: there may be no room behind a slot's last position.
         """
-        tokens_BT = pad_rows([piece.token_ids for piece in pieces])
-        T = tokens_BT.shape[1]
-        starts_B = torch.tensor([piece.start for piece in pieces])
-        last = cache.keys[0].shape[2] - 1
-        positions_BT = (starts_B[:, None] + torch.arange(T)).clamp(max=last)
+        T = max(len(piece.token_ids) for piece in pieces)
+        rows = [[*piece.token_ids, *[piece.token_ids[-1]] * (T - len(piece.token_ids))] for piece in pieces]
+        tokens_BT = torch.tensor(rows)
+        starts_B, ends_B = (
+            torch.tensor([piece.start for piece in pieces]),
+            torch.tensor([piece.end for piece in pieces]),
+        )
+        positions_BT = torch.minimum(starts_B[:, None] + torch.arange(T), ends_B[:, None] - 1)
         slots = [piece.slot for piece in pieces]
         in_order = len(slots) if slots == list(range(len(slots))) else None
         extent = max(piece.end for piece in pieces)

@@ -28,7 +28,10 @@ def penalize(logits_NV: Tensor, seen: list[list[int]], settings: list[Sampling])
             index = torch.tensor(sorted(set(tokens)), dtype=torch.long, device=logits_NV.device)
             values = logits_NV[row, index]
             penalty = sampling.repetition_penalty
-            logits_NV[row, index] = torch.where(values > 0, values / penalty, values * penalty)
+            weakened = torch.where(values > 0, values / penalty, values * penalty)
+            # A penalty near 0 would make them infinite, and the row's probabilities no numbers.
+            most = torch.finfo(weakened.dtype).max
+            logits_NV[row, index] = weakened.clamp(-most, most)
 
 
 def sample(logits_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Tensor:
@@ -40,15 +43,30 @@ def sample(logits_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Te
     # The largest logit becomes 0 first: divided by a temperature near 0 it would be infinite, and the row NaN.
     above_NV = logits_NV - logits_NV.amax(dim=1, keepdim=True)
     probs_NV = torch.softmax(above_NV / torch.where(greedy_N, 1.0, temperature_N)[:, None], dim=1)
-    picked_N = torch.zeros_like(greedy_N, dtype=torch.long)
+    if bool((broken_N := probs_NV[:, 0].isnan()).any()):  # of a model that computes no numbers: others must not suffer
+        probs_NV[broken_N] = 1 / probs_NV.shape[1]
+    picked_N = _pick_filtered(probs_NV, settings, uniform_N)
+    return torch.where(greedy_N, logits_NV.argmax(dim=1), picked_N) if bool(greedy_N.any()) else picked_N
+
+
+def _pick_filtered(probs_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Tensor:
+    """Each row in the way that its own filters ask for, whatever the others' do."""
+    filtered = [row for row, s in enumerate(settings) if s.top_k or s.top_p < 1 or s.min_p]
+    if not filtered:
+        return _pick(probs_NV.cumsum(dim=1, dtype=torch.float64), uniform_N)
     likely_NV = probs_NV >= probs_NV.amax(dim=1, keepdim=True) * _LIKELY
     sure = _sure(probs_NV, likely_NV, settings)
-    for rows, pick in ((sure, _pick_likely), ([row for row in range(len(settings)) if row not in set(sure)], _pick)):
-        if rows:
-            every = len(rows) == len(settings)
-            probs_RV, likely_RV = (probs_NV, likely_NV) if every else (probs_NV[rows], likely_NV[rows])
-            picked_N[rows] = pick(probs_RV, likely_RV, [settings[row] for row in rows], uniform_N[rows])
-    return torch.where(greedy_N, logits_NV.argmax(dim=1), picked_N) if bool(greedy_N.any()) else picked_N
+    unsure = sorted(set(filtered) - set(sure))
+    plain = sorted(set(range(len(settings))) - set(filtered))
+    picked_N = torch.zeros(len(settings), dtype=torch.long, device=probs_NV.device)
+    if sure:
+        picked_N[sure] = _pick_likely(probs_NV[sure], likely_NV[sure], [settings[row] for row in sure], uniform_N[sure])
+    if unsure:
+        masses_RV = kept(probs_NV[unsure], [settings[row] for row in unsure])
+        picked_N[unsure] = _pick(masses_RV.cumsum(dim=1), uniform_N[unsure])
+    if plain:
+        picked_N[plain] = _pick(probs_NV[plain].cumsum(dim=1, dtype=torch.float64), uniform_N[plain])
+    return picked_N
 
 
 def _sure(probs_NV: Tensor, likely_NV: Tensor, settings: list[Sampling]) -> list[int]:
@@ -68,15 +86,13 @@ def _sure(probs_NV: Tensor, likely_NV: Tensor, settings: list[Sampling]) -> list
     return [row for row, certain in within if certain]
 
 
-def _pick(probs_NV: Tensor, _: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Tensor:
-    plain = not any(s.top_k or s.top_p < 1 or s.min_p for s in settings)
-    # float64: a cumulative sum over a large vocabulary in float32 would lose the tail.
-    cumulative_NV = (probs_NV.double() if plain else kept(probs_NV, settings)).cumsum(dim=1)
+def _pick(cumulative_NV: Tensor, uniform_N: Tensor) -> Tensor:
+    """float64: a cumulative sum over a large vocabulary in float32 would lose the tail."""
     total_N = cumulative_NV[:, -1]
     # Below the whole, which a product may be rounded up to: the last token may have probability 0.
     target_N1 = torch.minimum(uniform_N.double() * total_N, torch.nextafter(total_N, -total_N))[:, None]
     # right=True: a uniform of exactly 0 must not pick a token of probability 0.
-    return torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp(max=probs_NV.shape[1] - 1)
+    return torch.searchsorted(cumulative_NV, target_N1, right=True)[:, 0].clamp(max=cumulative_NV.shape[1] - 1)
 
 
 def _pick_likely(probs_NV: Tensor, likely_NV: Tensor, settings: list[Sampling], uniform_N: Tensor) -> Tensor:
@@ -91,7 +107,8 @@ def _pick_likely(probs_NV: Tensor, likely_NV: Tensor, settings: list[Sampling], 
     probs_NW[row_C, place_C] = probs_NV[row_C, column_C]
     column_NW = row_C.new_zeros(probs_NW.shape)
     column_NW[row_C, place_C] = column_C
-    return column_NW.gather(1, _pick(probs_NW, likely_NV, settings, uniform_N)[:, None])[:, 0]
+    picked_N = _pick(kept(probs_NW, settings).cumsum(dim=1), uniform_N)
+    return column_NW.gather(1, picked_N[:, None])[:, 0]
 
 
 def kept(probs_NV: Tensor, settings: list[Sampling]) -> Tensor:

@@ -1,8 +1,8 @@
 """An int8 model over a KV cache, computed by `homeroom.models.forward`: what the Engine decodes with on a processor.
 
 Its results do not depend on which other requests are in a batch, nor on how a prompt was cut: to the bit.
-Needs Numba and a Llama-style shape; `compiled` says whether there is one. The first call compiles (tens of seconds),
-later processes find the result on the disk.
+Needs Numba and a Llama-style shape; `can_compile` says whether both are there. The first model ever compiles (some ten
+seconds), later processes find the result on the disk.
 Shapes: L layers, R rows and C columns of a matrix (both padded), V vocabulary, D width, E width of a head, N tokens.
 """
 
@@ -43,8 +43,7 @@ class CompiledGPT:
         self.config = config = weights.config
         if not can_compile(config):
             raise ValueError("the compiled forward knows Llama-style models with heads of a multiple of 8 alone")
-        code, self._team = _crew()
-        self._threads = torch.get_num_threads()
+        code, self._team, self._threads = _crew()
         tensors = weights.tensors
 
         def layers(part: str, take: slice = slice(None)) -> Iterator[Tensor]:
@@ -173,7 +172,7 @@ def project(x_ND: Array, packed_RC: Array, worth_R: Array, threads: int) -> Arra
         x_NR=np.ascontiguousarray(x_ND), matrix_RC=packed_RC, matrix_worth_R=worth_R, result_NR=result_NR,
         input_INC=np.zeros((copies, count, columns), np.int16), worth_IN=np.empty((copies, count), np.float32),
     )  # fmt: skip
-    _crew()[1].do(job, 2, threads)
+    _crew()[1].do(job, waits(0), threads)
     return result_NR
 
 
@@ -183,9 +182,10 @@ def few(count: int, threads: int) -> bool:
 
 
 @functools.cache
-def _crew() -> tuple[Code, Team]:
+def _crew() -> tuple[Code, Team, int]:
+    """The code, who runs it, and how many: as torch was told at first, for `quietly` tells it otherwise."""
     code = machine_code.load()
-    return code, Team(code.work)
+    return code, Team(code.work), torch.get_num_threads()
 
 
 def decodable(weights: Int8Weights) -> CompiledGPT | GPT:

@@ -31,6 +31,13 @@ class _Section:
 
 def flat(object_file: bytes, symbol: str) -> tuple[bytes, int]:
     """The block, and where in it the function of that name begins. Raises NotFlat."""
+    try:
+        return _flat(object_file, symbol)
+    except (struct.error, IndexError, StopIteration, OverflowError, UnicodeDecodeError) as error:
+        raise NotFlat(f"a damaged object file ({error})") from error
+
+
+def _flat(object_file: bytes, symbol: str) -> tuple[bytes, int]:
     if object_file[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", object_file, 18) != (_X86_64,):
         raise NotFlat("not an ELF object for x86-64")
     sections = _sections(object_file)
@@ -78,4 +85,4 @@ def _symbols(data: bytes, table: _Section, sections: list[_Section]) -> list[tup
 
 
 def _text(data: bytes, start: int) -> str:
-    return data[start : data.index(b"\0", start)].decode()
+    return data[start : data.find(b"\0", start)].decode()

@@ -253,6 +253,9 @@ def work(door: int, thread: int) -> None:
     elif not _let_in(door):
         return
     job = carray(pointer(seen(door + 2 * LINE)), 1, JOB)[0]
+    if thread >= job.threads:  # called to another job, which had room for more
+        give(door + LINE, -1)
+        return
     if job.kind == FORWARD:
         _forward(job, thread)
     else:

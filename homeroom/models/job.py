@@ -15,7 +15,7 @@ LINE = 64  # bytes: numbers that different threads write stand so far apart, or 
 FORWARD, PROJECT = 0, 1
 
 _NUMBERS = """
-kind threads count layers width hidden heads kv_heads head_width norm_heads slots cached positions extent fold
+kind threads count layers width heads kv_heads head_width norm_heads slots cached positions extent fold
 embedding_rows qkv_rows out_rows gate_rows matrix_rows embedding_columns qkv_columns out_columns down_columns
 matrix_columns
 """

@@ -31,7 +31,7 @@ _SOURCES = ("forward.py", "kernels.py", "instructions.py", "job.py", "machine_co
 
 
 class CannotCompile(RuntimeError):
-    """Numba is not there, or could not do it."""
+    """Numba is not there or could not do it, or what it made cannot be run."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Code:
 
 
 def is_installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
+    return all(importlib.util.find_spec(name) is not None for name in ("numba", "llvmlite"))
 
 
 def compiled_before() -> bool:
@@ -63,7 +63,10 @@ def load() -> Code:
         if found is None:
             raise CannotCompile(f"{path} was written and cannot be read")
     header, content = found
-    address, kept = _mapped(path, header) if header["flat"] else _through_llvm(content, header)
+    try:
+        address, kept = _mapped(path, header) if header["flat"] else _through_llvm(content, header)
+    except OSError as error:  # a disk from which nothing may be run
+        raise CannotCompile(f"{path} cannot be run ({error}); XDG_CACHE_HOME names another place for it") from error
     # The two pointers are Numba's, for a result and an exception: there is neither.
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
         address
@@ -71,8 +74,10 @@ def load() -> Code:
     spare = ctypes.create_string_buffer(64)
     pointer = ctypes.addressof(spare)
 
-    # Whoever can still call the code keeps it in memory.
-    def work(door: int, thread: int, _kept: Any = (kept, spare)) -> None:
+    # For ever: when the process ends, a helper may still be in it.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object((kept, spare)))
+
+    def work(door: int, thread: int) -> None:
         function(pointer, pointer, door, thread)
 
     return Code(work, header["lanes"], header["rows"])
@@ -93,15 +98,19 @@ def _processor() -> str:
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return "\n".join(
-        [platform.machine(), *(line for line in first if line.startswith(("model name", "flags", "Features")))]
-    )
+        from llvmlite import binding
+
+        return f"{platform.machine()} {binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
+    told = (line for line in first if line.startswith(("model name", "flags", "Features", "CPU part")))
+    return "\n".join([platform.machine(), *told])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
-    """Header and code; None where there is no such file, or a damaged one."""
+    """Header and code; None where there is no such file, a damaged one, or one that somebody else may have written."""
     try:
+        told = path.stat()
+        if os.name == "posix" and (told.st_uid != os.getuid() or told.st_mode & 0o022):
+            return None
         content = path.read_bytes()
         header = json.loads(content[:_PAGE].rstrip(b"\0"))
         code = content[_PAGE:]
@@ -114,6 +123,8 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
 def _mapped(path: Path, header: dict[str, Any]) -> tuple[int, Any]:
     with path.open("rb") as file:
         code = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+    if hashlib.sha256(memoryview(code)[_PAGE:]).hexdigest() != header["sha256"]:
+        raise OSError("it was changed in this moment")
     return int(np.frombuffer(code, np.uint8).ctypes.data) + _PAGE + int(header["entry"]), code
 
 
@@ -130,7 +141,7 @@ def _through_llvm(content: bytes, header: dict[str, Any]) -> tuple[int, Any]:
 
 
 def _compile_aside(path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
     command = [sys.executable, "-m", "homeroom.models.machine_code", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -142,6 +153,8 @@ def _compile(path: Path) -> None:
     from llvmlite import binding
     from numba import njit, types
 
+    if platform.machine() in ("x86_64", "AMD64") and not binding.get_host_cpu_features().get("f16c"):
+        raise CannotCompile("this processor does not know float16 (F16C)")
     from homeroom.models.forward import work
     from homeroom.models.instructions import LANES, ROWS
 

@@ -1,10 +1,11 @@
 """Threads that compute together: one calls, the others help as they find time.
 
-A step of a small model is a few milliseconds and three hundred waits for each other, so threads wait in machine code
+A step of a small model is a few milliseconds and 150 waits for each other, so threads wait in machine code
 (`homeroom.models.forward`), not here; here they only sleep between jobs. One job at a time, as there are so many cores.
 """
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable
 
@@ -17,8 +18,9 @@ class Team:
     def __init__(self, work: Callable[[int, int], None]) -> None:
         self._work, self._one_at_a_time = work, threading.Lock()
         self._door, self._door_at = _lines(DOOR)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._door))  # a helper may stand at it when the process ends
         self._bells: list[threading.Lock] = []
-        yield_now = getattr(ctypes.CDLL(None), "sched_yield", None)
+        yield_now = getattr(ctypes.CDLL(None), "sched_yield", None) if os.name == "posix" else None
         self._yield_at = ctypes.cast(yield_now, ctypes.c_void_p).value if yield_now else 0
 
     def do(self, job: Job, waits: int, threads: int) -> None:

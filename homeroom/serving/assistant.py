@@ -295,7 +295,14 @@ class Assistant:
                 writing = loaded.writing.get(event.request_id)
                 if writing is None:
                     continue
-                piece = writing.push(event)
+                try:
+                    piece = writing.push(event)
+                except Exception as error:  # such as of a grammar's library: it ends its own answer, nobody else's
+                    log.exception("an answer could not be written")
+                    loaded.engine.cancel(event.request_id)
+                    self._end(loaded, event.request_id)
+                    writing.deliver(error)
+                    continue
                 if piece is None:
                     continue
                 if piece.finish_reason is not None:

@@ -130,10 +130,11 @@ class Grammars:
         except ImportError as error:
             raise FormRefused(form.param, "this server lacks llguidance: `pip install llguidance`") from error
         try:
-            name = json.dumps([form.kind, goes_on, form.value])
+            written = json.dumps(form.value, ensure_ascii=False)
         except RecursionError as error:
             raise FormRefused(form.param, "it is nested too deep") from error
-        if form.kind == "json" and len(name) > LONGEST_SCHEMA:
+        name = f"{form.kind} {goes_on} {written}"
+        if form.kind == "json" and len(written) > LONGEST_SCHEMA:
             raise FormRefused(form.param, f"a schema of more than {LONGEST_SCHEMA} characters of JSON")
         if name not in self._compiled:
             if self._vocabulary is None:

@@ -32,7 +32,7 @@ def long_model(new_model: Callable[..., GPT]) -> GPT:
 
 @pytest.fixture(scope="session")
 def compiled(new_model: Callable[..., GPT]) -> CompiledGPT:
-    pytest.importorskip("numba").set_num_threads(1)
+    pytest.importorskip("numba")
     return CompiledGPT(Int8Weights.of(new_model(**LONG)))
 
 

@@ -129,6 +129,21 @@ def test_a_token_is_picked_from_what_is_kept_however_it_is_found(sharpness, sett
         assert picked[row] == next(i for i, before in enumerate(itertools.accumulate(masses)) if before > target)
 
 
+@pytest.mark.parametrize("filters", [{}, {"top_p": 0.9}, {"top_k": 40}, {"min_p": 0.1}])
+@pytest.mark.parametrize("broken", ["penalty", "nan"])
+def test_a_row_without_numbers_is_nobody_elses_matter(filters, broken):
+    logits_NV = torch.randn(2, 2000, generator=torch.Generator().manual_seed(3))
+    uniform_N = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    alone = sample(logits_NV[1:], [Sampling(top_p=0.9)], uniform_N[1:])
+    if broken == "nan":
+        logits_NV[0, 7] = float("nan")
+    settings_N = [Sampling(repetition_penalty=1e-39, **filters), Sampling(top_p=0.9)]
+    penalize(logits_NV, [list(range(100)), []], settings_N)
+    picked = sample(logits_NV, settings_N, uniform_N)
+    assert 0 <= picked[0] < 2000
+    assert picked[1] == alone[0]
+
+
 @pytest.mark.parametrize("sharpness", [0.0, 0.5, 4.0])
 def test_a_large_vocabulary_is_cut_as_a_plain_sort_cuts_it_whoever_else_is_there(sharpness):
     logits_NV = torch.randn(6, 5000, generator=torch.Generator().manual_seed(1)) * sharpness

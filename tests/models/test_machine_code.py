@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import threading
 
 import numpy as np
 import pytest
@@ -30,14 +31,20 @@ def weights(new_model):
 
 
 @pytest.fixture
-def forgotten(monkeypatch, tmp_path):
-    """As in a process that has loaded nothing yet, and an empty cache."""
+def reloaded():
+    """As in a process that has loaded nothing yet."""
+    machine_code.load.cache_clear()
+    compiled._crew.cache_clear()
+    yield
+    machine_code.load.cache_clear()
+    compiled._crew.cache_clear()
+
+
+@pytest.fixture
+def forgotten(reloaded, monkeypatch, tmp_path):
+    """And that finds nothing compiled before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    machine_code.load.cache_clear()
-    compiled._crew.cache_clear()
-    yield tmp_path / "homeroom"
-    machine_code.load.cache_clear()
-    compiled._crew.cache_clear()
+    return tmp_path / "homeroom"
 
 
 def test_what_llvm_loads_computes_the_same(weights, forgotten, monkeypatch):
@@ -78,6 +85,20 @@ def test_where_nothing_can_be_compiled_the_model_computes_in_float32(weights, fo
     assert "this Numba is broken; computing in float32" in (said.out + said.err).replace("\n", " ")
 
 
+def test_where_nothing_may_be_run_the_model_computes_in_float32(weights, reloaded, monkeypatch, capsys):
+    machine_code.load()
+
+    def refused(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(machine_code.mmap, "mmap", refused)
+    machine_code.load.cache_clear()
+    compiled._crew.cache_clear()
+    assert isinstance(decodable(weights), GPT)
+    said = capsys.readouterr()
+    assert "cannot be run" in said.out + said.err
+
+
 def test_a_helper_that_never_comes_delays_nobody(weights, monkeypatch):
     model = CompiledGPT(weights)
     model._threads = 1
@@ -86,6 +107,31 @@ def test_a_helper_that_never_comes_delays_nobody(weights, monkeypatch):
     monkeypatch.setattr(team.threading.Thread, "start", lambda _: None)
     model._team = Team(machine_code.load().work)
     assert torch.equal(read(model), expected)
+
+
+def test_a_helper_called_to_a_larger_team_leaves_a_smaller_job_alone(weights, monkeypatch):
+    """It would write where there is room for two."""
+    seen = []
+    work = machine_code.load().work
+
+    def with_a_late_helper(door, thread):
+        if thread == 0:
+            late = threading.Thread(target=lambda: seen.append(work(door, 7)))
+            late.start()
+            work(door, 0)
+            late.join()
+        else:
+            work(door, thread)
+
+    model = CompiledGPT(weights)
+    model._threads, model._team = 1, Team(with_a_late_helper)
+    room = model._room(20, 20)
+    guarded = {name: np.zeros(9 * value.size, value.dtype) for name, value in room.items() if hasattr(value, "dtype")}
+    monkeypatch.setattr(model, "_room", lambda *_: room | guarded)
+    for _ in range(200):
+        model.read(model.new_cache(1, 24), [Piece(0, 0, list(range(20)))])
+    assert len(seen) == 200
+    assert not any(array[room[name].size :].any() for name, array in guarded.items())
 
 
 def object_of(code):
