@@ -290,8 +290,8 @@ def test_a_kl_stop_below_the_samplers_noise_is_refused(workspace):
     none = ROLLOUTS.model_copy(update={"kl_stop": 1e-12})
 
     def run_all():
-        for seed in range(8):  # the noise has either sign
-            ppo.run(PPO.model_copy(update={"rollouts": none, "seed": seed}), workspace)
+        for seed in range(8):  # the noise has either sign; in bfloat16 a model of this size has none
+            ppo.run(PPO.model_copy(update={"rollouts": none, "seed": seed, "precision": "float32"}), workspace)
 
     with pytest.raises(HomeroomError, match=r"before a single step.*Raise \[ppo\.rollouts\]\.kl_stop"):
         run_all()
