@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench import cold_start, decode, ppo_step, serve_load, train_throughput
+from bench import cold_start, company, decode, ppo_step, serve_load, train_throughput
 
 
 def last_line(module, monkeypatch, capsys, *arguments):
@@ -38,6 +38,16 @@ def test_decode(monkeypatch, capsys):
     assert named <= made.keys()
     assert made["compiled"]
     assert made["int8_bits_per_byte_ratio"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("form", [[], ["--int8"]])
+def test_company(monkeypatch, capsys, form):
+    made = last_line(company, monkeypatch, capsys, "--tiny", "--requests", "12", "--tokens", "4", *form)
+    assert made["requests"] == 12
+    assert made["tokens"] <= 48
+    assert made["different"] == made["explained"]
+    assert made["compiled"] == bool(form)
+    assert (made["apart"] == 0) == made["compiled"]
 
 
 def test_cold_start(monkeypatch, capsys):
