@@ -28,9 +28,16 @@ _LONGEST_REASON = 300
 # process. They do so for any vocabulary.
 _TRIAL = """
 import sys, llguidance
+try:
+    import math, resource
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used + float(sys.argv[1])),) * 2)
+except ImportError:  # not on Windows
+    pass
 grammar = sys.stdin.buffer.read().decode()
 llguidance.LLMatcher(llguidance.LLTokenizer("byte"), grammar, log_level=0).compute_bitmask()
 """
+_OUT_OF_TIME = (9, 24)  # SIGKILL and SIGXCPU, where there are such
 _PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 
 
@@ -216,11 +223,15 @@ def _encodes(text: str) -> bool:
 
 
 def _try(grammar: str, kind: str, seconds: float) -> None:
+    too_slow = f"the {kind} is too complex: it does not compile within {seconds:g} s"
     try:
-        command = [sys.executable, "-I", "-c", _TRIAL]
-        ended = subprocess.run(command, input=grammar.encode("utf-8", "replace"), timeout=seconds, capture_output=True)
+        # Of the processor's time: on a busy machine the clock would refuse what is simple.
+        command, limit = [sys.executable, "-I", "-c", _TRIAL, str(seconds)], 10 * seconds
+        ended = subprocess.run(command, input=grammar.encode("utf-8", "replace"), timeout=limit, capture_output=True)
     except subprocess.TimeoutExpired as error:
-        raise GrammarError(f"the {kind} is too complex: it does not compile within {seconds:g} s") from error
+        raise GrammarError(too_slow) from error
+    if -ended.returncode in _OUT_OF_TIME:
+        raise GrammarError(too_slow)
     if ended.returncode:
         raise GrammarError(f"the {kind} is too complex: its compilation ended with {ended.returncode}")
 

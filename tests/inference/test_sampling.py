@@ -110,7 +110,7 @@ def test_what_is_kept_is_exactly_what_a_plain_sort_keeps(sorted_up_to, rows):
     assert (made_NV * 2**52).tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     sharpness=st.sampled_from([0.0, 0.7, 2.0, 4.0, 8.0]),
     settings_N=st.lists(FILTERS | st.just(Sampling(top_p=0.9)) | st.just(Sampling(top_k=40)), min_size=1, max_size=4),
@@ -118,7 +118,7 @@ def test_what_is_kept_is_exactly_what_a_plain_sort_keeps(sorted_up_to, rows):
 )
 def test_a_token_is_picked_from_what_is_kept_however_it_is_found(sharpness, settings_N, seed):
     generator = torch.Generator().manual_seed(seed)
-    logits_NV = (torch.randn(len(settings_N), 3000, generator=generator) * sharpness * 4).round() / 4
+    logits_NV = (torch.randn(len(settings_N), 1500, generator=generator) * sharpness * 4).round() / 4
     uniform_N = torch.rand(len(settings_N), generator=generator, dtype=torch.float64)
     picked = sample(logits_NV, settings_N, uniform_N).tolist()
     above_NV = logits_NV - logits_NV.amax(dim=1, keepdim=True)
