@@ -81,6 +81,8 @@ class Vocabulary:
             whole = json.dumps({**keywords, "x-guidance": {"whitespace_pattern": _WHITESPACE}}, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise GrammarError(f"the schema is no JSON: {error}") from error
+        if (number := _beyond(keywords)) is not None:
+            raise GrammarError(f"the schema cannot be kept to: {number} is beyond the integers that JSON keeps, ±2^53")
         space = "SPACE? " if self._adds_space else ""
         return self._constraint(f'start: {space}value\nSPACE: " "\nvalue: %json {whole}', "schema")
 
@@ -215,6 +217,20 @@ class _Tokens:
 
 def _literal(text: str) -> str:
     return "".join(letter if letter.isalnum() else f"\\x{{{ord(letter):x}}}" for letter in text)
+
+
+def _beyond(keywords: Mapping[str, object]) -> int | None:
+    """An integer of a schema that a float64 may not hold (RFC 8259, §6): the library would write another one."""
+    left: list[object] = [keywords]
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping):
+            left += one.values()
+        elif isinstance(one, (list, tuple)):
+            left += one
+        elif isinstance(one, int) and abs(one) > 2**53:
+            return one
+    return None
 
 
 def _encodes(text: str) -> bool:

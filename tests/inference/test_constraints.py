@@ -258,6 +258,8 @@ def test_space_between_parts_of_json_comes_to_an_end(own: Tokenizer) -> None:
         ("json_schema", {"pattern": "[a", "type": "string"}, "unclosed character class"),
         ("json_schema", {"const": float("nan")}, "the schema is no JSON"),
         ("json_schema", {"const": "\ud800"}, "the schema cannot be kept to"),
+        ("json_schema", {"anyOf": [{"enum": [1, 2**53 + 1]}]}, "9007199254740993 is beyond the integers"),
+        ("json_schema", {"const": -(2**63)}, "-9223372036854775808 is beyond the integers"),
         ("json_schema", ["object"], "a schema is an object, true or false, not ['object']"),
         ("json_schema", False, "nothing fits the schema false"),
         ("regex", "(a", "the regular expression cannot be kept to: invalid regex"),

@@ -72,7 +72,9 @@ def schemas() -> st.SearchStrategy[Any]:
         st.sampled_from([{"type": "boolean"}, {"type": "null"}, {"type": "integer"}, {"type": ["integer", "null"]}]),
         st.builds(lambda a, b: {"type": "number", "minimum": a, "maximum": a + b}, low, more),
         st.builds(lambda a, b: {"type": "string", "minLength": a, "maxLength": a + b}, st.integers(0, 4), more),
-        st.builds(lambda values: {"enum": values}, st.lists(st.text(max_size=5) | st.integers(), min_size=1)),
+        st.builds(
+            lambda values: {"enum": values}, st.lists(st.text(max_size=5) | st.integers(-(2**53), 2**53), min_size=1)
+        ),
         st.sampled_from([{"type": "string", "pattern": "^[a-z]{2,4}$"}, {"const": "画蛇"}, {"type": "string"}]),
     )
     keys = st.sampled_from(["a", "名字", 'quo"te', "two words", ""])
