@@ -129,17 +129,17 @@ def _noise(model: GPT | CompiledGPT, request: Request, answer: _Answer) -> float
 def _explained(request: Request, answer: _Answer, difference: _Difference, noise: float) -> bool:
     """Whether noise alone made the pick in company.
 
-    The logits of both readings must be within the noise of each other, and those in company, with the request's own
-    random number and nobody else's, must give that pick. Then the number stands no farther from the boundary between
-    the two tokens than the noise moves it, whatever was filtered. Of two greedy picks the logits themselves must be
-    nearer than the noise.
+    The logits of both readings must be within twice the noise of each other, because either may be as far from the
+    exact ones, and those in company, with the request's own random number and nobody else's, must give that pick. Then
+    the number stands no farther from the boundary between the two tokens than noise moves it, whatever was filtered.
+    Of two greedy picks the logits themselves must be nearer than the noise.
     """
     sampling, place = request.sampling, difference.place
     both_2V = torch.stack((answer.logits_TV[place], difference.logits_V))
     seen = request.prompt_ids + answer.token_ids[:place]
     penalize(both_2V, [seen, seen], [sampling, sampling])
     number = torch.from_numpy(uniforms(sampling.seed, place + 1)[-1:])
-    if int(sample(both_2V[1:], [sampling], number)) != difference.token_id or difference.apart > noise:
+    if int(sample(both_2V[1:], [sampling], number)) != difference.token_id or difference.apart > 2 * noise:
         return False
     if sampling.temperature > 0:
         return True

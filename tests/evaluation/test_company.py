@@ -88,9 +88,9 @@ def test_a_choice_between_twins_is_tipped_by_noise_and_explained(new_model):
     assert found.explained == found.different
 
 
-@pytest.mark.parametrize(("company", "explained"), [([0.1, 0.2], True), ([-0.75, 0.5], False), ([1.0, 1.5], False)])
+@pytest.mark.parametrize(("company", "explained"), [([0.1, 0.2], True), ([-0.75, 0.5], False), ([2.5, 3.0], False)])
 def test_greedy_picks_are_explained_where_both_gaps_are_below_the_noise(company, explained):
-    """Within the noise of [0, 0] but for the last; the second puts the two farther apart than the noise."""
+    """The second puts the two farther apart than the noise, the third is too far from [0, 0] to be noise."""
     request = Request("a", [1], Sampling(temperature=0.0))
     alone, there = _Answer([0], torch.zeros(1, 2)), torch.tensor(company)
     difference = _Difference(0, 1, there, apart=float(there.abs().max()))
