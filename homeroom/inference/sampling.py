@@ -71,23 +71,24 @@ def _pick_filtered(probs_NV: Tensor, settings: list[Sampling], uniform_N: Tensor
 
 def _sure(probs_NV: Tensor, likely_NV: Tensor, settings: list[Sampling]) -> list[int]:
     """The rows whose filters certainly leave out all but likely tokens, and these are few."""
-    counts = likely_NV.sum(dim=1).tolist()
-    some = [row for row, count in enumerate(counts) if count <= _SORTED]
-    within = []
-    for row in some:
-        sampling = settings[row]
+    counts: list[int] = likely_NV.sum(dim=1).tolist()
+
+    def certain(row: int, sampling: Sampling) -> bool:
+        if counts[row] > _SORTED:
+            return False
         if sampling.top_k:
-            within.append((row, sampling.top_k <= counts[row]))
-        elif sampling.min_p:
-            within.append((row, sampling.min_p >= _LIKELY))
-        elif sampling.top_p < 1:
-            mass = _units(probs_NV[row][likely_NV[row]]).sum()
-            within.append((row, bool(mass >= _least(sampling.top_p, 1.0))))
-    return [row for row, certain in within if certain]
+            return sampling.top_k <= counts[row]
+        if sampling.min_p:
+            return sampling.min_p >= _LIKELY
+        if sampling.top_p == 1:
+            return False
+        return bool(_units(probs_NV[row][likely_NV[row]]).sum() >= _least(sampling.top_p, 1.0))
+
+    return [row for row, sampling in enumerate(settings) if certain(row, sampling)]
 
 
 def _pick(cumulative_NV: Tensor, uniform_N: Tensor) -> Tensor:
-    """float64: a cumulative sum over a large vocabulary in float32 would lose the tail."""
+    """Where each row's uniform number falls. float64: in float32 a large vocabulary's sums would lose the tail."""
     total_N = cumulative_NV[:, -1]
     # Below the whole, which a product may be rounded up to: the last token may have probability 0.
     target_N1 = torch.minimum(uniform_N.double() * total_N, torch.nextafter(total_N, -total_N))[:, None]
