@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,6 +26,7 @@ import numpy as np
 
 from homeroom.files import cache_folder, write_atomically
 from homeroom.models.elf import NotFlat, flat
+from homeroom.progress import say
 
 _PAGE = 4096  # the header's room: what is mapped begins at a page
 _SOURCES = ("forward.py", "kernels.py", "instructions.py", "job.py", "machine_code.py", "elf.py")
@@ -56,17 +58,12 @@ def compiled_before() -> bool:
 def load() -> Code:
     """The code, compiled now where it was not before. Raises CannotCompile."""
     path = _path()
-    found = _read(path)
-    if found is None:
-        _compile_aside(path)
-        found = _read(path)
-        if found is None:
-            raise CannotCompile(f"{path} was written and cannot be read")
-    header, content = found
-    try:
-        address, kept = _mapped(path, header) if header["flat"] else _through_llvm(content, header)
-    except OSError as error:  # a disk from which nothing may be run
-        raise CannotCompile(f"{path} cannot be run ({error}); XDG_CACHE_HOME names another place for it") from error
+    if _read(path) is not None or _may_be_kept(path):
+        address, kept, header = _from_file(path)
+    else:  # a home that is read-only, as in many containers
+        say("engine", f"{path.parent} cannot be written to, so every process compiles anew: set XDG_CACHE_HOME")
+        with tempfile.TemporaryDirectory(prefix="homeroom-") as folder:
+            address, kept, header = _from_file(Path(folder) / path.name)
     # The two pointers are Numba's, for a result and an exception: there is neither.
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
         address
@@ -81,6 +78,30 @@ def load() -> Code:
         function(pointer, pointer, door, thread)
 
     return Code(work, header["lanes"], header["rows"])
+
+
+def _may_be_kept(path: Path) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return True
+    except OSError:
+        return False
+
+
+def _from_file(path: Path) -> tuple[int, Any, dict[str, Any]]:
+    """Where the code begins, what has to be kept for it, and the header. Raises CannotCompile."""
+    found = _read(path)
+    if found is None:
+        _compile_aside(path)
+        found = _read(path)
+        if found is None:
+            raise CannotCompile(f"{path} was written and cannot be read")
+    header, content = found
+    try:
+        return (*(_mapped(path, header) if header["flat"] else _through_llvm(content, header)), header)
+    except OSError as error:  # a disk from which nothing may be run
+        raise CannotCompile(f"{path} cannot be run ({error}); XDG_CACHE_HOME names another place for it") from error
 
 
 def _path() -> Path:

@@ -15,8 +15,16 @@ from homeroom.models.job import DOOR, LINE, Array, Job, address
 
 
 class Team:
+    """One for a process: a forked child begins it anew, for the threads and what they held stay with the parent."""
+
     def __init__(self, work: Callable[[int, int], None]) -> None:
-        self._work, self._one_at_a_time = work, threading.Lock()
+        self._work = work
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._one_at_a_time = threading.Lock()
         self._door, self._door_at = _lines(DOOR)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._door))  # a helper may stand at it when the process ends
         self._bells: list[threading.Lock] = []

@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -170,25 +170,45 @@ class Assistant:
         self, loaded: _Loaded, asked: Sequence[tuple[list[int], Sampling]], order: Order, param: str
     ) -> list[Answer]:
         most, goes_on = loaded.model.config.max_length, param == "prompt"
-        form = await loaded.grammars.constraint(order.form, goes_on=goes_on) if order.form is not None else None
-        begun = []
+        fitting = []
         for prompt_ids, sampling in asked:
             room = most - len(prompt_ids)
             if room < min(1, sampling.max_tokens):
                 raise ContextTooLong(len(prompt_ids), most, param)
-            fitting = sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
-            constraint = form.copy() if form is not None else None
-            begun.append(self._prepared(loaded, prompt_ids, fitting, order, constraint, goes_on=goes_on))
-        # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
-        with self._lock:
-            if self._closed:
-                raise AssistantStopped("the assistant is stopped")
-            if self._unfinished + len(begun) > self._max_waiting:
-                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
-            self._unfinished += len(begun)
-            for _, submit in begun:
-                self._commands.put(submit)
+            fitting.append(sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)}))
+        with self._places(len(asked)):  # an answer whose grammar is being compiled waits as others do
+            constraints: Sequence[GrammarConstraint | None] = [None] * len(asked)
+            if order.form is not None:
+                constraints = await loaded.grammars.constraints(order.form, len(asked), goes_on=goes_on)
+            begun = [
+                self._prepared(loaded, prompt_ids, sampling, order, constraint, goes_on=goes_on)
+                for (prompt_ids, _), sampling, constraint in zip(asked, fitting, constraints, strict=True)
+            ]
+            # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
+            with self._lock:
+                self._refuse_when_closed()
+                for _, submit in begun:
+                    self._commands.put(submit)
         return [answer for answer, _ in begun]
+
+    @contextlib.contextmanager
+    def _places(self, count: int) -> Iterator[None]:
+        """Take them among the answers that may wait, and give them back if the block raises."""
+        with self._lock:
+            self._refuse_when_closed()
+            if self._unfinished + count > self._max_waiting:
+                raise TooBusy(f"{self._unfinished} answers are already in work or waiting; try again in a moment")
+            self._unfinished += count
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._unfinished -= count
+            raise
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise AssistantStopped("the assistant is stopped")
 
     def _prepared(
         self,

@@ -8,6 +8,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -19,7 +20,7 @@ from homeroom.serving import schemas
 from homeroom.serving.answers import Answer, Order
 from homeroom.serving.chat import Chat
 from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
-from homeroom.serving.errors import ApiError, as_api_error
+from homeroom.serving.errors import ApiError
 from homeroom.serving.forms import Strict
 from homeroom.serving.leaving import done_before_the_client_left
 from homeroom.serving.requests import (
@@ -130,7 +131,10 @@ def router(chat: Chat, settings: ServingSettings, ended: Callable[[Written], Non
             "model": answers[0].model_id,
         }
         if body.stream:
-            return event_stream(_events(written[0], body, head, assistant.tokenizer, ended))
+            (only,) = written
+            last = partial(_last, only, head) if body.wants_usage else None
+            chunks = _chunks(only, body, head, assistant.tokenizer)
+            return event_stream(chunks, only, last, partial(ended, only))
         try:
             if not await done_before_the_client_left(written, request):
                 return Response(status_code=499)
@@ -172,12 +176,8 @@ def _choice(index: int, written: Written, body: CompletionRequest, tokenizer: To
     return told | _ids(written.tokens, body)
 
 
-async def _events(
-    written: Written,
-    body: CompletionRequest,
-    head: dict[str, Any],
-    tokenizer: Tokenizer,
-    ended: Callable[[Written], None],
+async def _chunks(
+    written: Written, body: CompletionRequest, head: dict[str, Any], tokenizer: Tokenizer
 ) -> AsyncIterator[str]:
     told, offset = 0, 0
 
@@ -190,19 +190,13 @@ async def _events(
         choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish_reason} | _ids(new, body)
         return event(head | {"choices": [choice]} | ({"usage": None} if body.wants_usage else {}))
 
-    try:
-        async for text in written:
-            not_cut_short([written])
-            yield chunk(text, finish_reason_of(written) if written.finish_reason else None)
-        if body.wants_usage:
-            yield event(head | {"choices": [], "usage": usage([written], [written])})
-        yield "data: [DONE]\n\n"
-    except Exception as error:  # the status line is gone already; the client reads the error from the stream
-        yield event(as_api_error(error).body())
-    finally:
-        if written.finish_reason is None:
-            written.stop()
-        ended(written)
+    async for text in written:
+        not_cut_short([written])
+        yield chunk(text, finish_reason_of(written) if written.finish_reason else None)
+
+
+def _last(written: Written, head: dict[str, Any]) -> str:
+    return event(head | {"choices": [], "usage": usage([written], [written])})
 
 
 def _ids(tokens: Sequence[TokenScore], body: CompletionRequest) -> dict[str, list[int]]:

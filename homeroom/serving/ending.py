@@ -1,12 +1,14 @@
 """How answers of both kinds of completion end, and are streamed: in OpenAI's words."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from fastapi.responses import StreamingResponse
 
 from homeroom.inference.request import FinishReason, TokenScore
 from homeroom.serving.chat import Stopping
+from homeroom.serving.errors import as_api_error
+from homeroom.serving.requests import event
 
 
 class Ended(Protocol):
@@ -15,6 +17,10 @@ class Ended(Protocol):
     finish_reason: FinishReason | None
     prompt_tokens: int
     tokens: list[TokenScore]
+
+
+class Stoppable(Ended, Protocol):
+    stop: Callable[[], None]
 
 
 def finish_reason_of(answer: Ended) -> str:
@@ -34,7 +40,28 @@ def usage(answers: Sequence[Ended], prompts: Sequence[Ended]) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def event_stream(events: AsyncIterator[str]) -> StreamingResponse:
-    """Server-Sent Events must reach the client as they come, through proxies too."""
+def event_stream(
+    chunks: AsyncIterator[str], answer: Stoppable, last: Callable[[], str] | None, ended: Callable[[], None]
+) -> StreamingResponse:
+    """An answer's chunks as Server-Sent Events, then what `last` gives, then the end that clients wait for.
+
+    A client that leaves stops the answer; `ended` is told in any case.
+    """
+
+    async def whole() -> AsyncIterator[str]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+            if last is not None:
+                yield last()
+            yield "data: [DONE]\n\n"
+        except Exception as error:  # the status line is gone already; the client reads the error from the stream
+            yield event(as_api_error(error).body())
+        finally:
+            if answer.finish_reason is None:
+                answer.stop()
+            ended()
+
+    # They must reach the client as they come, through proxies too.
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(whole(), media_type="text/event-stream", headers=headers)

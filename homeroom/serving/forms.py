@@ -120,9 +120,14 @@ class Grammars:
         self._compiled: OrderedDict[str, GrammarConstraint] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammars")
 
-    async def constraint(self, form: Form, *, goes_on: bool) -> "GrammarConstraint":
-        """Every answer needs a copy. `goes_on`: the answer goes on a text. Raises FormRefused."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._constraint, form, goes_on)
+    async def constraints(self, form: Form, count: int, *, goes_on: bool) -> "list[GrammarConstraint]":
+        """One for each of `count` answers. `goes_on`: they go on a text. Raises FormRefused."""
+
+        def made() -> "list[GrammarConstraint]":
+            constraint = self._constraint(form, goes_on)
+            return [constraint.copy() for _ in range(count)]
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, made)
 
     def _constraint(self, form: Form, goes_on: bool) -> "GrammarConstraint":
         try:

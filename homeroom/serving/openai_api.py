@@ -7,6 +7,7 @@ and who asks, if that is not `user`.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -19,7 +20,6 @@ from homeroom.serving import schemas
 from homeroom.serving.access import user_of
 from homeroom.serving.chat import Chat, Reply
 from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
-from homeroom.serving.errors import as_api_error
 from homeroom.serving.forms import Strict
 from homeroom.serving.leaving import done_before_the_client_left
 from homeroom.serving.requests import (
@@ -118,7 +118,8 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
         }
         if body.stream:
             reply = await chat.reply(*asked, **place)
-            return event_stream(_events(reply, body, chat.assistant.tokenizer))
+            last = partial(_last, reply) if body.wants_usage else None
+            return event_stream(_chunks(reply, body, chat.assistant.tokenizer), reply, last, lambda: None)
         replies = await chat.replies(*asked, body.n or 1, **place)
         if not await done_before_the_client_left(replies, request):
             return Response(status_code=499)
@@ -150,7 +151,7 @@ def _completion(replies: Sequence[Reply], body: ChatRequest, tokenizer: Tokenize
     }
 
 
-async def _events(reply: Reply, body: ChatRequest, tokenizer: Tokenizer) -> AsyncIterator[str]:
+async def _chunks(reply: Reply, body: ChatRequest, tokenizer: Tokenizer) -> AsyncIterator[str]:
     head = _head(reply, "chat.completion.chunk")
     no_usage_yet = {"usage": None} if body.wants_usage else {}
     told = 0
@@ -164,20 +165,15 @@ async def _events(reply: Reply, body: ChatRequest, tokenizer: Tokenizer) -> Asyn
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return event(head | {"choices": [choice]} | no_usage_yet | more)
 
-    try:
-        yield chunk({"role": "assistant", "content": ""}, homeroom=_extension(reply))
-        async for text in reply:
-            yield chunk({"content": text})
-        not_cut_short([reply])
-        yield chunk({}, finish_reason_of(reply))
-        if body.wants_usage:
-            yield event(head | {"choices": [], "usage": usage([reply], [reply])})
-        yield "data: [DONE]\n\n"
-    except Exception as error:  # the status line is gone already; the client reads the error from the stream
-        yield event(as_api_error(error).body())
-    finally:
-        if reply.finish_reason is None:
-            reply.stop()
+    yield chunk({"role": "assistant", "content": ""}, homeroom=_extension(reply))
+    async for text in reply:
+        yield chunk({"content": text})
+    not_cut_short([reply])
+    yield chunk({}, finish_reason_of(reply))
+
+
+def _last(reply: Reply) -> str:
+    return event(_head(reply, "chat.completion.chunk") | {"choices": [], "usage": usage([reply], [reply])})
 
 
 def _head(reply: Reply, kind: str) -> dict[str, Any]:

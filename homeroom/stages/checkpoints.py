@@ -7,6 +7,7 @@ from homeroom.models.compiled import CompiledGPT, decodable
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
 from homeroom.models.int8 import Int8Weights
+from homeroom.stages.lookup import COMPRESSED
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact
 
@@ -19,7 +20,7 @@ def load(artifact: Artifact) -> GPT:
 
 def load_decodable(artifact: Artifact) -> GPT | CompiledGPT:
     """What an Engine decodes with: a language model, or the int8 weights of one; raises Damaged as `load` does."""
-    if artifact.stage != "compress":
+    if artifact.stage != COMPRESSED:
         return load(artifact)
     artifact.check()
     return decodable(Int8Weights.load(artifact.path))

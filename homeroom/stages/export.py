@@ -27,7 +27,7 @@ from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
-from homeroom.stages.lookup import find_model, unchanged
+from homeroom.stages.lookup import COMPRESSED, find_model, unchanged
 from homeroom.text.gguf_tokenizer import to_gguf
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
@@ -106,7 +106,7 @@ def _source(workspace: Workspace, name: str) -> Artifact:
             f"{name} is a reward model, and language models are exported. Its artifact is a Hugging Face folder "
             "already, for AutoModelForSequenceClassification: `homeroom status --json` names its path."
         )
-    if stage == "compress":
+    if stage == COMPRESSED:
         made = [one.id for one in workspace.artifacts.all() if one.stage == stage and one.id.startswith(name)]
         if made:
             # Its own rounding is Homeroom's; other programs round the weights that it was made of in their ways.

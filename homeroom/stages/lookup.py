@@ -12,6 +12,7 @@ from homeroom.workspace import Artifact, Workspace
 
 ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported"]  # whose artifacts are language models
 MODEL_STAGES = get_args(ModelStage)
+COMPRESSED = "compress"  # whose artifacts are a language model's int8 weights
 
 
 def champion(workspace: Workspace) -> Artifact:

@@ -22,13 +22,12 @@ from homeroom.models.precision import dtype_name
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
-from homeroom.stages.lookup import MODEL_STAGES, find_model, unchanged
+from homeroom.stages.lookup import COMPRESSED, MODEL_STAGES, find_model, unchanged
 from homeroom.tasks.multiple_choice import Item
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 3
-COMPRESS = "compress"
+VERSION = 4
 SHOWN = 10  # of the lines that were left out
 
 
@@ -36,6 +35,7 @@ class Config(Frozen):
     """What was asked and how. Files by their SHA-256: a name may come to mean other questions."""
 
     tasks: str
+    weights: str  # what is multiplied: of int8 weights, that depends on what is installed
     shots: tuple[NonNegativeInt, ...] = (0,)
     examples_from: str | None = None  # none: from the tasks themselves
     limit: PositiveInt | None = None
@@ -57,14 +57,16 @@ def run(
 
     Only the first `limit` of the questions are asked.
     """
+    asked = _asked(workspace, model, compressed)
+    scored_by = checkpoints.load_decodable(asked)
     config = Config(
         tasks=_digest(tasks),
+        weights=_weights(asked, scored_by),
         shots=tuple(sorted(set(shots))),
         examples_from=_digest(examples_from) if examples_from else None,
         limit=limit,
         seed=seed,
     )
-    asked = _asked(workspace, model, compressed)
     if done := unchanged(workspace, "score", config, [asked], VERSION):
         return done
     rejects: list[Reject] = []
@@ -72,11 +74,10 @@ def run(
     pool = read_items(examples_from, rejects.append) if examples_from else items
     with workspace.publish("score", config, [asked], VERSION) as draft:
         _write(draft.path / "rejects.jsonl", [asdict(one) for one in rejects])
-        scored_by = checkpoints.load_decodable(asked)
         rows = _score(scored_by, asked, tasks.name, items[:limit], pool, config, draft.path / "scores.jsonl")
         draft.metrics = {
             "model": asked.id,
-            "weights": _weights(asked, scored_by),
+            "weights": config.weights,
             "file": tasks.name,
             "examples_from": examples_from.name if examples_from else None,
             "questions": len(items[:limit]),
@@ -99,10 +100,10 @@ def _digest(path: Path) -> str:
 
 
 def _asked(workspace: Workspace, name: str, compressed: bool) -> Artifact:
-    found = find_model(workspace, name, (*MODEL_STAGES, COMPRESS))
-    if not compressed or found.stage == COMPRESS:
+    found = find_model(workspace, name, (*MODEL_STAGES, COMPRESSED))
+    if not compressed or found.stage == COMPRESSED:
         return found
-    if made := workspace.artifacts.made_of(found.id, COMPRESS):
+    if made := workspace.artifacts.made_of(found.id, COMPRESSED):
         return made
     raise HomeroomError(f"there are no int8 weights of {found.id} yet. Run `homeroom compress {found.id}` first.")
 
@@ -112,7 +113,7 @@ def _weights(asked: Artifact, model: GPT | CompiledGPT) -> str:
     if isinstance(model, CompiledGPT):
         return f"int8 weights of {asked.inputs[0]}"
     kind = dtype_name(model.embedding.weight.dtype)
-    return f"int8 weights of {asked.inputs[0]}, read as {kind}" if asked.stage == COMPRESS else f"{kind} weights"
+    return f"int8 weights of {asked.inputs[0]}, read as {kind}" if asked.stage == COMPRESSED else f"{kind} weights"
 
 
 def _score(

@@ -2,7 +2,10 @@
 
 import ctypes
 import mmap
+import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -97,6 +100,42 @@ def test_where_nothing_may_be_run_the_model_computes_in_float32(weights, reloade
     assert isinstance(decodable(weights), GPT)
     said = capsys.readouterr()
     assert "cannot be run" in said.out + said.err
+
+
+def test_where_nothing_can_be_kept_every_process_compiles_for_itself(weights, reloaded, monkeypatch, tmp_path, capsys):
+    expected = read(CompiledGPT(weights))
+    machine_code.load.cache_clear()
+    compiled._crew.cache_clear()
+    (tmp_path / "homeroom").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert torch.equal(read(CompiledGPT(weights)), expected)
+    said = capsys.readouterr()
+    assert "set XDG_CACHE_HOME" in (said.out + said.err).replace("\n", " ")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_computes_even_where_the_parent_was_computing(weights):
+    """Its helpers, and whoever held the team's lock, exist in the parent alone."""
+    model = CompiledGPT(weights)
+    model._threads = 3
+    expected = read(model)
+    with model._team._one_at_a_time:
+        model._team._door[team.LINE // 8] = 2  # two helpers inside
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if torch.equal(read(model), expected) else 1)
+        model._team._door[team.LINE // 8] = 0
+    for _ in range(100):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_a_helper_that_never_comes_delays_nobody(weights, monkeypatch):

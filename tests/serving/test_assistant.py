@@ -11,6 +11,7 @@ import pytest
 from homeroom.inference.request import Request, Sampling
 from homeroom.serving.answers import Answer, Order, Piece
 from homeroom.serving.assistant import Assistant, AssistantStopped, ContextTooLong, TooBusy, _newest
+from homeroom.serving.forms import Form, FormRefused
 from homeroom.serving.settings import ServingSettings
 from homeroom.text.chat_template import render
 from homeroom.text.gguf_tokenizer import from_gguf
@@ -161,6 +162,25 @@ def test_what_cannot_be_answered_is_refused_before_it_takes_a_slot(assistant: As
             answer.cancel()
 
     asyncio.run(scenario())
+    until(lambda: assistant.unfinished == 0)
+
+
+def test_answers_whose_grammars_are_being_compiled_wait_as_others_do(assistant: Assistant) -> None:
+    pytest.importorskip("llguidance")
+
+    async def scenario() -> list[str]:
+        forms = [Form("structured_outputs.regex", "regex", f"(yes|no){{{count}}}") for count in range(1, 7)]
+        asked = [asyncio.create_task(begin(assistant, ask("one"), GREEDY, form=form)) for form in forms]
+        while not any(task.done() for task in asked):
+            await asyncio.sleep(0)
+        refused = [task for task in asked if task.done()]
+        assert all(isinstance(task.exception(), TooBusy) for task in refused)
+        texts = [(await whole(await task))[0] for task in asked if task not in refused]
+        with pytest.raises(FormRefused):
+            await begin(assistant, ask("one"), GREEDY, form=Form("structured_outputs.regex", "regex", "("))
+        return texts
+
+    assert len(asyncio.run(scenario())) == 4
     until(lambda: assistant.unfinished == 0)
 
 

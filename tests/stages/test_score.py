@@ -113,7 +113,7 @@ def test_a_model_is_named_as_champion_stage_or_beginning_of_its_id(workspace):
         assert score.find_model(workspace, name).id == sft.id
     with pytest.raises(HomeroomError, match=f"model 'stf' is no model of.* Allowed: champion, .*{sft.id}"):
         score.find_model(workspace, "stf")
-    with workspace.publish("sft", score.Config(tasks="another"), [sft]) as draft:
+    with workspace.publish("sft", score.Config(tasks="another", weights="float32 weights"), [sft]) as draft:
         pass
     with pytest.raises(HomeroomError, match=f"model 'sft-' could be several.*one of {sft.id}, {draft.id}"):
         score.find_model(workspace, "sft-")
@@ -147,6 +147,14 @@ def test_int8_weights_are_scored_under_their_own_name(workspace, tasks, monkeypa
     lines = (made.path / "scores.jsonl").read_text(encoding="utf-8").splitlines()
     for line, expected in zip(lines, multiple_choice.score_items(restored, tokenizer, items), strict=True):
         assert json.loads(line)["logprobs"] == pytest.approx(expected.logprobs, rel=0.02 if compiled else 1e-5)
+
+
+def test_int8_weights_that_are_read_in_another_way_are_scored_again(workspace, tasks, monkeypatch):
+    pytest.importorskip("numba")
+    int8 = compress.run(compress.Config(), workspace, workspace.latest("sft"))
+    by_kernels = score.run(tasks, workspace, model=int8.id)
+    monkeypatch.setattr("homeroom.models.compiled.can_compile", lambda _config: False)
+    assert score.run(tasks, workspace, model=int8.id).id != by_kernels.id
 
 
 def test_a_model_that_was_changed_is_not_scored(workspace, tasks):
