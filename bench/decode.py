@@ -33,8 +33,9 @@ from homeroom.models.int8 import WEIGHTS, Int8Weights
 from homeroom.text.gguf_tokenizer import from_gguf
 from homeroom.text.tokenizer import Tokenizer
 
-CONTEXT, BATCH, BATCH_CONTEXT, TOKENS, BATCH_TOKENS = 512, 16, 128, 33, 17
-"""Of the tokens written the first belongs to reading the prompt, so that one fewer is counted."""
+CONTEXT, BATCH, BATCH_CONTEXT, TOKENS, BATCH_TOKENS = 512, 16, 128, 65, 65
+"""Of the tokens written the first belongs to reading the prompt, so that one fewer is counted. What is written takes
+about as long as what is read: a short end after a long beginning would be measured by the beginning's noise."""
 
 
 def ours(model: GPT | CompiledGPT, vocabulary: int) -> Callable[[int, int, int], float]:
