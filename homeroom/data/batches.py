@@ -96,6 +96,26 @@ class PreferenceBatch:
 
 
 @dataclass(frozen=True)
+class ThumbBatch:
+    """Answers, numbered from 1 in `document_BT`, that a person liked or did not.
+
+    `reference_A` is the reference's log-probability of each, `divergence` the policy's KL to the reference, in nats
+    per answer.
+    """
+
+    tokens_BT: Tensor
+    next_token_BT: Tensor
+    learn_BT: Tensor
+    document_BT: Tensor
+    reference_A: Tensor
+    liked_A: Tensor
+    divergence: Tensor
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
+
+
+@dataclass(frozen=True)
 class Experience:
     """Sampled answers with what the sampler knew of each token; answers to one question may share a row.
 

@@ -42,7 +42,7 @@ class _CrossEntropySum(torch.autograd.Function):
         weight_VD = head_VD.to(dtype)
         total = torch.zeros((), device=hidden_ND.device)
         grad_hidden_ND = torch.empty_like(hidden_ND) if learning else None
-        grad_head_VD = torch.zeros_like(head_VD) if learning else None
+        grad_head_VD = torch.zeros_like(head_VD) if learning and head_VD.requires_grad else None
         for start in range(0, hidden_ND.shape[0], chunk):
             rows = slice(start, start + chunk)
             hidden_CD = hidden_ND[rows].to(dtype)
@@ -52,9 +52,10 @@ class _CrossEntropySum(torch.autograd.Function):
                 total -= log_probs_KV.gather(1, target_K1).sum()
                 if learning:
                     logits_KV.copy_(_subtract_one_at(target_K1, log_probs_KV.exp_()))
-            if grad_hidden_ND is not None and grad_head_VD is not None:
-                grad_CV = logits_CV
+            grad_CV = logits_CV
+            if grad_hidden_ND is not None:
                 grad_hidden_ND[rows] = grad_CV @ weight_VD
+            if grad_head_VD is not None:
                 grad_head_VD += grad_CV.t() @ hidden_CD
         if learning:
             ctx.save_for_backward(grad_hidden_ND, grad_head_VD)
@@ -65,7 +66,8 @@ class _CrossEntropySum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         grad_hidden_ND, grad_head_VD = ctx.saved_tensors
         # In place: a second backward over the same graph raises instead of scaling twice.
-        return grad_hidden_ND.mul_(grad), grad_head_VD.mul_(grad), None, None, None
+        grad_head_VD = grad_head_VD.mul_(grad) if grad_head_VD is not None else None
+        return grad_hidden_ND.mul_(grad), grad_head_VD, None, None, None
 
 
 class _TokenLogProbs(torch.autograd.Function):
@@ -93,7 +95,8 @@ class _TokenLogProbs(torch.autograd.Function):
     def backward(ctx: Any, grad_N: Tensor, _entropy: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
         hidden_ND, head_VD, target_N = ctx.saved_tensors
         weight_VD = head_VD.to(ctx.dtype)
-        grad_hidden_ND, grad_head_VD = torch.empty_like(hidden_ND), torch.zeros_like(head_VD)
+        grad_hidden_ND = torch.empty_like(hidden_ND)
+        grad_head_VD = torch.zeros_like(head_VD) if ctx.needs_input_grad[1] else None  # not of a frozen head
         for start in range(0, hidden_ND.shape[0], ctx.chunk):
             rows = slice(start, start + ctx.chunk)
             hidden_CD = hidden_ND[rows].to(ctx.dtype)
@@ -103,7 +106,8 @@ class _TokenLogProbs(torch.autograd.Function):
                 minus_KV = _subtract_one_at(target_K1, torch.softmax(logits_KV, dim=1, dtype=torch.float32))
                 logits_KV.copy_(minus_KV.mul_(-upstream_K1))
             grad_hidden_ND[rows] = grad_CV @ weight_VD
-            grad_head_VD += grad_CV.t() @ hidden_CD
+            if grad_head_VD is not None:
+                grad_head_VD += grad_CV.t() @ hidden_CD
         return grad_hidden_ND, grad_head_VD, None, None
 
 

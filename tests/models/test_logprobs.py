@@ -123,3 +123,19 @@ def test_a_second_backward_is_refused_and_not_wrong():
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
+
+
+@pytest.mark.parametrize(
+    "function", [lambda *given: cross_entropy_sum(*given), lambda *given: token_log_probs(*given)[0].sum()]
+)
+def test_a_frozen_head_costs_no_product_and_changes_no_other_gradient(function):
+    hidden_ND, head_VD, target_N, _ = parts(7)
+    (expected,) = gradients(function(hidden_ND, head_VD, target_N), hidden_ND)
+    counted = []
+    for head in (head_VD, head_VD.detach()):
+        hidden_ND.grad = None
+        with FlopCounterMode(display=False) as counter:
+            function(hidden_ND, head, target_N).backward()
+        counted.append(counter.get_total_flops())
+        torch.testing.assert_close(hidden_ND.grad, expected)
+    assert counted[1] == counted[0] - 2 * 7 * 6 * 11

@@ -1,5 +1,6 @@
 """A run that was killed and resumed ends with the same weights, bit for bit, as one that was not."""
 
+import copy
 import json
 import os
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from homeroom.files import is_aside
 from homeroom.models.checkpoint import CheckpointError
@@ -44,6 +46,26 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(what):
 def run(model, source, path, steps=6, hook=lambda state: None):
     settings = LoopSettings(steps=steps, precision="float32", checkpoint_seconds=0)
     return train(model, NextToken(), source, settings, checkpoint=path, hooks=[(1, hook)])
+
+
+def test_what_is_frozen_is_not_saved_and_the_rest_goes_on(nano, token_batch, steps, tmp_path):
+    def model():
+        made = copy.deepcopy(nano)
+        made.trunk.blocks[0].requires_grad_(False)
+        return made
+
+    path = tmp_path / "run.safetensors"
+    whole = model()
+    run(whole, steps(*[[token_batch]] * 6), None)
+    with pytest.raises(KeyboardInterrupt):
+        run(model(), steps(*[[token_batch]] * 6), path, hook=killed_at(4))
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+    assert "model.trunk.blocks.1.attention.qkv.weight" in names
+    assert not any(".blocks.0." in name for name in names)
+    resumed = model()
+    run(resumed, steps(*[[token_batch]] * 6), path)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
 def killed_at(step):
