@@ -52,7 +52,8 @@ def open_workspace(path: Path, create: bool = False) -> "Workspace":
 
     if not create and not path.is_dir():
         raise HomeroomError(
-            f"workspace {path}: not there. Run `homeroom run {DEFAULT_RECIPE} --workspace {path}` first"
+            f"workspace {path}: not there. Run `homeroom import smollm2 --workspace {path}` or "
+            f"`homeroom run {DEFAULT_RECIPE} --workspace {path}` first"
         )
     return Workspace.open(path)
 

@@ -1,7 +1,7 @@
-"""Votes become pairs of a better and a worse answer to the same question, each pair on one side of a split.
+"""Votes become lessons: pairs of a better and a worse answer to one question, thumbs, and answers that people wrote.
 
-Questions that nearly say the same count as one, so that what a model is tested on it was not trained on.
-Where the votes come from and what learns from the pairs is left to others.
+Each lies on one side of a split. Questions that nearly say the same count as one, so that what a model is tested on it
+was not trained on. Where the votes come from and what learns from the lessons is left to others.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from homeroom.data.alike import DisjointSets
 from homeroom.tasks.wording import plain, simplified, worded
@@ -22,7 +22,8 @@ from homeroom.tasks.wording import plain, simplified, worded
 NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
 # A turn is about code if it holds one of these; without, a name that is also a word ("all", "next") may be the word.
 _OF_CODE = re.compile("python|function|argument|parameter|module|函数|参数|模块")
-Split = Literal["train", "heldout"]
+Split = Literal["train", "judge", "heldout"]
+"""What is learned from, what an independent judge learns from, and what decides."""
 
 
 class Vote(Protocol):
@@ -62,8 +63,19 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Thumb:
+    """What people think of one answer to `messages`, all their votes on it taken together."""
+
+    messages: tuple[dict[str, str], ...]
+    answer: Said
+    liked: bool
+    split: Split
+
+
+@dataclass(frozen=True)
 class Harvest:
     pairs: list[Pair]
+    thumbs: list[Thumb]  # with every better answer as one that is liked
     questions: dict[str, int]  # with pairs, by split
     lone: int  # judged answers that no pair holds: a thumb alone compares nothing
     excluded: int  # judged answers in conversations that touch what the evaluation asks about
@@ -76,6 +88,7 @@ def harvest(
     share: Callable[[str], float],
     pairs_per_question: int = 4,
     evaluated_names: Sequence[str] = (),
+    judge: float = 0.0,
 ) -> Harvest:
     """Up-voted above down-voted, and a person's better answer above the answer that it corrects.
 
@@ -96,18 +109,21 @@ def harvest(
         smallest[cluster] = min(question, smallest.get(cluster, question))
     evaluated = _evaluated(list(by_question.values()), evaluation_questions, evaluated_names)
     pairs: list[Pair] = []
+    thumbs: list[Thumb] = []
     with_pairs: Counter[str] = Counter(train=0, heldout=0)
     lone = excluded = 0
     for cluster, leaks, judged in zip(clusters, evaluated, by_question.values(), strict=True):
         if leaks:
             excluded += len(judged)
             continue
-        split: Split = "heldout" if share(smallest[cluster]) < heldout else "train"
+        point = share(smallest[cluster])
+        split: Split = "heldout" if point < heldout else "judge" if point < heldout + judge else "train"
         made, used = _pairs(judged, split, pairs_per_question)
         pairs += made
+        thumbs += _thumbs(judged, split)
         with_pairs[split] += bool(made)
         lone += len(judged) - used
-    return Harvest(pairs, dict(with_pairs), lone, excluded)
+    return Harvest(pairs, thumbs, dict(with_pairs), lone, excluded)
 
 
 def _content(vote: Vote) -> str:
@@ -155,6 +171,27 @@ def _folded(text: str) -> str:
 
 def _pairs(judged: Sequence[Vote], split: Split, most: int) -> tuple[list[Pair], int]:
     """At most so many pairs of one question's answers, and how many of the judged answers are in them."""
+    messages, totals, better = _judgements(judged)
+    ups = [answer for answer, total in totals.items() if total > 0]
+    downs = [answer for answer, total in totals.items() if total < 0]
+    # Corrections first: a person wrote them, so they survive the cap on pairs per question.
+    found = list(islice(chain(better, _crossed(ups, downs)), most))
+    in_pairs = {answer for pair in found for answer in pair}
+    used = sum(_said(vote) in in_pairs for vote in judged)
+    return [Pair(messages, chosen, rejected, split) for chosen, rejected in found], used
+
+
+def _thumbs(judged: Sequence[Vote], split: Split) -> list[Thumb]:
+    messages, totals, better = _judgements(judged)
+    liked = {answer: total > 0 for answer, total in totals.items() if total}
+    liked |= {written: True for written, _ in better}
+    return [Thumb(messages, answer, up, split) for answer, up in liked.items()]
+
+
+def _judgements(
+    judged: Sequence[Vote],
+) -> tuple[tuple[dict[str, str], ...], Counter[Said], list[tuple[Said, Said]]]:
+    """The messages before the answers, each answer's votes added up, and better answers with what they correct."""
     messages = tuple({"role": m["role"], "content": m["content"]} for m in judged[0].history)
     totals: Counter[Said] = Counter()
     better: list[tuple[Said, Said]] = []
@@ -163,13 +200,7 @@ def _pairs(judged: Sequence[Vote], split: Split, most: int) -> tuple[list[Pair],
         totals[answer] += vote.value
         if vote.better_answer and vote.better_answer.strip() != vote.answer.strip():
             better.append((Said(vote.better_answer, True), answer))
-    ups = [answer for answer, total in totals.items() if total > 0]
-    downs = [answer for answer, total in totals.items() if total < 0]
-    # Corrections first: a person wrote them, so they survive the cap on pairs per question.
-    found = list(islice(chain(better, _crossed(ups, downs)), most))
-    in_pairs = {answer for pair in found for answer in pair}
-    used = sum(_said(vote) in in_pairs for vote in judged)
-    return [Pair(messages, chosen, rejected, split) for chosen, rejected in found], used
+    return messages, totals, better
 
 
 def _crossed(ups: Sequence[Said], downs: Sequence[Said]) -> Iterator[tuple[Said, Said]]:
@@ -216,13 +247,23 @@ def _prefix(size: int, share: float) -> int:
     return size - math.ceil(share * size - 1e-9) + 1
 
 
-def save_pairs(pairs: Iterable[Pair], path: Path) -> None:
+def save_lessons(lessons: Iterable[Pair | Thumb], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for pair in pairs:
-            file.write(json.dumps(asdict(pair), ensure_ascii=False) + "\n")
+        for lesson in lessons:
+            file.write(json.dumps(asdict(lesson), ensure_ascii=False) + "\n")
 
 
 def load_pairs(path: Path) -> list[Pair]:
+    return [
+        Pair(tuple(row["messages"]), Said(**row["chosen"]), Said(**row["rejected"]), row["split"])
+        for row in _rows(path)
+    ]
+
+
+def load_thumbs(path: Path) -> list[Thumb]:
+    return [Thumb(tuple(row["messages"]), Said(**row["answer"]), row["liked"], row["split"]) for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return [Pair(tuple(row["messages"]), Said(**row["chosen"]), Said(**row["rejected"]), row["split"]) for row in rows]
+        return [json.loads(line) for line in file]

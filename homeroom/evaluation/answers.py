@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from homeroom.inference.engine import SLOTS, Engine
 from homeroom.inference.request import Completion, Request, Sampling
+from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
 from homeroom.tasks.base import Question
@@ -35,7 +36,7 @@ def answerable(
 
 
 def generate_answers(
-    model: GPT,
+    model: GPT | CompiledGPT,
     tokenizer: Tokenizer,
     questions: Sequence[Question],
     sampling: Sampling,

@@ -19,6 +19,7 @@ from homeroom.evaluation.judging import Judged, judge_answers
 from homeroom.evaluation.likelihood import bits_per_byte_by_language, score_texts
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
+from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
 from homeroom.models.precision import products_in
@@ -108,13 +109,30 @@ class Suite:
         return self.questions[: self.base_questions] if stage == "pretrain" else self.questions
 
     def measure(
-        self, model: GPT, tokenizer: Tokenizer, artifact: str, stage: str, advance: Advance = _silent
+        self,
+        model: GPT,
+        tokenizer: Tokenizer,
+        artifact: str,
+        stage: str,
+        advance: Advance = _silent,
+        answering: CompiledGPT | None = None,
     ) -> Measured:
-        """Everything about one model. `artifact` and `stage` say whose results these are."""
-        with products_in(self.dtype, model.embedding.weight.device.type):
-            return self._measure(model, tokenizer, artifact, stage, advance)
+        """Everything about one model. `artifact` and `stage` say whose results these are.
 
-    def _measure(self, model: GPT, tokenizer: Tokenizer, artifact: str, stage: str, advance: Advance) -> Measured:
+        With `answering`, the form of it that is served, that one answers the questions.
+        """
+        with products_in(self.dtype, model.embedding.weight.device.type):
+            return self._measure(model, tokenizer, artifact, stage, advance, answering or model)
+
+    def _measure(
+        self,
+        model: GPT,
+        tokenizer: Tokenizer,
+        artifact: str,
+        stage: str,
+        advance: Advance,
+        answering: GPT | CompiledGPT,
+    ) -> Measured:
         scores = score_texts(model, tokenizer, self.texts, on_texts=lambda n: advance("likelihood", n))
         cloze = {
             str(shots): cloze_accuracy(model, tokenizer, items, on_items=lambda n: advance("cloze", n))
@@ -122,7 +140,7 @@ class Suite:
         }
         asked = self.asked(stage)
         answers = generate_answers(
-            model,
+            answering,
             tokenizer,
             asked,
             self.sampling,

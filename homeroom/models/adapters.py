@@ -69,11 +69,10 @@ def adapted(base: GPT, settings: AdapterSettings) -> GPT:
     shared: dict[int, object] = {id(tensor): tensor for tensor in (*base.parameters(), *base.buffers())}
     model = copy.deepcopy(base, shared)
     generator = torch.Generator().manual_seed(settings.seed)
-    for block in model.trunk.blocks:
-        for part in (block.attention, block.feed_forward):
-            for name, module in list(part.named_children()):
-                if isinstance(module, nn.Linear):
-                    setattr(part, name, Adapted(module, settings, generator))
+    for part in list(model.trunk.modules()):
+        for name, module in list(part.named_children()):
+            if isinstance(module, nn.Linear) and not isinstance(part, Adapted):
+                setattr(part, name, Adapted(module, settings, generator))
     return model
 
 

@@ -1,7 +1,9 @@
-"""harvest: all votes of the workspace become preference pairs, split by question.
+"""harvest: all votes of the workspace become lessons, split by question.
 
-How is the business of `homeroom.data.preferences`. Its identity holds a digest of the votes, because the workspace
-keeps collecting them: new votes make a new harvest, the same votes are not harvested again.
+Where the circle has evaluated a model, its questions are left out and its judge decides; for a model that came from
+elsewhere a share of the questions is set apart for a judge of its own. How votes become lessons is the business of
+`homeroom.data.preferences`. Its identity holds a digest of the votes, because the workspace keeps collecting them: new
+votes make a new harvest, the same votes are not harvested again.
 """
 
 from collections.abc import Sequence
@@ -10,23 +12,27 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from homeroom.data.documents import read_documents
-from homeroom.data.preferences import digest, harvest, save_pairs
+from homeroom.data.preferences import digest, harvest, save_lessons
 from homeroom.progress import say
 from homeroom.settings import Frozen
-from homeroom.stages.lookup import deciding_evaluation, unchanged
+from homeroom.stages.lookup import came_from_elsewhere, deciding_evaluation, unchanged
 from homeroom.stages.measuring import evaluation_questions
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 3
+VERSION = 4
+PAIRS, THUMBS = "pairs.jsonl", "thumbs.jsonl"
 
 
 class Config(Frozen):
     """How votes become pairs."""
 
     heldout: Annotated[float, Field(gt=0, lt=1, description="share of questions kept from training")] = 0.2
+    judge: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.2, description="share of questions that a judge learns from, where the circle has made none"
+    )
     pairs_per_question: PositiveInt = 4
 
 
@@ -37,22 +43,26 @@ class Identity(Config):
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
-    evaluation = deciding_evaluation(workspace)
+    champion = workspace.champion()
+    elsewhere = champion is not None and came_from_elsewhere(workspace, champion)
+    inputs = [] if elsewhere else [deciding_evaluation(workspace)]
     votes = workspace.feedback.votes()
     settings = Identity(**config.model_dump(), votes=digest(votes))
-    if done := unchanged(workspace, "harvest", settings, [evaluation], VERSION):
+    if done := unchanged(workspace, "harvest", settings, inputs, VERSION):
         return done
-    with workspace.publish("harvest", settings, inputs=[evaluation], version=VERSION) as out:
-        asked = evaluation_questions(evaluation)
+    with workspace.publish("harvest", settings, inputs, version=VERSION) as out:
+        asked = [question for evaluation in inputs for question in evaluation_questions(evaluation)]
         reaped = harvest(
             votes,
             [question.prompt for question in asked],
             config.heldout,
             lambda question: share(question, "harvest"),
             config.pairs_per_question,
-            _names(workspace.artifacts.get(evaluation.inputs[0]), asked),
+            [name for evaluation in inputs for name in _names(workspace.artifacts.get(evaluation.inputs[0]), asked)],
+            judge=config.judge if elsewhere else 0.0,
         )
-        save_pairs(reaped.pairs, out.path / "pairs.jsonl")
+        save_lessons(reaped.pairs, out.path / PAIRS)
+        save_lessons(reaped.thumbs, out.path / THUMBS)
         up = sum(vote.value > 0 for vote in votes)
         out.metrics = {
             "answers": len(votes),
@@ -60,6 +70,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "down": len(votes) - up,
             "better_answers": sum(vote.better_answer is not None for vote in votes),
             "pairs": len(reaped.pairs),
+            "thumbs": len(reaped.thumbs),
             "questions": dict(reaped.questions.items()),
             "lone": reaped.lone,
             "excluded": reaped.excluded,

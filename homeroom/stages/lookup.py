@@ -10,7 +10,7 @@ from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.workspace import Artifact, Workspace
 
-ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported"]  # whose artifacts are language models
+ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported", "teach"]  # whose artifacts are language models
 MODEL_STAGES = get_args(ModelStage)
 COMPRESSED = "compress"  # whose artifacts are a language model's int8 weights
 
@@ -19,7 +19,7 @@ def champion(workspace: Workspace) -> Artifact:
     """The champion's artifact."""
     found = workspace.champion()
     if found is None:
-        raise HomeroomError("there is no champion yet. Run `homeroom promote` first.")
+        raise HomeroomError("there is no champion yet. Run `homeroom promote` or `homeroom import smollm2` first.")
     return found
 
 
@@ -70,6 +70,16 @@ def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
             return found
         waiting += [further for further in found.inputs if further not in waiting]
     raise HomeroomError(f"{artifact.id} was not made from any artifact of {stage}")
+
+
+def came_from_elsewhere(workspace: Workspace, model: Artifact) -> bool:
+    """Whether a model was imported, or taught on one that was: no evaluation of the circle's knows its like."""
+    waiting = [model]
+    for artifact in waiting:
+        if artifact.stage == "imported":
+            return True
+        waiting += [workspace.artifacts.get(name) for name in artifact.inputs if name.split("-")[0] in MODEL_STAGES]
+    return False
 
 
 def find_model(workspace: Workspace, name: str, stages: Sequence[str] = MODEL_STAGES) -> Artifact:

@@ -14,6 +14,7 @@ from homeroom.tasks.base import Document, Question, Task
 from homeroom.tasks.dialogues import Dialogues
 from homeroom.tasks.functions import Functions
 from homeroom.tasks.idioms import Idioms, meaning_of
+from homeroom.tasks.manners import manners
 from homeroom.tasks.split import share
 from homeroom.tasks.wording import plain
 
@@ -92,6 +93,8 @@ def _subject(document: Document) -> str:
 
 
 def grade(question: Question, answer: str, ended: bool) -> float:
-    """An answer's grade by the question's own task, from 0 to 1."""
+    """An answer's grade by the question's own task, from 0 to 1; without a reference, by its manners."""
+    if not question.reference:
+        return manners(question, answer, ended)
     tasks: dict[str, type[Task]] = {"idiom": Idioms, "function": Functions, "dialogue": Dialogues}
     return tasks[question.kind.partition("-")[0]].grade(question, answer, ended)

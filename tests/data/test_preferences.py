@@ -15,7 +15,7 @@ from homeroom.data.preferences import (
     load_pairs,
     near_duplicates,
     plain,
-    save_pairs,
+    save_lessons,
 )
 from homeroom.tasks.split import share
 
@@ -269,7 +269,7 @@ def test_which_questions_nearly_say_the_same(one, other, same):
 
 def test_pairs_survive_the_file(tmp_path):
     pair = Pair(({"role": "user", "content": "问\n?"},), Said("是", True), Said("不", False, [7, 8]), "heldout")
-    save_pairs([pair, replace(pair, split="train")], tmp_path / "pairs.jsonl")
+    save_lessons([pair, replace(pair, split="train")], tmp_path / "pairs.jsonl")
     assert load_pairs(tmp_path / "pairs.jsonl") == [pair, replace(pair, split="train")]
     assert [one.rejected.token_ids for one in load_pairs(tmp_path / "pairs.jsonl")] == [[7, 8]] * 2
 

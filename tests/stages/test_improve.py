@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from homeroom import cli
 from homeroom.data.documents import read_documents
-from homeroom.data.preferences import Pair, Said, save_pairs
+from homeroom.data.preferences import Pair, Said, save_lessons
 from homeroom.evaluation.gate import Bar
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import NothingToLearn
@@ -135,7 +135,7 @@ def test_pairs_that_fit_no_context_teach_nothing(workspace):
     with workspace.publish("harvest", harvest.Config(heldout=0.5), [workspace.latest("evaluate")]) as draft:
         asked = {"role": "user", "content": "Why? " * 200}
         one = Pair((asked,), Said(GOOD, True), Said(BAD, True), "train")
-        save_pairs([one] * 40, draft.path / "pairs.jsonl")
+        save_lessons([one] * 40, draft.path / "pairs.jsonl")
     with pytest.raises(NothingToLearn, match=r"holds 40 training pairs, of which 0 fit .* context of 160 tokens"):
         improve.run(CONFIG, workspace)
 

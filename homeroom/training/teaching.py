@@ -1,0 +1,185 @@
+"""What people said of answers as a run of training: which Source and which Objective each kind of lesson asks for.
+
+    written answers      sft   next-token prediction of what people wrote in an answer's place
+    better and worse     dpo   pairs, with the better answer imitated a little
+    lone thumbs          kto   answers that were liked or not, each for itself
+
+What is trained (all weights, or adapters), measured and promoted is the stage's business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from homeroom.data.batches import Conversation, PackedConversations, Source
+from homeroom.data.preferences import Pair, Split, Thumb
+from homeroom.models.gpt import GPT
+from homeroom.settings import NothingToLearn
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.objectives.base import Objective
+from homeroom.training.objectives.next_token import NextToken
+from homeroom.training.objectives.preference import DPO
+from homeroom.training.objectives.prospect import KTO
+from homeroom.training.pairs import by_question, conversation, fitting, preference_pairs, rows_of
+from homeroom.training.settings import TrainingSettings
+from homeroom.training.thumbs import Thumbs, liked_of
+
+Method = Literal["dpo", "kto", "sft"]
+METHODS: tuple[Method, ...] = get_args(Method)
+MOST_WEIGHT = 4.0  # of the rarer kind of thumb
+
+
+class TeachingSettings(TrainingSettings):
+    """How a model learns from people, and by which method."""
+
+    method: Literal["auto", "dpo", "kto", "sft"] = Field("auto", description="auto: the first that has enough lessons")
+    minimum_lessons: PositiveInt = Field(30, description="fewer teach nothing that could be measured")
+    epochs: PositiveFloat = 2.0
+    answers_per_step: PositiveInt = Field(16, description="with dpo a pair is two of them")
+    micro_tokens: PositiveInt = Field(1024, description="about so many are read at once: memory")
+    beta: PositiveFloat = Field(0.1, description="β of dpo and kto: smaller lets the model go further")
+    imitation: NonNegativeFloat = Field(0.5, description="dpo: weight of the better answers' own likelihood")
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """`written` are answers that people wrote."""
+
+    pairs: Sequence[Pair]
+    thumbs: Sequence[Thumb]
+    written: Sequence[Thumb]
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], thumbs: Sequence[Thumb], split: Split) -> Self:
+        """Those on one side of the split. What was sampled has token ids, what was written has none."""
+        here = [one for one in thumbs if one.split == split]
+        written = [one for one in here if one.liked and one.answer.token_ids is None]
+        return cls([one for one in pairs if one.split == split], here, written)
+
+    def inverted(self) -> Self:
+        """As if everybody had meant the opposite: a control, which a gate has to refuse."""
+        pairs = [Pair(one.messages, one.rejected, one.chosen, one.split) for one in self.pairs]
+        thumbs = [Thumb(one.messages, one.answer, not one.liked, one.split) for one in self.thumbs]
+        return type(self)(pairs, thumbs, [one for one in thumbs if one.liked][: len(self.written)])
+
+
+def contests(
+    lessons: Lessons, tokenizer: Tokenizer, context: int, seed: int
+) -> list[tuple[Conversation, Conversation]]:
+    """What a reward model learns from: the pairs, and lone thumbs set against each other across their questions.
+
+    Each better answer first. An answer that a person liked is not better than every one that somebody did not, but
+    what is common to those that are liked shows.
+    """
+    paired = {(str(one.messages), said.text) for one in lessons.pairs for said in (one.chosen, one.rejected)}
+    alone = [one for one in lessons.thumbs if (str(one.messages), one.answer.text) not in paired]
+    order = np.random.default_rng(seed).permutation(len(alone)).tolist()
+    ups, downs = ([alone[number] for number in order if alone[number].liked is liked] for liked in (True, False))
+    across = [
+        (conversation(up.messages, up.answer, tokenizer), conversation(down.messages, down.answer, tokenizer))
+        for up, down in zip(ups, downs, strict=False)
+    ]
+    limit = context + 1
+    return fitting(lessons.pairs, tokenizer, context) + [
+        both for both in across if all(len(one.token_ids) <= limit and any(one.learn) for one in both)
+    ]
+
+
+def choose(settings: TeachingSettings, lessons: Lessons) -> tuple[Method, str]:
+    """The method, and why it is this one. Raises NothingToLearn where there are too few lessons of its kind."""
+    ups = sum(one.liked for one in lessons.thumbs)
+    rarer = min(ups, len(lessons.thumbs) - ups)
+    enough = settings.minimum_lessons
+    there = {"dpo": len(lessons.pairs), "kto": len(lessons.thumbs) if rarer >= enough / 3 else 0}
+    there["sft"] = len(lessons.written)
+    counted = f"{there['dpo']} pairs, {len(lessons.thumbs)} thumbs ({ups} up), {there['sft']} written answers"
+    if settings.method == "auto":
+        wanted = next((method for method in METHODS if there[method] >= enough), None)
+        if wanted is not None:
+            before = METHODS[: METHODS.index(wanted)]
+            passed = f", too few for {' and '.join(before)}" if before else ""
+            return wanted, f"{wanted}: there are {counted}{passed}"
+    elif there[settings.method] >= enough:
+        return settings.method, f"{settings.method}, as the recipe says: there are {counted}"
+    raise NothingToLearn(
+        f"there are {counted}, too few to learn from"
+        + (f" by {settings.method}" if settings.method != "auto" else "")
+        + f": at least {enough} are needed ([teach].minimum_lessons), of thumbs a third of them of each kind. "
+        "Vote on more answers, or write better ones."
+    )
+
+
+@dataclass(frozen=True)
+class Course:
+    """A run of training."""
+
+    source: Source[Any]
+    objective: Objective[Any]
+    steps: int
+    lessons: int
+
+
+def course(
+    method: Method,
+    settings: TeachingSettings,
+    lessons: Lessons,
+    model: GPT,
+    reference: GPT,
+    tokenizer: Tokenizer,
+    dtype: torch.dtype,
+    seed: int,
+) -> Course:
+    """What to train `model` on. The `reference` is asked here, once; call within `products_in(dtype)`.
+
+    Raises NothingToLearn where no lesson fits the model's context.
+    """
+    objective: Objective[Any]
+    if method == "sft":
+        limit = model.config.max_length + 1  # the last token is only predicted, never read
+        learned = [conversation(one.messages, one.answer, tokenizer) for one in lessons.written]
+        learned = [one for one in learned if len(one.token_ids) <= limit]
+        _refuse_none(learned, model)
+        longest = max(len(one.token_ids) for one in learned)
+        length = min(max(longest, settings.micro_tokens // 4), model.config.max_length)
+        answers_per_row = max(1, length * len(learned) // sum(len(one.token_ids) for one in learned))
+        rows = max(1, settings.answers_per_step // answers_per_row)
+        micro = max(1, settings.micro_tokens // length)
+        source = PackedConversations(learned, length=length, rows=rows, micro_rows=micro, seed=seed)
+        per_step, count, objective = min(rows, len(source.bins)), len(source.bins), NextToken()
+        return Course(source, objective, _steps(settings, count, per_step), len(learned))
+    if method == "dpo":
+        pairs = rows_of(lessons.pairs, tokenizer, reference, micro_pairs=4)
+        _refuse_none(pairs, model)
+        asked = by_question(pairs)
+        of_one = sum(len(row.chosen.token_ids) + len(row.rejected.token_ids) for row in pairs) / len(asked)
+        per_step = max(1, round(settings.answers_per_step / 2 * len(asked) / len(pairs)))
+        micro = max(1, round(settings.micro_tokens / of_one))
+        objective = DPO(settings.beta, settings.imitation)
+        steps = _steps(settings, len(asked), per_step)
+        return Course(preference_pairs(asked, per_step=per_step, micro=micro, seed=seed), objective, steps, len(pairs))
+    liked = liked_of(lessons.thumbs, tokenizer, reference)
+    _refuse_none(liked, model)
+    ups = sum(one.liked for one in liked)
+    downs = len(liked) - ups
+    # Both kinds together weigh as much as one another (Ethayarajh et al. 2024, eq. 9).
+    objective = KTO(settings.beta, up=_weight(downs, ups), down=_weight(ups, downs))
+    micro = max(1, round(settings.micro_tokens * len(liked) / sum(len(one.answer.token_ids) for one in liked)))
+    thumbs = Thumbs(liked, model, per_step=settings.answers_per_step, micro=micro, seed=seed, dtype=dtype)
+    return Course(thumbs, objective, _steps(settings, len(liked), settings.answers_per_step), len(liked))
+
+
+def _refuse_none(rows: Sequence[object], model: GPT) -> None:
+    if not rows:
+        raise NothingToLearn(f"no lesson fits the context of {model.config.max_length} tokens")
+
+
+def _weight(others: int, these: int) -> float:
+    return min(MOST_WEIGHT, max(1.0, others / max(1, these)))
+
+
+def _steps(settings: TeachingSettings, count: int, per_step: int) -> int:
+    return max(1, round(settings.epochs * count / per_step))

@@ -1,0 +1,159 @@
+"""A model that came from elsewhere learns from people, and is promoted if it got better by a judge of their own."""
+
+import random
+import shutil
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from homeroom import cli
+from homeroom.data.preferences import load_pairs, load_thumbs
+from homeroom.evaluation.gate import Bar
+from homeroom.inference.engine import Engine
+from homeroom.inference.request import Request, Sampling
+from homeroom.models.adapters import AdapterSettings
+from homeroom.models.checkpoint import load_model
+from homeroom.settings import NothingToLearn
+from homeroom.stages import harvest, imported, teach
+from homeroom.text.chat_template import prompt_ids
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.workspace import Workspace
+
+GOOD, BAD = "It is good.", "It is bad."
+CONFIG = teach.Config(
+    learning_rate=3e-3, epochs=4, answers_per_step=8, max_tokens=12, text_megabytes=0.001, precision="float32",
+    gate=Bar(questions=10, bits_per_byte_worse=0.5), temperature=1.0,
+    judge=teach.JudgeSettings(learning_rate=3e-3, epochs=6),
+)  # fmt: skip
+
+
+def asked(number: int) -> str:
+    draw = random.Random(number)
+    return f"{''.join(draw.choices('abcdefghijklm', k=5))} {''.join(draw.choices('nopqrstuvwxyz', k=6))}?"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(template, tmp_path_factory):
+    """A workspace whose champion was imported; people have judged 150 of its answers and written some better ones."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with Workspace.open(template) as raised:
+        shutil.copytree(raised.latest("sft").path, folder / "model", ignore=shutil.ignore_patterns("manifest.json"))
+    with Workspace.open(folder / "workspace") as workspace:
+        made = imported.run(str(folder / "model"), workspace)
+        workspace.registry.promote(made.id, {"reasons": ["a person imported it"]})
+        tokenizer = Tokenizer.load(made.path)
+        engine = Engine(load_model(made.path), end_id=tokenizer.end_ids)
+        requests = [
+            Request(str(number), prompt_ids(asked(number), tokenizer), Sampling(seed=number, max_tokens=12))
+            for number in range(150)
+        ]
+        for number, done in enumerate(engine.generate(requests)):
+            _, question_id = workspace.feedback.extend(None, "ann", [("user", asked(number))])
+            said = tokenizer.decode(done.token_ids).strip()
+            answer = workspace.feedback.add_message(
+                workspace.feedback.message(question_id).conversation_id, "assistant", said, parent_id=question_id,
+                model_id=made.id, token_ids=list(done.token_ids), finish_reason=done.finish_reason,
+            )  # fmt: skip
+            workspace.feedback.vote(answer.id, 1 if said == GOOD else -1, user="ann")
+            if said != GOOD and number % 2:
+                workspace.feedback.edit(answer.id, GOOD, user="ann")
+    return folder / "workspace"
+
+
+@pytest.fixture
+def taught(elsewhere, tmp_path):
+    shutil.copytree(elsewhere, tmp_path / "workspace")
+    with Workspace.open(tmp_path / "workspace") as workspace:
+        harvest.run(harvest.Config(), workspace)
+        yield workspace
+
+
+def share_of_good(folder):
+    tokenizer = Tokenizer.load(folder)
+    engine = Engine(load_model(folder), end_id=tokenizer.end_ids)
+    fresh = [prompt_ids(asked(1000 + number), tokenizer) for number in range(60)]
+    made = engine.generate([Request(str(n), ids, Sampling(seed=n, max_tokens=12)) for n, ids in enumerate(fresh)])
+    return sum(tokenizer.decode(done.token_ids).strip() == GOOD for done in made) / len(made)
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_it_gets_better_and_is_promoted(taught, method, whole):
+    before = taught.champion()
+    rate = {"learning_rate": 3e-3, "epochs": 4}
+    if not whole:  # one layer between a frozen table and a frozen head has to move far
+        rate = {"learning_rate": 1e-2, "epochs": 16, "adapters": AdapterSettings(rank=16, alpha=128.0)}
+    config = CONFIG.model_copy(update={"method": method, "whole": whole, "minimum_lessons": 15, **rate})
+    made = teach.run(config, taught)
+    assert made.metrics["promoted"], made.metrics["reasons"]
+    assert made.metrics["method"] == method
+    assert taught.champion().id == made.id
+    assert share_of_good(made.path) > share_of_good(before.path) + (0.2 if whole else 0.1)
+    assert taught.artifacts.made_of(made.id, "compress") is not None
+    assert teach.run(config, taught).id == made.id
+
+
+def test_no_question_is_on_two_sides(taught):
+    made = taught.latest("harvest")
+    lessons = [*load_pairs(made.path / "pairs.jsonl"), *load_thumbs(made.path / "thumbs.jsonl")]
+    sides = {}
+    for lesson in lessons:
+        sides.setdefault(lesson.messages[-1]["content"], set()).add(lesson.split)
+    assert all(len(found) == 1 for found in sides.values())
+    assert {split for found in sides.values() for split in found} == {"train", "judge", "heldout"}
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
+def test_the_opposite_of_what_was_meant_is_refused(taught, method):
+    before = taught.registry.champion()
+    made = teach.run(CONFIG.model_copy(update={"method": method, "inverted": True, "minimum_lessons": 15}), taught)
+    assert not made.metrics["promoted"]
+    assert not made.metrics["accepted"]
+    assert "inverted" in made.metrics["reasons"][0]
+    assert taught.registry.champion() == before
+
+
+def test_a_killed_round_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    shutil.copytree(taught.path, tmp_path / "other")
+    whole = teach.run(CONFIG, taught)
+    with Workspace.open(tmp_path / "other") as other:
+        for moment in ("_learn", "gate"):
+            with monkeypatch.context() as patched:
+                patched.setattr(teach, moment, killed)
+                with pytest.raises(Killed):
+                    teach.run(CONFIG, other)
+        made = teach.run(CONFIG, other)
+        assert made.id == whole.id
+        for name, value in load_model(whole.path).state_dict().items():
+            assert torch.equal(value, load_model(made.path).state_dict()[name]), name
+
+
+def test_too_little_is_said_in_numbers(taught):
+    with pytest.raises(
+        NothingToLearn, match=r"there are \d+ pairs, \d+ thumbs \(\d+ up\), \d+ written answers, too few"
+    ):
+        teach.run(CONFIG.model_copy(update={"minimum_lessons": 1000}), taught)
+    with pytest.raises(NothingToLearn, match=r"were set apart for a judge, which needs 500"):
+        teach.run(CONFIG.model_copy(update={"judge": teach.JudgeSettings(minimum_pairs=500)}), taught)
+
+
+def test_improve_is_the_word_for_it(elsewhere, tmp_path):
+    shutil.copytree(elsewhere, tmp_path / "workspace")
+    given = {
+        "learning_rate": 3e-3, "epochs": 4, "answers_per_step": 8, "max_tokens": 12, "text_megabytes": 0.001,
+        "gate.questions": 10, "gate.bits_per_byte_worse": 0.5, "judge.learning_rate": 3e-3, "judge.epochs": 6,
+        "temperature": 1.0, "precision": "float32",
+    }  # fmt: skip
+    sets = [part for key, value in given.items() for part in ("--set", f"teach.{key}={value}")]
+    done = CliRunner().invoke(cli.app, ["improve", "-w", str(tmp_path / "workspace"), *sets])
+    assert done.exit_code == 0, done.output
+    assert "promoted" in done.output
+    with Workspace.open(tmp_path / "workspace") as workspace:
+        assert workspace.champion().stage == "teach"
