@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,14 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def with_mode_of_others(path: Path) -> None:
+    """The permissions that a new file gets here."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        other = Path(folder) / "other"
+        other.touch()  # asking for the umask would change it for every thread
+        path.chmod(other.stat().st_mode)
 
 
 def cache_folder() -> Path:

@@ -65,7 +65,10 @@ def test_every_stage_has_a_command_with_an_example() -> None:
         (["run", "nowhere.toml"], "recipe nowhere.toml: no such file"),
         (["run", "nowhere.toml", "--from", "colect"], "--from colect: not a stage. The circle is collect"),
         (["run", "nowhere.toml", "--from", "ppo", "--until", "sft"], "--from ppo comes after --until sft"),
-        (["status", "-w", "nowhere"], "workspace nowhere: not there. Run `homeroom run recipes/starter.toml"),
+        (
+            ["status", "-w", "nowhere"],
+            "workspace nowhere: not there. Run `homeroom import smollm2 --workspace nowhere` or",
+        ),
         (["explain", "colect"], "Did you mean 'collect'?"),
     ],
 )

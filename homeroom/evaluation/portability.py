@@ -103,6 +103,7 @@ def prove(
     *,
     max_tokens: int = MAX_TOKENS,
     on_prompt: Callable[[], object] = lambda: None,
+    on_phase: Callable[[str], object] = lambda what: None,
 ) -> Proof:
     """Compare a Hugging Face folder or a GGUF file with the model and the tokenizer that it was written from.
 
@@ -129,9 +130,12 @@ def prove(
     judge = _Judge(here, there, tokenizer, max_tokens, program)
     asked = prompts(talks=tokenizer.chat_template is not None)
     encoded = [judge.token_ids(prompt) for prompt in asked]
+    on_phase(f"{len(asked)} answers here")
     continuations = judge.greedy(here, encoded)
     before = judge.greedy(model, encoded) if rounded else continuations
+    on_phase(f"{len(asked)} answers in {program}")
     theirs = judge.there_at_once(encoded)
+    on_phase("comparing logits")
     outcomes = []
     for row in zip(asked, encoded, continuations, theirs, before, strict=True):
         outcomes.append(judge.compare(*row))

@@ -302,7 +302,9 @@ class Engine:
         for run, token_id in zip(runs, picked, strict=True):
             if run.request.constraint is not None:
                 run.request.constraint.accept(token_id)
-        return _scored(own_MV, picked, max(run.request.top for run in runs))
+        scored = _scored(own_MV, picked, max(run.request.top for run in runs))
+        # As many alternatives as each asked for, whatever its company did.
+        return [replace(one, top=one.top[: run.request.top]) for one, run in zip(scored, runs, strict=True)]
 
     def _finish_reason(self, run: Running) -> FinishReason | None:
         if run.token_ids[-1] in self.end_ids:

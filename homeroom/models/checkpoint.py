@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from homeroom.files import write_atomically, written_aside
+from homeroom.files import with_mode_of_others, write_atomically, written_aside
 from homeroom.models.formats import gguf_file, hugging_face
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
@@ -59,6 +60,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
     """One safetensors file, whole or not at all."""
     with written_aside(path) as aside:
         save_file(dict(tensors), aside, metadata={"format": "pt", **(metadata or {})})
+        with_mode_of_others(aside)  # safetensors keeps what it writes to its owner
 
 
 def load_model(folder: Path) -> GPT:
@@ -198,6 +200,9 @@ def read_settings(path: Path) -> Config:
         raise CheckpointError(f"{path}: not valid JSON ({error})") from error
     except KeyError as error:
         raise CheckpointError(f"{path}: lacks {error}") from error
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}" for one in error.errors())
+        raise CheckpointError(f"{path}: {said}") from error
     except (
         ValueError,
         TypeError,

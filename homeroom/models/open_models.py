@@ -53,15 +53,15 @@ def find(source: str) -> Path:
     if source in NAMED:
         return _from_package(NAMED[source])
     path = Path(source).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+    if (source and path.is_dir()) or (path.is_file() and path.suffix == ".gguf"):
         return path
-    if path.exists():
+    if source and path.exists():
         raise ModelNotFound(f"{path}: neither a model folder (config.json, model.safetensors) nor a .gguf file")
     if _HUB_NAME.fullmatch(source) and not source.startswith((".", "/")):
         return _from_hub(source)
     raise ModelNotFound(
-        f"{source}: no such folder or file. Allowed: a Hugging Face folder, a .gguf file, a hub's name such as "
-        f"owner/model, or one of {', '.join(NAMED)}"
+        f"{source or 'no name'}: no such folder or file. Allowed: a Hugging Face folder, a .gguf file, a hub's name "
+        f"such as owner/model, or one of {', '.join(NAMED)}"
     )
 
 
@@ -75,7 +75,13 @@ def _from_package(wanted: Packaged) -> Path:
     kept = cache_folder() / f"{wanted.package}-{wanted.version}" / name
     if kept.is_file():
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelNotFound(
+            f"{wanted.package} is to be kept in {kept.parent}, which cannot be made ({error.strerror}). XDG_CACHE_HOME "
+            "names another place."
+        ) from error
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         # Its own dependencies serve other programs and take long to build.
         asked = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]

@@ -103,7 +103,8 @@ class Writing:
             if token_id not in self._end_ids:
                 self._held_text += self._stop_text.push(self._decoder.push(token_id))
         if finish_reason is not None and not self._stop_text.found:
-            self._held_text += self._stop_text.push(self._decoder.flush()) + self._stop_text.flush()
+            # Not the decoder's end: of a character that was cut in two nothing is shown.
+            self._held_text += self._stop_text.flush()
         if self._stop_text.found:
             whole = self._constraint is None or self._constraint.fits(self._told + self._held_text)
             finish_reason = "stop" if whole else "length"

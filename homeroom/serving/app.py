@@ -113,7 +113,10 @@ def load_champion(workspace: Workspace, assistant: Assistant) -> None:
         return
     champion = workspace.champion()
     if champion is None:
-        raise HomeroomError("no model was promoted yet, so there is none to answer. Run `homeroom promote` first.")
+        raise HomeroomError(
+            "no model was promoted yet, so there is none to answer. "
+            "Run `homeroom import smollm2` or `homeroom promote` first."
+        )
     compressed = workspace.artifacts.made_of(champion.id, "compress") if assistant.uses_compressed else None
     if compressed is not None:
         compressed.check()

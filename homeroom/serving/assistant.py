@@ -47,6 +47,10 @@ class ContextTooLong(HomeroomError):
         )
 
 
+class TooMany(HomeroomError):
+    """One request asks for more answers than may ever wait at once."""
+
+
 class TooBusy(HomeroomError):
     """More answers are waiting than the settings allow."""
 
@@ -194,6 +198,10 @@ class Assistant:
     @contextlib.contextmanager
     def _places(self, count: int) -> Iterator[None]:
         """Take them among the answers that may wait, and give them back if the block raises."""
+        if count > self._max_waiting:
+            raise TooMany(
+                f"This request asks for {count} answers; at most {self._max_waiting} may be in work or waiting at once."
+            )
         with self._lock:
             self._refuse_when_closed()
             if self._unfinished + count > self._max_waiting:

@@ -171,7 +171,7 @@ def _choice(index: int, written: Written, body: CompletionRequest, tokenizer: To
         text = tokenizer.decode(written.prompt_ids) + text
         scored = [written.prompt_ids[0], *written.prompt, *scored]
     if body.logprobs is not None:
-        logprobs = text_logprobs(scored, tokenizer, body.logprobs)
+        logprobs = text_logprobs(scored, tokenizer, body.logprobs, echo=bool(body.echo))
     told = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason_of(written)}
     return told | _ids(written.tokens, body)
 
@@ -179,14 +179,15 @@ def _choice(index: int, written: Written, body: CompletionRequest, tokenizer: To
 async def _chunks(
     written: Written, body: CompletionRequest, head: dict[str, Any], tokenizer: Tokenizer
 ) -> AsyncIterator[str]:
-    told, offset = 0, 0
+    told = 0
 
     def chunk(text: str, finish_reason: str | None) -> str:
-        nonlocal told, offset
+        nonlocal told
         logprobs, new = None, written.tokens[told:]
         if body.logprobs is not None:
-            logprobs = text_logprobs(new, tokenizer, body.logprobs, offset)
-        told, offset = len(written.tokens), offset + len(text)
+            before = [token.token_id for token in written.tokens[:told]]
+            logprobs = text_logprobs(new, tokenizer, body.logprobs, before)
+        told = len(written.tokens)
         choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish_reason} | _ids(new, body)
         return event(head | {"choices": [choice]} | ({"usage": None} if body.wants_usage else {}))
 

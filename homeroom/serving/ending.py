@@ -49,6 +49,7 @@ def event_stream(
     """
 
     async def whole() -> AsyncIterator[str]:
+        failed = False
         try:
             async for chunk in chunks:
                 yield chunk
@@ -56,10 +57,13 @@ def event_stream(
                 yield last()
             yield "data: [DONE]\n\n"
         except Exception as error:  # the status line is gone already; the client reads the error from the stream
+            failed = True
             yield event(as_api_error(error).body())
         finally:
             if answer.finish_reason is None:
                 answer.stop()
+                if not failed:  # the client left, and nobody reads the last piece, which would say so
+                    answer.finish_reason = "cancelled"
             ended()
 
     # They must reach the client as they come, through proxies too.

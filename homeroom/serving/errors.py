@@ -11,10 +11,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from homeroom.serving.assistant import AssistantStopped, ContextTooLong, TooBusy
+from homeroom.serving.assistant import AssistantStopped, ContextTooLong, TooBusy, TooMany
 from homeroom.serving.chat import Stopping
 from homeroom.serving.forms import FormFailed, FormRefused
 from homeroom.settings import HomeroomError
+from homeroom.text.errors import ChatTemplateError, NoChatTemplate
 from homeroom.workspace.errors import FeedbackError, NotRecorded
 
 _TYPES = {404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
@@ -55,6 +56,11 @@ def as_api_error(error: Exception) -> ApiError:
         case FormRefused():
             failed = isinstance(error, FormFailed)
             return ApiError(400, str(error), param=error.param, code="form_failed" if failed else "invalid_value")
+        case ChatTemplateError():
+            missing = isinstance(error, NoChatTemplate)
+            return ApiError(400, str(error), param="messages", code="no_chat_template" if missing else "invalid_value")
+        case TooMany():
+            return ApiError(400, str(error), param="n", code="invalid_value")
         case TooBusy():
             return ApiError(429, str(error), code="too_many_requests", headers=retry_after(error.retry_after))
         case Stopping():
@@ -67,7 +73,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(400, str(error))
         case HTTPException():
             message = error.detail or HTTPStatus(error.status_code).phrase
-            code = "request_too_large" if error.status_code == 413 else None
+            # 400 is Starlette's for a body that is no text.
+            code = {413: "request_too_large", 400: "invalid_json"}.get(error.status_code)
             return ApiError(error.status_code, message, code=code, headers=error.headers)
         case RequestValidationError():
             return _from_validation(error.errors())
@@ -107,6 +114,10 @@ def install(app: FastAPI) -> None:
 
 def _from_validation(errors: Sequence[dict[str, Any]]) -> ApiError:
     first = errors[0]
+    if len(errors) > 1 and {error["loc"][:2] for error in errors} == {("body", "prompt")}:
+        # One error for each kind of prompt that it is not.
+        reason = "it is a text, a list of token ids, or a list of at most 128 of these, none empty"
+        return ApiError(400, f"Invalid value for 'prompt': {reason}.", param="prompt", code="invalid_value")
     if first["type"] == "json_invalid":
         return ApiError(400, "The body of the request is not valid JSON.", code="invalid_json")
     param = _param(first["loc"])

@@ -23,6 +23,10 @@ async def done_before_the_client_left(answers: Sequence[Unfinished], request: Re
     try:
         await asyncio.wait((finished, left), return_when=asyncio.FIRST_COMPLETED)
         if not finished.done():
+            for answer in answers:
+                if answer.finish_reason is None:
+                    answer.stop()
+                    answer.finish_reason = "cancelled"  # nobody reads the last piece, which would say so
             return False
         finished.result()
         return True
@@ -32,6 +36,7 @@ async def done_before_the_client_left(answers: Sequence[Unfinished], request: Re
                 answer.stop()
         for task in (finished, left):
             task.cancel()
+        await asyncio.gather(finished, left, return_exceptions=True)  # or their ends would be logged as errors
 
 
 async def _left(request: Request) -> None:

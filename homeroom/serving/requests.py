@@ -73,6 +73,12 @@ class Extension(Strict):
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
 
 
+def _only_zero(value: object) -> object:
+    if value not in (0, None):
+        raise ValueError("it is not supported here; homeroom.repetition_penalty is")
+    return value
+
+
 class Asked(Strict):
     """What both kinds of completion take."""
 
@@ -93,8 +99,8 @@ class Asked(Strict):
     structured_outputs: StructuredOutputs | None = None
 
     # Known, but only with the value that changes nothing.
-    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=0, le=0), BeforeValidator(_only_zero)] | None = None
+    presence_penalty: Annotated[float, Field(ge=0, le=0), BeforeValidator(_only_zero)] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
 
     @pydantic.field_validator("n")
@@ -167,13 +173,26 @@ def chat_logprobs(tokens: Sequence[TokenScore], tokenizer: Tokenizer) -> dict[st
 
 
 def text_logprobs(
-    tokens: Sequence[TokenScore | int], tokenizer: Tokenizer, top: int, offset: int = 0
+    tokens: Sequence[TokenScore | int],
+    tokenizer: Tokenizer,
+    top: int,
+    before: Sequence[int] = (),
+    *,
+    echo: bool = False,
 ) -> dict[str, Any]:
-    """As completions have them. A bare id is a token that nothing stands before, so that it has no score."""
-    shown, offsets = [tokenizer.shown(one if isinstance(one, int) else one.token_id) for one in tokens], []
-    for text in shown:
+    """As completions have them. A bare id is a token that nothing stands before, so that it has no score.
+
+    Offsets are places in the text: tokens that make a character together have one. `before` are the ids of the text
+    that was given already; with `echo` the first token is the text's first.
+    """
+    ids = [one if isinstance(one, int) else one.token_id for one in tokens]
+    shown, offsets = [tokenizer.shown(token) for token in ids], []
+    decoder = tokenizer.stream_decoder(goes_on=not echo)
+    silent = tokenizer.end_ids
+    offset = sum(len(decoder.push(token)) for token in before if token not in silent)
+    for token in ids:
         offsets.append(offset)
-        offset += len(text)
+        offset += len(decoder.push(token)) if token not in silent else 0
     tops: list[Mapping[str, float] | None] = [
         None if isinstance(one, int) else {tokenizer.shown(token): logprob for token, logprob in one.top[:top]}
         for one in tokens

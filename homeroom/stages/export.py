@@ -74,8 +74,11 @@ def run(
     type = type or ("F32" if format == "hf" else "F16")
     if format == "hf" and type != "F32":
         raise HomeroomError(f"--type {type} goes with --format gguf; a Hugging Face folder is written in F32")
+    to = to.resolve()
     if to.exists() and not to.is_dir():
         raise HomeroomError(f"{to} is a file. Give --to a folder that is not there yet.")
+    if to == Path.cwd():  # it would be replaced under whoever stands in it
+        raise HomeroomError(f"{to} is the folder that you are in. Give --to a folder that is not there yet.")
     if proof:
         in_transformers.version()
     source = _source(workspace, model)
@@ -169,7 +172,13 @@ def _proven(
         asked = len(prompts(talks=tokenizer.chat_template is not None))
         with progress("export", asked) as bar:
             try:
-                found = prove(written, model, tokenizer, on_prompt=bar.advance)
+                found = prove(
+                    written,
+                    model,
+                    tokenizer,
+                    on_prompt=bar.advance,
+                    on_phase=lambda what: say("export", f"proof: {what} …"),
+                )
             except (Mismatch, in_transformers.CannotLoad) as error:
                 raise type(error)(
                     f"{source.id} as {config.format} {config.type} does not answer elsewhere as it does here, so "
@@ -192,10 +201,13 @@ def _refuse_others(to: Path, files: dict[str, str]) -> None:
 @contextmanager
 def _aside(to: Path) -> Iterator[Path]:
     """A folder beside it, so that one rename brings everything into place."""
-    to.absolute().parent.mkdir(parents=True, exist_ok=True)
-    aside = to.absolute().with_name(f".{to.absolute().name}.{os.getpid()}.aside")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+    aside = to.with_name(f".{to.name}.{os.getpid()}.aside")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+    except OSError as error:
+        raise HomeroomError(f"{to} cannot be written ({error.strerror}). Give --to another place.") from error
     try:
         yield aside
     finally:
@@ -206,7 +218,6 @@ def _into_place(aside: Path, to: Path) -> None:
     for _, path in walk(aside):
         sync(path)
     sync(aside)
-    to = to.absolute()
     if to.is_dir() and any(to.iterdir()):  # the same files: the proof alone can be new
         for path in aside.glob(PROOF):
             path.replace(to / PROOF)

@@ -7,9 +7,12 @@ from is `homeroom.models.open_models`' business, reading it that of `models.chec
 import hashlib
 from pathlib import Path
 
+import torch
+
 from homeroom.files import sha256, walk
 from homeroom.models import open_models
 from homeroom.models.checkpoint import load_gguf, load_model
+from homeroom.models.formats import hugging_face
 from homeroom.models.formats.hugging_face import family
 from homeroom.models.gpt import GPT
 from homeroom.progress import say
@@ -20,13 +23,14 @@ from homeroom.text.gguf_tokenizer import from_gguf
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 
 
 class Config(Frozen):
     """What was imported, by its contents: a name may come to mean another model."""
 
     sha256: str
+    advice: dict[str, float] | None = None  # how its makers advise to sample, where its files do not say it
 
 
 def run(source: str, workspace: Workspace) -> Artifact:
@@ -35,7 +39,8 @@ def run(source: str, workspace: Workspace) -> Artifact:
     Raises ModelNotFound, CheckpointError or TokenizerError, with nothing registered.
     """
     path = open_models.find(source)
-    config = Config(sha256=_digest(path))
+    named = open_models.NAMED.get(source)
+    config = Config(sha256=_digest(path), advice=dict(named.generation) if named else None)
     if done := unchanged(workspace, "imported", config, (), VERSION):
         return done
     with workspace.publish("imported", config, (), VERSION) as draft:
@@ -44,7 +49,7 @@ def run(source: str, workspace: Workspace) -> Artifact:
             raise HomeroomError(
                 f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}"
             )
-        named = open_models.NAMED.get(source)
+        _refuse_what_is_no_number(model, path)
         checkpoints.save(model, tokenizer.advising(named.generation) if named else tokenizer, draft.path)
         draft.metrics = {
             "source": source,
@@ -58,6 +63,13 @@ def run(source: str, workspace: Workspace) -> Artifact:
         }
     say("import", f"{draft.metrics['name']}: {draft.metrics['parameters']:,} parameters → {draft.artifact.id}")
     return draft.artifact
+
+
+def _refuse_what_is_no_number(model: GPT, path: Path) -> None:
+    for name, tensor in hugging_face.export(model.state_dict(), model.config).items():
+        if not torch.isfinite(tensor).all():
+            wrong = int((~torch.isfinite(tensor)).sum())
+            raise HomeroomError(f"{path}: {wrong} of the {tensor.numel()} numbers in {name} are NaN or infinite")
 
 
 def _read(path: Path) -> tuple[GPT, Tokenizer, dict[str, Json]]:

@@ -57,13 +57,14 @@ def run(
 
     Only the first `limit` of the questions are asked.
     """
+    digests = _digest(tasks), _digest(examples_from) if examples_from else None
     asked = _asked(workspace, model, compressed)
     scored_by = checkpoints.load_decodable(asked)
     config = Config(
-        tasks=_digest(tasks),
+        tasks=digests[0],
         weights=_weights(asked, scored_by),
         shots=tuple(sorted(set(shots))),
-        examples_from=_digest(examples_from) if examples_from else None,
+        examples_from=digests[1],
         limit=limit,
         seed=seed,
     )
@@ -91,6 +92,8 @@ def run(
 
 
 def _digest(path: Path) -> str:
+    if path.is_dir():
+        raise HomeroomError(f"{path}: is a folder, not a file of questions")
     if not path.is_file():
         raise HomeroomError(f"{path}: there is no such file")
     try:

@@ -71,6 +71,8 @@ class Conventions:
         write_json(folder / "tokenizer_config.json", config)
         ids = {"bos_token_id": self.bos_id, "pad_token_id": self.pad_id}
         generation = {**self.generation, **{key: value for key, value in ids.items() if value is not None}}
+        if {"temperature", "top_p", "top_k"} & generation.keys():  # transformers ignores them without
+            generation.setdefault("do_sample", True)
         write_json(folder / "generation_config.json", generation | {"eos_token_id": sorted(end_ids)})
 
 

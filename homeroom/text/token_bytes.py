@@ -76,7 +76,8 @@ class TokenBytes:
 
 
 class StreamDecoder:
-    """Ids to text, one by one. What `push` and `flush` return adds up to `decode`, never half a character."""
+    """Ids to text, one by one. What `push` and `flush` return adds up to `decode`, never half a character; without
+    `flush` a character that the end cut in two is left out."""
 
     def __init__(self, token_bytes: TokenBytes, *, goes_on: bool = False) -> None:
         self._token_bytes, self._goes_on = token_bytes, goes_on

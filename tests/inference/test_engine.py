@@ -249,3 +249,13 @@ def test_a_cancelled_request_gives_its_slot_to_the_next(model):
     engine.cancel("c")
     assert engine.idle
     assert engine.step() == []
+
+
+def test_everybody_gets_as_many_alternatives_as_he_asked_for(model):
+    engine = Engine(model, end_id=END, slots=3)
+    for top in (1, 5, 0):
+        engine.submit(Request(str(top), [5, 6, 7], Sampling(seed=1, max_tokens=6), top=top))
+    seen = set()
+    while not engine.idle:
+        seen |= {(int(event.request_id), len(event.top)) for event in engine.step()}
+    assert seen == {(1, 1), (5, 5), (0, 0)}

@@ -11,10 +11,12 @@ import pytest
 
 from homeroom.serving import app
 from homeroom.serving.app import serving
+from homeroom.serving.errors import as_api_error
 from homeroom.serving.guard import Guard
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.stages.serve import Config
+from homeroom.text.errors import ChatTemplateError, NoChatTemplate
 from homeroom.workspace import Artifact, Workspace
 
 Publish = Callable[[Workspace, Path, str], Artifact]
@@ -82,7 +84,10 @@ def test_headers_keep_browsers_from_loading_anything_from_elsewhere(url: str) ->
 
 def test_without_a_champion_it_says_what_to_run(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path)
-    with pytest.raises(HomeroomError, match="Run `homeroom promote`"), serving(workspace, ServingSettings(port=0)):
+    with (
+        pytest.raises(HomeroomError, match="Run `homeroom import smollm2` or `homeroom promote`"),
+        serving(workspace, ServingSettings(port=0)),
+    ):
         pass
 
 
@@ -119,3 +124,9 @@ def test_promotion_and_rollback_change_who_answers(
             assert served() == first.id
             time.sleep(0.2)
             assert caplog.text.count("kept serving") == 1
+
+
+def test_a_model_without_a_chat_template_is_asked_in_vain_and_told_so() -> None:
+    refusal = as_api_error(NoChatTemplate("it completes text"))
+    assert (refusal.status, refusal.code, refusal.param) == (400, "no_chat_template", "messages")
+    assert as_api_error(ChatTemplateError("roles must alternate")).status == 400

@@ -135,3 +135,23 @@ def test_what_cannot_be_is_refused_by_name(client: OpenAI, body: dict[str, Any],
 
 def test_an_empty_prompt_begins_a_document(client: OpenAI):
     assert complete(client, "", max_tokens=3).usage.completion_tokens == 3
+
+
+def test_offsets_are_places_in_the_text(client: OpenAI, tokenizer: Tokenizer):
+    for prompt in (
+        "世界和平 is peace",
+        tokenizer.encode("世界和平"),
+        [tokenizer.document_id, *tokenizer.encode("é so")],
+    ):
+        made = client.completions.create(
+            model="homeroom", prompt=prompt, echo=True, logprobs=0, max_tokens=8, temperature=0
+        )
+        (choice,) = made.choices
+        offsets, text = choice.logprobs.text_offset, choice.text
+        assert offsets == sorted(offsets)
+        assert offsets[0] == 0
+        assert offsets[-1] <= len(text)
+        ids = made.choices[0].logprobs.tokens
+        whole = [(at, shown) for at, shown in zip(offsets, ids, strict=True) if not shown.startswith(("bytes:", "<|"))]
+        assert len(whole) >= 2
+        assert all(text[at : at + len(shown)] == shown for at, shown in whole)

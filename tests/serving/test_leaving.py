@@ -1,5 +1,7 @@
 """One slot and a model that never ends: whoever leaves must make room."""
 
+import contextlib
+import gc
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -72,11 +74,39 @@ def test_a_client_that_does_not_wait_for_several_answers_frees_all_their_slots(u
     wait_for_no_work(url)
 
 
+def answers_counted(url: str) -> dict[str, float]:
+    counted = httpx.get(f"{url}/metrics").text
+    return {
+        reason: float(n)
+        for reason, n in re.findall(r'homeroom_answers_total\{finish_reason="(\w+)".*\} (\S+)', counted)
+    }
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_completion_whose_client_leaves_is_counted_as_cancelled_and_logged_as_nothing(
+    url: str, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = answers_counted(url)
+    body = {"model": "homeroom", "prompt": "x", "max_tokens": 4000, "stream": stream}
+    leaving = contextlib.nullcontext() if stream else pytest.raises(httpx.ReadTimeout)
+    with leaving, httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=0.3) as reply:
+        next(reply.iter_lines())
+    wait_for_no_work(url)
+    deadline = time.monotonic() + 10
+    while answers_counted(url).get("cancelled", 0) == before.get("cancelled", 0):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert answers_counted(url).get("error", 0) == before.get("error", 0)
+    gc.collect()
+    assert not caplog.records
+
+
 def test_of_more_answers_than_there_is_room_for_none_begins(url: str, workspace: Workspace) -> None:
     before = workspace.feedback.counts()
     more = {"n": 3, "homeroom": {"conversation_id": "refused"}}
     reply = httpx.post(f"{url}/v1/chat/completions", json={"model": "homeroom", "messages": MESSAGES, **more})
-    assert reply.status_code == 429
+    assert reply.status_code == 400  # to come back would not help
+    assert "asks for 3 answers; at most 2 may" in reply.json()["error"]["message"]
     assert httpx.get(f"{url}/healthz").json()["answers_in_work"] == 0
     assert workspace.feedback.counts() == before
 

@@ -60,5 +60,5 @@ def test_control_characters_are_shown_and_not_obeyed(workspace: Workspace, monke
 
 
 def test_without_a_champion_it_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(HomeroomError, match="Run `homeroom promote`"):
+    with pytest.raises(HomeroomError, match="Run `homeroom import smollm2` or `homeroom promote`"):
         say(Workspace.open(tmp_path))

@@ -181,3 +181,31 @@ def test_import_on_the_command_line(folder, small, tmp_path):
     with Workspace.open(tmp_path / "w") as workspace:
         assert workspace.registry.champion() != first
     assert run(cli.app, ["import", str(tmp_path / "none"), *place]).exit_code == 1
+
+
+def test_numbers_that_are_none_are_refused_by_name(small, tmp_path, own):
+    model, tokenizer = small
+    broken = GPT(model.config)
+    broken.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        broken.trunk.blocks[1].feed_forward.down.weight[3, 4] = float("nan")
+    checkpoints.save(broken, tokenizer, tmp_path / "broken")
+    with pytest.raises(HomeroomError, match=r"1 of the \d+ numbers in model.layers.1.mlp.down_proj.weight are NaN"):
+        imported.run(str(tmp_path / "broken"), own)
+    assert own.artifacts.all() == []
+
+
+def test_what_is_written_can_be_read_by_whom_others_files_can(small, tmp_path):
+    checkpoints.save(*small, tmp_path / "shared")
+    (tmp_path / "other").touch()
+    assert {path.stat().st_mode for path in (tmp_path / "shared").iterdir()} == {(tmp_path / "other").stat().st_mode}
+
+
+def test_a_cache_that_cannot_be_made_is_said(monkeypatch, tmp_path):
+    (tmp_path / "homeroom").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(open_models.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModelNotFound, match="XDG_CACHE_HOME names another place"):
+        open_models.find("smollm2")
+    with pytest.raises(ModelNotFound, match="no name: no such folder"):
+        open_models.find("")
