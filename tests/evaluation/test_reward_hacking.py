@@ -103,7 +103,7 @@ def test_what_runs_away_stops_the_run(kind, mean):
 def test_one_reading_beyond_a_limit_is_an_accident():
     quiet = Reading(0, 1, 2, 40, 0.1, 0)
     once = [quiet] * 5 + [replace(quiet, entropy=0.1)] + [quiet] * 3
-    assert watched(once).stop is None
+    assert watched(once * 3).stop is None
     twice = watched([quiet] * 5 + [replace(quiet, entropy=0.1)] * 2)
     assert (twice.stop.kind, twice.stop.iteration, twice.stop.last_good) == ("entropy", 6, 4)
     assert "from 2.00 to 0.10" in twice.stop.reason

@@ -135,6 +135,20 @@ def test_the_verdict_is_what_the_interval_says(votes, bar):
     json.dumps(test.figures())
 
 
+@pytest.mark.parametrize("bar", [0.2, 0.4, 0.6, 0.8])
+@pytest.mark.parametrize("away", [-0.15, 0.15])
+def test_a_verdict_comes_with_the_vote_that_moves_the_interval_past_the_bar(bar, away):
+    rng = np.random.default_rng(3)
+    test = Sequential(bar=bar)
+    while test.verdict == "open":
+        before = test.interval
+        test.add(float(rng.random() < bar + away))
+    assert before.low <= bar + 1e-6
+    assert before.high >= bar - 1e-6
+    assert test.interval.low > bar - 1e-6 if test.verdict == "better" else test.interval.high < bar + 1e-6
+    assert test.verdict == ("better" if away > 0 else "worse")
+
+
 @given(votes=outcomes)
 def test_the_champions_view_is_the_mirrored_one(votes):
     ours, theirs = after(votes), after([1 - vote for vote in votes])
