@@ -61,15 +61,46 @@ def test_a_brigade_of_three_votes_in_ten_is_found(crowds, people, votes, account
     assert np.mean(innocent) <= 1
 
 
-def test_a_brigade_that_is_the_majority_where_it_went_is_found(crowds):
+@pytest.mark.parametrize("days", [7, 0.05])
+def test_a_brigade_that_is_the_majority_where_it_went_is_found(crowds, days):
     """Five accounts on 30 of 93 answers, which hold three honest votes each."""
     rng = np.random.default_rng(6)
-    hits = 0
+    hits = innocent = 0
     for _ in range(30):
-        crowd, truth = crowds.honest(rng, 30, 280)
-        accused = members(crowd + crowds.brigade(rng, truth, 5, 120, "opposite", targets=30))
-        hits += accused >= {f"brigade {number}" for number in range(5)}
-    assert hits >= 26
+        crowd, truth = crowds.honest(rng, 30, 280, days=days)
+        accused = members(crowd + crowds.brigade(rng, truth, 5, 120, "opposite", days, targets=30))
+        hits += len(caught := {name for name in accused if name.startswith("brigade")}) >= 4
+        innocent += len(accused - caught)
+    assert hits >= 29
+    assert innocent <= 30
+
+
+def test_a_crowd_as_sloppy_as_allowed_is_left_alone(crowds):
+    """A third of all votes is wrong, and everybody came within the same hour."""
+    rng = np.random.default_rng(12)
+    for _ in range(20):
+        assert not found(crowds.honest(rng, 60, 900, 6, 0.04, noise=(0.3, 0.35))[0])
+
+
+def test_visitors_of_few_votes_are_no_brigade_because_regulars_cast_many():
+    """Five votes are easily alike and fifty hardly ever: as many votes of everyone are compared."""
+    rng = np.random.default_rng(13)
+    accused = 0
+    for _ in range(20):
+        rows = [
+            cast_alone(rng, f"{kind} {n}", k, at)
+            for kind, most in (("regular", 50), ("visitor", 5))
+            for n in range(30)
+            for k in range(most)
+            for at in [rng.uniform(0, HOUR) if kind == "visitor" else rng.uniform(0, 7 * DAY)]
+        ]
+        accused += bool(found(rows))
+    assert accused == 0
+
+
+def cast_alone(rng, person, number, at):
+    """A vote on an answer that nobody else sees; four of five are up."""
+    return CastVote(person, "q", f"{person}'s {number}", 1 if rng.random() < 0.8 else -1, at)
 
 
 def test_many_accounts_with_one_direction_are_found_without_shared_answers(crowds):
