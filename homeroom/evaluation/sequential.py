@@ -1,7 +1,7 @@
 """A win rate that may be looked at after every vote: an interval that holds at all times at once, and a verdict.
 
-A test planned for a fixed number of votes and looked at after each of them finds a difference where there is none
-in a third of all comparisons. Here one bets against every possible win rate: no betting scheme multiplies its stake by
+A test planned for a fixed number of votes and looked at after each of 400 finds the better of two equals in a fifth of
+all comparisons. Here one bets against every possible win rate: no betting scheme multiplies its stake by
 1 / α, ever, with a probability above α, if that rate is the true one (Ville's inequality). What is still not ruled out
 is the interval. Source: Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting (JRSS B 2024):
 their diversified bets, each a fixed share of what may be staked, so that the order of votes changes nothing.
