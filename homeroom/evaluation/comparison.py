@@ -74,8 +74,11 @@ def mean_interval(
     return Interval(mean, min(float(low), mean), max(float(high), mean), len(values_N))
 
 
-def proportion_interval(successes: int, n: int) -> Interval:
-    """A share with Wilson's interval (1927): honest near 0 and 1, where a bootstrap has width zero."""
+def proportion_interval(successes: float, n: int) -> Interval:
+    """A share with Wilson's interval (1927): honest near 0 and 1, where a bootstrap has width zero.
+
+    Outcomes may be shares themselves: they vary less than yes and no with the same mean, so the interval holds.
+    """
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"a share needs 0 <= successes <= n and n > 0, given {successes} of {n}")
     z = 1.959963984540054

@@ -1,6 +1,7 @@
 """Is a reward model fit to be trained against? Accuracy, calibration and length bias on questions it never saw.
 
-Whether that is enough is the recipe's bar, and what follows from it a stage's business.
+The statistics of the last two, and the demands on them, are in `reward_guard.py`. What follows from them is a stage's
+business.
 """
 
 from collections import defaultdict
@@ -12,12 +13,11 @@ import torch
 
 from homeroom.data.rankings import RankedRows, as_rows
 from homeroom.evaluation.comparison import mean_interval
+from homeroom.evaluation.reward_guard import calibration, length_bias, pair_figures
 from homeroom.models.heads import RewardModel
 from homeroom.settings import Json
 from homeroom.tasks.rankings import Ranking
 from homeroom.text.tokenizer import Tokenizer
-
-BINS = 10
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:
     for answer in answers:
         questions[answer.question_id].append(answer)
     margins: list[float] = []
+    longer_by: list[float] = []
     clusters: list[str] = []
     by_kind: dict[str, list[bool]] = defaultdict(list)
     for name, ranked in questions.items():
@@ -59,6 +60,7 @@ def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:
             for worse in ranked:
                 if better.tier < worse.tier:
                     margins.append(better.score - worse.score)
+                    longer_by.append(better.length - worse.length)
                     clusters.append(name)
                     if better.tier == 0:
                         by_kind[worse.kind].append(better.score > worse.score)
@@ -67,15 +69,22 @@ def qualify(answers: Sequence[ScoredAnswer]) -> dict[str, Json]:
     correct = [float(margin > 0) for margin in margins]
     scores = np.array([answer.score for answer in answers])
     lengths = np.array([answer.length for answer in answers], dtype=float)
-    calibration = _calibration(np.array(margins))
-    error = sum(abs(row["predicted"] - row["observed"]) * row["n"] for row in calibration) / (2 * len(margins))
+    bins = calibration(margins)
+    error = sum(abs(row["predicted"] - row["observed"]) * row["n"] for row in bins) / (2 * len(margins))
     return {
         "accuracy": mean_interval(correct, 0, clusters).figures(),
         "pairs": len(margins),
         "accuracy_by_kind": {kind: float(np.mean(values)) for kind, values in sorted(by_kind.items())},
-        "calibration": [dict(row) for row in calibration],
+        "calibration": [dict(row) for row in bins],
         "calibration_error": error,
         "score_length_correlation": _correlation(scores, lengths),
+        **pair_figures(margins, longer_by, clusters),
+        **length_bias(
+            scores.tolist(),
+            [-answer.tier for answer in answers],
+            lengths.tolist(),
+            [answer.question_id for answer in answers],
+        ),
         "scatter": [{"length": a.length, "score": round(a.score, 3)} for a in answers[:300]],
     }
 
@@ -88,25 +97,6 @@ def score_scale(model: RewardModel, rankings: Sequence[RankedRows]) -> dict[str,
     scores = model.score([row for ranked in rankings for row in ranked.rows])
     right = torch.tensor([tier == 0 for ranked in rankings for tier in ranked.tiers])
     return {"score_mean": float(scores[right].mean()), "score_deviation": float(scores.std())}
-
-
-def _calibration(margins: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> list[dict[str, float]]:
-    """What P(a above b) = σ(score a − score b) promises against what holds, over both orders of every pair."""
-    predicted = 1 / (1 + np.exp(-np.concatenate([margins, -margins]).clip(-30, 30)))
-    observed = np.concatenate([np.ones(len(margins)), np.zeros(len(margins))])
-    rows = []
-    for number in range(BINS):
-        low, high = number / BINS, (number + 1) / BINS
-        inside = (predicted >= low) & ((predicted < high) | (number == BINS - 1))
-        if inside.any():
-            rows.append(
-                {
-                    "predicted": float(predicted[inside].mean()),
-                    "observed": float(observed[inside].mean()),
-                    "n": float(inside.sum()),
-                }
-            )
-    return rows
 
 
 def _correlation(
