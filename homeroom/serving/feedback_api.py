@@ -23,13 +23,13 @@ MOST_VOTES = 1000
 
 def _number(value: object) -> object:
     if isinstance(value, bool):  # Python holds True to be 1
-        raise ValueError("Input should be 1 or -1")
+        raise ValueError("Input should be 1, 0 or -1")
     return value
 
 
 class OneVote(Strict):
     message_id: RecordId
-    value: Annotated[Literal[1, -1], BeforeValidator(_number)]
+    value: Annotated[Literal[1, 0, -1], BeforeValidator(_number)]  # 0 withdraws
     id: RecordId | None = None
 
 

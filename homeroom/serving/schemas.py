@@ -133,7 +133,7 @@ class Vote(Described):
     id: str
     message_id: str
     user: str
-    value: Literal[1, -1]
+    value: Literal[1, 0, -1]
     at: str
 
 
@@ -159,6 +159,9 @@ class Counts(Described):
     votes: int
     up: int
     down: int
+    rankings: int
+    comparisons: int
+    items: int
 
 
 # Every route may refuse. What is not listed, 500 above all, is a mistake of ours.

@@ -26,6 +26,10 @@ def test_a_vote_that_is_sent_twice_counts_once_and_the_newest_counts(
     assert (judged.question, judged.value, judged.user) == ("你好！", 1, "rater")
     counts = httpx.get(f"{url}/v1/feedback/counts").json()
     assert (counts["votes"], counts["up"], counts["down"]) == (1, 1, 0)
+    withdrawn = httpx.post(f"{url}/v1/feedback/votes", json=vote | {"id": "vote-3", "value": 0}).json()
+    assert withdrawn["value"] == 0
+    assert httpx.get(f"{url}/v1/feedback/counts").json()["votes"] == 0
+    httpx.post(f"{url}/v1/feedback/votes", json=vote | {"id": "vote-4", "value": 1})
 
 
 def test_votes_sent_together_are_recorded_all_or_not_at_all(url: str, workspace: Workspace, answered: str) -> None:
@@ -56,7 +60,8 @@ def test_a_better_answer(url: str, workspace: Workspace, answered: str) -> None:
 @pytest.mark.parametrize(
     ("path", "change", "status", "param"),
     [
-        ("votes", {"value": 0}, 400, "value"),
+        ("votes", {"value": 2}, 400, "value"),
+        ("votes", {"value": False}, 400, "value"),
         ("votes", {"value": True}, 400, "value"),
         ("votes", {"value": "1"}, 400, "value"),
         ("votes", {"message_id": "nobody-said-this"}, 404, "message_id"),
