@@ -20,6 +20,7 @@ from homeroom.workspace.drafts import Draft
 from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
 from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.keys import Keys
+from homeroom.workspace.queue import Queue
 from homeroom.workspace.registry import Registry
 from homeroom.workspace.runs import Runs
 
@@ -34,6 +35,7 @@ class Workspace:
         self.artifacts = ArtifactStore(path / "artifacts", path / "set-aside", database)
         self.registry = Registry(database)
         self.feedback = Feedback(database)
+        self.queue = Queue(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
 
