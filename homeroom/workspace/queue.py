@@ -10,9 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select
+from sqlalchemy import Connection, func, insert, or_, select
 
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
@@ -116,12 +115,13 @@ class Queue:
         """
         with self._database.write() as connection:
             self._draw_items(connection, plan)
-            waiting = _waiting(connection, user, plan)
+            claims = _claims(connection)
+            waiting = _waiting(connection, user, plan, claims)
             if not waiting:
                 return None
             chosen = waiting[0]
-            claim = {"item_id": chosen.id, "user": user, "at": tables.now()}
-            if (chosen.id, user) not in _claims(connection):
+            if (chosen, user) not in claims:
+                claim = {"item_id": chosen, "user": user, "at": tables.now()}
                 connection.execute(insert(tables.claims).values(**claim))
             return _shown(connection, chosen, user)
 
@@ -129,7 +129,9 @@ class Queue:
         with self._database.write() as connection:
             self._draw_items(connection, plan)
             states = Counter(_said_by(connection, user).values())
-            return Progress(states["ranked"], states["skipped"], len(_waiting(connection, user, plan)))
+            return Progress(
+                states["ranked"], states["skipped"], len(_waiting(connection, user, plan, _claims(connection)))
+            )
 
     def undo(self, user: str, *, id: str | None = None) -> Ranking:
         """Take back what this person ranked or skipped last; `next` then shows it again."""
@@ -179,11 +181,10 @@ class Queue:
             self._drawn[plan.answers] = last
 
 
-def _waiting(connection: Connection, user: str, plan: Plan) -> list[Row[Any]]:
-    """The items that this person may be shown, the first one first."""
+def _waiting(connection: Connection, user: str, plan: Plan, claims: set[tuple[str, str]]) -> list[str]:
+    """The ids of the items that this person may be shown, the first one first."""
     items, conversations, messages = tables.items, tables.conversations.c, tables.messages.c
     said = _said_by(connection, user)
-    claims = _claims(connection)
     holders: dict[str, set[str]] = defaultdict(set)
     for item_id, holder in claims:
         holders[item_id].add(holder)
@@ -193,21 +194,21 @@ def _waiting(connection: Connection, user: str, plan: Plan) -> list[Row[Any]]:
     for row in connection.execute(select(rankings.c.question_id, rankings.c.user).where(*counted)):
         ranked[row.question_id].add(row.user)
     allowed = (
-        select(items)
+        select(items.c.id, items.c.question_id)
         .join(tables.messages, messages.id == items.c.question_id)
         .join(tables.conversations, conversations.id == messages.conversation_id)
         .where(conversations.consent)
         .order_by(items.c.number)
     )
     waiting = []
-    for item in connection.execute(allowed):
-        others = ranked[item.question_id] | holders[item.id]
-        taken = len(others - {user}) >= plan.wanted(item.question_id)
-        if not taken and said.get(item.question_id, "withdrawn") == "withdrawn":
-            waiting.append(item)
     taken_back = {question_id: place for place, question_id in enumerate(said)}  # the newest has the highest
-    waiting.sort(key=lambda one: (-taken_back.get(one.question_id, -1), (one.id, user) not in claims))
-    return waiting
+    for item_id, question_id in connection.execute(allowed):
+        if said.get(question_id, "withdrawn") != "withdrawn":
+            continue
+        others = (ranked.get(question_id, set()) | holders.get(item_id, set())) - {user}
+        if not others or len(others) < plan.wanted(question_id):
+            waiting.append((-taken_back.get(question_id, -1), (item_id, user) not in claims, item_id))
+    return [item_id for _, _, item_id in sorted(waiting, key=lambda one: one[:2])]
 
 
 def _said_by(connection: Connection, user: str) -> dict[str, str]:
@@ -234,8 +235,11 @@ def _claims(connection: Connection) -> set[tuple[str, str]]:
     return {(row.item_id, row.user) for row in rows}
 
 
-def _shown(connection: Connection, item: Row[Any], user: str) -> ShownItem:
-    messages = tables.messages.c
+def _shown(connection: Connection, item_id: str, user: str) -> ShownItem:
+    messages, item = (
+        tables.messages.c,
+        connection.execute(select(tables.items).where(tables.items.c.id == item_id)).one(),
+    )
     rows = connection.execute(select(messages.id, messages.text).where(messages.id.in_(item.answer_ids)))
     answers = [ShownAnswer(row.id, row.text) for row in rows]
     answers.sort(key=lambda answer: _draw("order", user, item.question_id, answer.id))

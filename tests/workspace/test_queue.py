@@ -168,7 +168,7 @@ def test_people_who_ask_at_once_are_shown_different_items(workspace: Workspace, 
 _steps = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["rank", "rank", "skip", "undo", "look"])))
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_steps, shared=st.sampled_from([0.0, 0.5, 1.0]), data=st.data())
 def test_whatever_people_do_no_item_is_ranked_by_too_many_and_none_is_lost(
     workspace: Workspace, queue: Queue, steps: Any, shared: float, data: st.DataObject
@@ -192,9 +192,10 @@ def test_whatever_people_do_no_item_is_ranked_by_too_many_and_none_is_lost(
         else:
             workspace.feedback.skip(item.question_id, user=user)
             assert queue.progress(user, plan).skipped == before.skipped + 1
-    for user in ("x", "y", "z", "a", "b", "c", "d"):  # whoever is there ends it
+    for user in "abcdx":
         while item := queue.next(user, plan):
             rank(workspace, item, user)
-    ranked: Counter[str] = Counter(one.question_id for one in workspace.feedback.ranked())
-    assert all(count <= plan.annotators for count in ranked.values())
-    assert all(ranked[f"item-{name}-{n}-0"] >= plan.wanted(f"item-{name}-{n}-0") for n in range(4))
+    ranked = Counter(one.question_id for one in workspace.feedback.ranked())
+    assert ranked == {f"item-{name}-{n}-0": plan.wanted(f"item-{name}-{n}-0") for n in range(4)}
+    for n in range(4):  # out of the next example's way
+        workspace.feedback.set_consent(f"item-{name}-{n}", False)
