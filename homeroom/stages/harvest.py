@@ -1,9 +1,11 @@
 """harvest: all votes of the workspace become preference pairs, split by question.
 
 How is the business of `homeroom.data.preferences`. Its identity holds a digest of the votes, because the workspace
-keeps collecting them: new votes make a new harvest, the same votes are not harvested again.
+keeps collecting them: new votes make a new harvest, the same votes are not harvested again. Which rows it read is in
+sources.jsonl, so that who wants them deleted can be told what they went into.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,8 +21,9 @@ from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
 from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace.deletion import SOURCES
 
-VERSION = 3
+VERSION = 4
 
 
 class Config(Frozen):
@@ -43,6 +46,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     if done := unchanged(workspace, "harvest", settings, [evaluation], VERSION):
         return done
     with workspace.publish("harvest", settings, inputs=[evaluation], version=VERSION) as out:
+        with (out.path / SOURCES).open("w", encoding="utf-8") as file:
+            for vote in votes:
+                row = {"message_id": vote.message_id, "vote_id": vote.vote_id, "edit_id": vote.edit_id}
+                file.write(json.dumps(row) + "\n")
         asked = evaluation_questions(evaluation)
         reaped = harvest(
             votes,

@@ -1,6 +1,7 @@
 """All that a project made: artifacts, runs, models, conversations, feedback. Begin at `Workspace.open`."""
 
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRecord
+from homeroom.workspace.deletion import Forgotten
 from homeroom.workspace.drafts import Draft, read_log
 from homeroom.workspace.errors import (
     AlreadyPublished,
@@ -42,6 +43,7 @@ __all__ = [
     "FeedbackError",
     "FileRecord",
     "Flag",
+    "Forgotten",
     "GivenAnswer",
     "Item",
     "JudgedAnswer",

@@ -70,6 +70,15 @@ class Database:
             with self.write() as connection:
                 _upgrade(connection)
 
+    def erase(self) -> None:
+        """Bring deletions from the log into the file, so that the log does not keep what was deleted.
+
+        Where somebody reads at this moment it happens with a later write.
+        """
+        with self._errors_explained(), self._engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def damage(self) -> str | None:
         """What the database finds wrong with its own file."""
         try:
@@ -139,6 +148,7 @@ def _let_sqlite_keep_promises(engine: Engine) -> None:
     def _on_connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # what a person had deleted is not left in free pages
         connection.execute("PRAGMA synchronous=FULL")  # a vote shown as counted has reached the disk
 
     @event.listens_for(engine, "begin")

@@ -16,6 +16,7 @@ from homeroom.settings import Frozen
 from homeroom.workspace import drafts
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, identity
 from homeroom.workspace.database import Database
+from homeroom.workspace.deletion import Forgotten, readers, remove_person
 from homeroom.workspace.drafts import Draft
 from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
 from homeroom.workspace.feedback import Feedback
@@ -111,6 +112,13 @@ class Workspace:
     def tidy(self) -> list[str]:
         """Remove unfinished work that no process is at, such as that of settings nobody has any more; its names."""
         return drafts.tidy(self.path / "work")
+
+    def forget(self, user: str) -> Forgotten:
+        """Delete all that a person said, in one transaction, and name what had been made of it: see deletion.py."""
+        with self._database.write() as connection:
+            removed = remove_person(connection, user)
+        self._database.erase()
+        return readers(removed, self.artifacts.all(), self.path / "work")
 
     def close(self) -> None:
         self._database.close()
