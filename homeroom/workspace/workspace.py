@@ -19,6 +19,7 @@ from homeroom.workspace.database import Database
 from homeroom.workspace.deletion import Forgotten, readers, remove_person
 from homeroom.workspace.drafts import Draft
 from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
+from homeroom.workspace.exchange import Imported, import_file
 from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.keys import Keys
 from homeroom.workspace.queue import Queue
@@ -112,6 +113,10 @@ class Workspace:
     def tidy(self) -> list[str]:
         """Remove unfinished work that no process is at, such as that of settings nobody has any more; its names."""
         return drafts.tidy(self.path / "work")
+
+    def import_feedback(self, path: Path, user: str = "import") -> Imported:
+        """Add the judgements of a JSONL file, whose formats are in exchange.py."""
+        return import_file(self._database, path, user)
 
     def forget(self, user: str) -> Forgotten:
         """Delete all that a person said, in one transaction, and name what had been made of it: see deletion.py."""
