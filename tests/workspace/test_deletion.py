@@ -1,6 +1,7 @@
 import json
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,12 +102,13 @@ def test_an_older_harvest_than_the_first_row_did_not_read_it(workspace: Workspac
     assert workspace.forget("ann").artifacts == []
 
 
-def test_nothing_is_left_of_the_text_on_the_disk(workspace: Workspace) -> None:
+def test_nothing_is_left_of_the_text_on_the_disk(sqlite_folder: Path) -> None:
     secret = "the-moon-is-a-secret" * 30
-    talk(workspace, "ann", secret)
-    talk(workspace, "bob", "not-so-secret")
-    workspace.forget("ann")
-    stored = b"".join(path.read_bytes() for path in workspace.path.glob("homeroom.sqlite*"))
+    with Workspace.open(sqlite_folder) as workspace:
+        talk(workspace, "ann", secret)
+        talk(workspace, "bob", "not-so-secret")
+        workspace.forget("ann")
+        stored = b"".join(path.read_bytes() for path in sqlite_folder.glob("homeroom.sqlite*"))
     assert b"not-so-secret" in stored
     assert secret[:20].encode() not in stored
 

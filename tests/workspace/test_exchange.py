@@ -218,5 +218,6 @@ def test_what_goes_out_and_comes_in_is_the_same(
 
 @pytest.fixture
 def other(new_folder: Path, tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(shutil.copytree(new_folder, tmp_path / "other")) as opened:
+    folder = shutil.copytree(new_folder, tmp_path / "other")
+    with Workspace.open(folder, f"sqlite:///{folder / 'homeroom.sqlite'}") as opened:
         yield opened
