@@ -93,7 +93,7 @@ def test_bad_lines_are_named_and_good_ones_kept(workspace: Workspace, write: Cal
         ({**good, "answers": "abc"}, "list of texts"),
         ({**good, "tiers": [[0], [3]]}, "0 to 2"),
         ({**good, "tiers": [[0], [True]]}, "0 to 2"),
-        ({**good, "tiers": [[0], [0]]}, "each answer once"),
+        ({**good, "messages": [{"role": "user", "content": "?"}], "tiers": [[0], [0]]}, "each answer once"),
         ({**good, "tiers": [0, 1]}, "list of lists"),
         ({**good, "flags": [["dull"], [], []]}, "not dull"),
         ({**good, "flags": []}, "as long as"),

@@ -129,6 +129,9 @@ def test_undo_brings_back_what_was_done_last(workspace: Workspace, queue: Queue)
     assert queue.next("ann", ALONE) == two
     rank(workspace, two, "ann")
     assert queue.next("ann", ALONE) == three
+    for item in (one, two):
+        workspace.feedback.withdraw_ranking(item.question_id, user="ann")
+    assert queue.next("ann", ALONE) == two  # what was taken back last
 
 
 def test_an_item_is_put_in_once_however_often_it_is_sent(workspace: Workspace, queue: Queue) -> None:
