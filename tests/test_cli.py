@@ -197,3 +197,38 @@ def test_a_key_is_shown_once_listed_and_revoked(workspace: Path) -> None:
     again = homeroom("keys", "revoke", "ann", "-w", workspace)
     assert (again.exit_code, "no valid key 'ann'" in again.stderr) == (1, True)
     assert "homeroom keys create ann" in homeroom("keys", "--help").output
+
+
+def test_feedback_comes_in_goes_out_and_is_deleted(workspace: Path, tmp_path: Path) -> None:
+    file = tmp_path / "in.jsonl"
+    lines = [{"prompt": "Why?", "chosen": "so", "rejected": "or so"}, {"prompt": "Why?"}]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = homeroom("feedback", "import", file, "--user", "ann", "-w", workspace)
+    assert (done.exit_code, done.stdout) == (0, "1 pairs added, 0 were there already, 1 bad lines left out\n")
+    assert "line 2: it has neither 'chosen' and 'rejected'" in done.stderr
+    assert "0 pairs added, 1 were" in homeroom("feedback", "import", file, "--user", "ann", "-w", workspace).stdout
+    written = homeroom("feedback", "export", tmp_path / "out.jsonl", "--format", "pairs", "-w", workspace)
+    assert "1 pairs in" in written.stdout
+    assert json.loads((tmp_path / "out.jsonl").read_text())["chosen"] == "so"
+    with Workspace.open(workspace) as opened:
+        vote = opened.feedback.compared()[0]
+        with opened.publish("harvest", Settings(depth=3)) as harvest:
+            (harvest.path / "sources.jsonl").write_text(json.dumps({"comparison_id": vote.id}) + "\n")
+        with opened.publish("improve", Settings(depth=3), [harvest.artifact]) as model:
+            (model.path / "model.safetensors").write_text("weights")
+    kept = CliRunner().invoke(cli.app, ["feedback", "delete", "ann", "-w", str(workspace)], input="n\n")
+    assert kept.exit_code == 1
+    with Workspace.open(workspace) as opened:
+        assert len(opened.feedback.compared()) == 1
+    gone = homeroom("feedback", "delete", "ann", "--yes", "-w", workspace)
+    assert gone.stdout.splitlines() == [
+        "deleted 1 comparisons, 3 messages, 1 conversations",
+        f"artifact {harvest.artifact.id} was made of it",
+        f"model {model.artifact.id} was made of it",
+    ]
+    nothing = homeroom("feedback", "delete", "ann", "--yes", "-w", workspace)
+    assert (nothing.exit_code, "nothing of a user 'ann'" in nothing.stderr) == (1, True)
+    (tmp_path / "bad.jsonl").write_text("{\n" * 30)
+    bad = homeroom("feedback", "import", tmp_path / "bad.jsonl", "-w", workspace)
+    assert (bad.exit_code, "and 10 lines more" in bad.stderr) == (1, True)
+    assert "feedback delete ann" in homeroom("feedback", "--help").output

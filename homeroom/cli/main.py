@@ -29,6 +29,7 @@ from homeroom.cli.common import (
     recipe_of,
     run_stage,
 )
+from homeroom.cli.feedback import feedback_app
 from homeroom.cli.keys import keys_app
 from homeroom.memory import keep_freed_memory
 from homeroom.progress import say
@@ -323,6 +324,7 @@ def serve(
 
 models.add_to(app)
 app.add_typer(keys_app, name="keys", rich_help_panel="Talk to it")
+app.add_typer(feedback_app, name="feedback", rich_help_panel="Talk to it")
 
 
 def _between(first: str | None, last: str | None) -> list[str]:

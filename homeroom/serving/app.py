@@ -89,7 +89,7 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
 
     app.include_router(openai_api.router(chat, settings))
     app.include_router(completions_api.router(chat, settings, figures.answered))
-    app.include_router(feedback_api.router(workspace.feedback))
+    app.include_router(feedback_api.router(workspace.feedback, workspace.queue))
     described = app.openapi()["paths"]
     if pages:
         from homeroom.serving.pages import chat as chat_page

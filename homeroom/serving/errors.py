@@ -68,7 +68,7 @@ def as_api_error(error: Exception) -> ApiError:
         case AssistantStopped():
             return ApiError(503, str(error), code="no_model")
         case NotRecorded():
-            return ApiError(404, str(error), param="message_id", code="message_not_found")
+            return ApiError(404, str(error), param=error.param, code="message_not_found")
         case FeedbackError():
             return ApiError(400, str(error))
         case HTTPException():

@@ -1,4 +1,4 @@
-"""Votes and better answers by message id, for raters that are programs.
+"""Votes, better answers, rankings and comparisons by message id, and what is to be ranked next, for any program.
 
 Every request may carry an `id` of its own making; sent again after a lost reply, it counts once. A reply means that
 the row is in the database. Votes on several answers can be sent together: they are recorded all or not at all.
@@ -8,7 +8,8 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+import pydantic
+from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from homeroom.serving import schemas
@@ -17,19 +18,22 @@ from homeroom.serving.forms import Strict
 from homeroom.serving.openai_api import API_USER
 from homeroom.serving.requests import RecordId, UserName, plain_text, unicode_text
 from homeroom.workspace.feedback import Feedback
+from homeroom.workspace.queue import Queue
+from homeroom.workspace.rankings import Choice, Flag, Kind, Ranking, State
 
 MOST_VOTES = 1000
+MOST_RANKED = 64  # answers in one ranking
 
 
 def _number(value: object) -> object:
     if isinstance(value, bool):  # Python holds True to be 1
-        raise ValueError("Input should be 1 or -1")
+        raise ValueError("Input should be 1, 0 or -1")
     return value
 
 
 class OneVote(Strict):
     message_id: RecordId
-    value: Annotated[Literal[1, -1], BeforeValidator(_number)]
+    value: Annotated[Literal[1, 0, -1], BeforeValidator(_number)]  # 0 withdraws
     id: RecordId | None = None
 
 
@@ -42,17 +46,54 @@ class VotesRequest(Strict):
     user: UserName | None = None
 
 
+Written = Annotated[str, BeforeValidator(plain_text), AfterValidator(unicode_text), Field(pattern=r"\S")]
+
+
 class EditRequest(Strict):
     message_id: RecordId
-    text: Annotated[str, BeforeValidator(plain_text), AfterValidator(unicode_text), Field(pattern=r"\S")]
+    text: Written
     id: RecordId | None = None
     user: UserName | None = None
 
 
-def router(feedback: Feedback) -> APIRouter:
+class RankingRequest(Strict):
+    """`tiers` are answers' ids, best first, ties in one tier; a question that is skipped or taken back has none."""
+
+    question_id: RecordId
+    state: State = "ranked"
+    tiers: Annotated[
+        list[Annotated[list[RecordId], Field(min_length=1, max_length=MOST_RANKED)]],
+        Field(max_length=MOST_RANKED, default_factory=list),
+    ]
+    flags: Annotated[dict[RecordId, list[Flag]], Field(max_length=MOST_RANKED, default_factory=dict)]
+    ideal_answer: Written | None = None
+    id: RecordId | None = None
+    user: UserName | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _nothing_is_said_of_what_is_not_ranked(self) -> "RankingRequest":
+        if self.state != "ranked" and (self.tiers or self.flags or self.ideal_answer):
+            raise ValueError(f"what is {self.state} has no tiers, flags or ideal_answer")
+        return self
+
+
+class ComparisonRequest(Strict):
+    """What was shown on the left and on the right, and which side was chosen."""
+
+    left_id: RecordId
+    right_id: RecordId
+    choice: Choice
+    kind: Kind = "samples"
+    id: RecordId | None = None
+    user: UserName | None = None
+
+
+def router(feedback: Feedback, queue: Queue) -> APIRouter:
     routes = APIRouter(prefix="/v1/feedback", responses=schemas.REFUSALS)
 
-    def voter(body: VoteRequest | VotesRequest | EditRequest, request: Request) -> str:
+    def voter(
+        body: VoteRequest | VotesRequest | EditRequest | RankingRequest | ComparisonRequest, request: Request
+    ) -> str:
         return body.user or user_of(request.scope["state"], API_USER)
 
     @routes.post("/votes", response_model=schemas.Vote)
@@ -73,8 +114,37 @@ def router(feedback: Feedback) -> APIRouter:
         row = await asyncio.to_thread(feedback.edit, body.message_id, body.text, id=body.id, user=user)
         return {"object": "edit"} | asdict(row)
 
+    @routes.post("/rankings", response_model=schemas.Ranking)
+    async def ranking(body: RankingRequest, request: Request) -> dict[str, Any]:
+        row = await asyncio.to_thread(_rank, feedback, body, voter(body, request))
+        return {"object": "ranking"} | asdict(row)
+
+    @routes.post("/comparisons", response_model=schemas.Comparison)
+    async def comparison(body: ComparisonRequest, request: Request) -> dict[str, Any]:
+        said: dict[str, Any] = {"kind": body.kind, "id": body.id, "user": voter(body, request)}
+        row = await asyncio.to_thread(feedback.compare, body.left_id, body.right_id, body.choice, **said)
+        return {"object": "comparison"} | asdict(row)
+
+    @routes.get("/next", response_model=schemas.Next)
+    async def to_rank(request: Request, user: Annotated[UserName | None, Query()] = None) -> dict[str, Any]:
+        """The same item until this user ranks or skips it; nobody else is shown it meanwhile."""
+        name = user or user_of(request.scope["state"], API_USER)
+        item = await asyncio.to_thread(queue.next, name)
+        progress = await asyncio.to_thread(queue.progress, name)
+        shown = None if item is None else asdict(item)
+        return {"object": "feedback.next", "item": shown, "progress": asdict(progress)}
+
     @routes.get("/counts", response_model=schemas.Counts)
     async def counts() -> dict[str, Any]:
         return {"object": "feedback.counts"} | await asyncio.to_thread(feedback.counts)
 
     return routes
+
+
+def _rank(feedback: Feedback, body: RankingRequest, user: str) -> Ranking:
+    if body.state == "skipped":
+        return feedback.skip(body.question_id, id=body.id, user=user)
+    if body.state == "withdrawn":
+        return feedback.withdraw_ranking(body.question_id, id=body.id, user=user)
+    said: dict[str, Any] = {"flags": body.flags, "ideal_answer": body.ideal_answer, "id": body.id, "user": user}
+    return feedback.rank(body.question_id, body.tiers, **said)

@@ -30,7 +30,8 @@ def unicode_text(text: str) -> str:
 
 
 RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
-UserName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(unicode_text)]
+# NUL is no text to some databases.
+UserName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$"), AfterValidator(unicode_text)]
 
 
 def plain_text(content: object) -> object:

@@ -133,7 +133,7 @@ class Vote(Described):
     id: str
     message_id: str
     user: str
-    value: Literal[1, -1]
+    value: Literal[1, 0, -1]
     at: str
 
 
@@ -151,6 +151,61 @@ class Edit(Described):
     at: str
 
 
+class Ranking(Described):
+    object: Literal["ranking"]
+    id: str
+    question_id: str
+    user: str
+    state: Literal["ranked", "skipped", "withdrawn"]
+    tiers: list[list[str]]
+    flags: dict[str, list[Literal["toxic", "untrue", "off-topic", "unhelpful"]]]
+    ideal_answer: str | None
+    at: str
+
+
+class Comparison(Described):
+    object: Literal["comparison"]
+    id: str
+    question_id: str
+    left_id: str
+    right_id: str
+    user: str
+    choice: Literal["left", "right", "tie"]
+    kind: Literal["samples", "trial"]
+    at: str
+
+
+class Turn(Described):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class AnonymousAnswer(Described):
+    id: str
+    text: str
+
+
+class Item(Described):
+    """What to rank: nothing tells which model gave which answer."""
+
+    id: str
+    question_id: str
+    history: list[Turn]
+    answers: list[AnonymousAnswer]
+
+
+class Progress(Described):
+    ranked: int
+    skipped: int
+    waiting: int
+
+
+class Next(Described):
+    object: Literal["feedback.next"]
+    item: Item | None
+    progress: Progress
+
+
 class Counts(Described):
     object: Literal["feedback.counts"]
     conversations: int
@@ -159,6 +214,9 @@ class Counts(Described):
     votes: int
     up: int
     down: int
+    rankings: int
+    comparisons: int
+    items: int
 
 
 # Every route may refuse. What is not listed, 500 above all, is a mistake of ours.

@@ -3,9 +3,11 @@
 Where the circle has evaluated a model, its questions are left out and its judge decides; for a model that came from
 elsewhere a share of the questions is set apart for a judge of its own. How votes become lessons is the business of
 `homeroom.data.preferences`. Its identity holds a digest of the votes, because the workspace keeps collecting them: new
-votes make a new harvest, the same votes are not harvested again.
+votes make a new harvest, the same votes are not harvested again. Which rows it read is in sources.jsonl, so that who
+wants them deleted can be told what they went into.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -21,8 +23,9 @@ from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
 from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace.deletion import SOURCES
 
-VERSION = 4
+VERSION = 5
 PAIRS, THUMBS = "pairs.jsonl", "thumbs.jsonl"
 
 
@@ -51,6 +54,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     if done := unchanged(workspace, "harvest", settings, inputs, VERSION):
         return done
     with workspace.publish("harvest", settings, inputs, version=VERSION) as out:
+        with (out.path / SOURCES).open("w", encoding="utf-8") as file:
+            for vote in votes:
+                row = {"message_id": vote.message_id, "vote_id": vote.vote_id, "edit_id": vote.edit_id}
+                file.write(json.dumps(row) + "\n")
         asked = [question for evaluation in inputs for question in evaluation_questions(evaluation)]
         reaped = harvest(
             votes,

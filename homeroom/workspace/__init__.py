@@ -1,6 +1,7 @@
 """All that a project made: artifacts, runs, models, conversations, feedback. Begin at `Workspace.open`."""
 
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRecord
+from homeroom.workspace.deletion import Forgotten
 from homeroom.workspace.drafts import Draft, read_log
 from homeroom.workspace.errors import (
     AlreadyPublished,
@@ -15,16 +16,22 @@ from homeroom.workspace.errors import (
     WorkspaceTooNew,
 )
 from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, Vote
-from homeroom.workspace.judged import JudgedAnswer
+from homeroom.workspace.judged import GivenAnswer, JudgedAnswer, JudgedComparison, JudgedRanking
 from homeroom.workspace.keys import Key, Keys
+from homeroom.workspace.questions import NewAnswer
+from homeroom.workspace.queue import PLAN, Item, Plan, Progress, Queue, ShownAnswer, ShownItem
+from homeroom.workspace.rankings import FLAGS, Comparison, Flag, Ranking
 from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Run, Runs
 from homeroom.workspace.workspace import Workspace
 
 __all__ = [
+    "FLAGS",
+    "PLAN",
     "AlreadyPublished",
     "Artifact",
     "ArtifactStore",
+    "Comparison",
     "Conversation",
     "Damage",
     "Damaged",
@@ -35,16 +42,29 @@ __all__ = [
     "Feedback",
     "FeedbackError",
     "FileRecord",
+    "Flag",
+    "Forgotten",
+    "GivenAnswer",
+    "Item",
     "JudgedAnswer",
+    "JudgedComparison",
+    "JudgedRanking",
     "Key",
     "KeyRefused",
     "Keys",
     "Message",
     "MissingArtifact",
+    "NewAnswer",
     "NothingToRollBack",
+    "Plan",
+    "Progress",
+    "Queue",
+    "Ranking",
     "Registry",
     "Run",
     "Runs",
+    "ShownAnswer",
+    "ShownItem",
     "Vote",
     "Workspace",
     "WorkspaceBusy",

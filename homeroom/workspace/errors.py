@@ -49,7 +49,11 @@ class KeyRefused(WorkspaceError):
 
 
 class NotRecorded(FeedbackError):
-    """There is no such conversation or message."""
+    """There is no such conversation or message. `param` is what named it."""
+
+    def __init__(self, message: str, param: str = "message_id") -> None:
+        super().__init__(message)
+        self.param = param
 
 
 # EFBIG is what a limit on file sizes (ulimit -f) answers, EDQUOT what a user's quota does.

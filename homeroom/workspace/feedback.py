@@ -1,30 +1,43 @@
-"""Conversations, votes and better answers. Nothing is ever changed or removed, and every call can be repeated:
-with the id that the caller gave, the second is answered with what the first wrote.
+"""What people said: conversations, votes, better answers, rankings and comparisons.
 
-How votes become training data is in judged.py.
+Rows are only added and every call can be repeated: with the id that the caller gave, the second is answered with what
+the first wrote. What alone changes is whether a conversation may be learned from, and what alone removes is
+deletion.py. How judgements become training data is in judged.py, what a ranking has to be in rankings.py.
 """
 
-import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from sqlalchemy import Connection, Row, Table, func, insert, select
+from sqlalchemy import func, select, update
 
-from homeroom.settings import Json, whole_characters
-from homeroom.workspace import tables
+from homeroom.settings import Json
+from homeroom.workspace import rankings, tables
 from homeroom.workspace.database import Database
-from homeroom.workspace.errors import FeedbackError, NotRecorded
-from homeroom.workspace.judged import JudgedAnswer, judged_answers
+from homeroom.workspace.errors import FeedbackError
+from homeroom.workspace.judged import (
+    JudgedAnswer,
+    JudgedComparison,
+    JudgedRanking,
+    judged_answers,
+    judged_comparisons,
+    judged_rankings,
+)
+from homeroom.workspace.rankings import Choice, Comparison, Flag, Kind, Ranking
+from homeroom.workspace.rows import add, newest, read, require, require_answer, valid
 
 Role = Literal["system", "user", "assistant"]
+Value = Literal[1, 0, -1]
 
 
 @dataclass(frozen=True)
 class Conversation:
+    """`consent`: whether anybody may learn from it."""
+
     id: str
     user: str
     at: str
+    consent: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,10 +58,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Vote:
+    """The value 0 withdraws what the user voted before."""
+
     id: str
     message_id: str
     user: str
-    value: Literal[1, -1]
+    value: Value
     at: str
 
 
@@ -63,16 +78,25 @@ class Edit:
     at: str
 
 
-RowType = TypeVar("RowType", Conversation, Message, Vote, Edit)
-
-
 class Feedback:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open_conversation(self, id: str | None = None, user: str = "local") -> Conversation:
+    def open_conversation(self, id: str | None = None, user: str = "local", *, consent: bool = True) -> Conversation:
         with self._database.write() as connection:
-            return _add(connection, tables.conversations, Conversation, {"id": id, "user": user})
+            given = {"id": id, "user": user}
+            return add(connection, tables.conversations, Conversation, given, {"consent": consent})
+
+    def set_consent(self, conversation_id: str, consent: bool) -> Conversation:
+        """Whether anybody may learn from this conversation, from now on: what was learned before is not unlearned."""
+        with self._database.write() as connection:
+            require(connection, tables.conversations, conversation_id, "conversation", "conversation_id")
+            conversations = tables.conversations
+            connection.execute(
+                update(conversations).where(conversations.c.id == conversation_id).values(consent=consent)
+            )
+            changed = require(connection, conversations, conversation_id, "conversation", "conversation_id")
+            return read(Conversation, changed)
 
     def add_message(
         self,
@@ -90,7 +114,7 @@ class Feedback:
         """Without `parent_id` it follows the newest message of the conversation."""
         if role not in ("system", "user", "assistant"):
             raise FeedbackError(f"a message's role is 'system', 'user' or 'assistant', not {role!r}")
-        given = {"id": id, "conversation_id": conversation_id, "role": role, "text": _valid(text)}
+        given = {"id": id, "conversation_id": conversation_id, "role": role, "text": valid(text)}
         extra = {
             "model_id": model_id,
             "sampling": sampling,
@@ -98,9 +122,9 @@ class Feedback:
             "finish_reason": finish_reason,
         }
         with self._database.write() as connection:
-            _require(connection, tables.conversations, conversation_id, "conversation")
+            require(connection, tables.conversations, conversation_id, "conversation")
             if parent_id is not None:
-                parent = _require(connection, tables.messages, parent_id, "message")
+                parent = require(connection, tables.messages, parent_id, "message")
                 if parent.conversation_id != conversation_id:
                     raise FeedbackError(f"message {parent_id} is not in conversation {conversation_id}")
             else:
@@ -110,7 +134,7 @@ class Feedback:
                     .order_by(tables.messages.c.number.desc())
                     .limit(1)
                 ).scalar()
-            return _add(connection, tables.messages, Message, given, extra | {"parent_id": parent_id})
+            return add(connection, tables.messages, Message, given, extra | {"parent_id": parent_id})
 
     def extend(self, id: str | None, user: str, said: Sequence[tuple[Role, str]]) -> tuple[str, str]:
         """Walk a conversation's tree along what was said and add what it lacks, all of it or nothing.
@@ -120,14 +144,15 @@ class Feedback:
         if not said:
             raise FeedbackError("nothing was said")
         with self._database.write() as connection:
-            conversation = _add(connection, tables.conversations, Conversation, {"id": id, "user": user}).id
+            given = {"id": id, "user": user}
+            conversation = add(connection, tables.conversations, Conversation, given, {"consent": True}).id
             message = tables.messages.c
             rows = select(message.id, message.parent_id, message.role, message.text)
             stored = connection.execute(rows.where(message.conversation_id == conversation)).all()
             known = {(row.parent_id, row.role, row.text): row.id for row in stored}
             parent_id: str | None = None
             for role, text in said:
-                place = (parent_id, role, _valid(text))
+                place = (parent_id, role, valid(text))
                 if place not in known:
                     # Where nothing was answered yet (a first answer that was stopped, say), there is nothing to go on
                     # from.
@@ -136,28 +161,28 @@ class Feedback:
                             f"conversation {conversation} begins with another message than this request. "
                             "Send the conversation from its beginning, or leave its id out to begin a new one."
                         )
-                    given = {"id": None, "conversation_id": conversation, "role": role, "text": place[2]}
+                    message_given = {"id": None, "conversation_id": conversation, "role": role, "text": place[2]}
                     extra = dict.fromkeys(("model_id", "sampling", "token_ids", "finish_reason"))
-                    added = _add(connection, tables.messages, Message, given, extra | {"parent_id": parent_id})
+                    added = add(connection, tables.messages, Message, message_given, extra | {"parent_id": parent_id})
                     known[place] = added.id
                 parent_id = known[place]
         assert parent_id is not None
         return conversation, parent_id
 
-    def vote(self, message_id: str, value: Literal[1, -1], *, id: str | None = None, user: str = "local") -> Vote:
-        """The newest vote of a user on a message counts. When this returns, the vote is on the disk."""
+    def vote(self, message_id: str, value: Value, *, id: str | None = None, user: str = "local") -> Vote:
+        """The newest vote of a user on a message counts; 0 withdraws it. When this returns, the vote is on the disk."""
         return self.vote_all([(message_id, value, id)], user=user)[0]
 
-    def vote_all(self, votes: Iterable[tuple[str, Literal[1, -1], str | None]], *, user: str = "local") -> list[Vote]:
+    def vote_all(self, votes: Iterable[tuple[str, Value, str | None]], *, user: str = "local") -> list[Vote]:
         """Several votes (message, value, id), as many answers to one question have: all are recorded, or none."""
         recorded = []
         with self._database.write() as connection:
             for message_id, value, id in votes:
-                if value not in (1, -1) or isinstance(value, bool):
-                    raise FeedbackError(f"a vote is 1 or -1, not {value!r}")
-                _require_answer(connection, message_id)
+                if value not in (1, 0, -1) or isinstance(value, bool):
+                    raise FeedbackError(f"a vote is 1 or -1, or 0 to withdraw it, not {value!r}")
+                require_answer(connection, message_id)
                 given = {"id": id, "message_id": message_id, "user": user, "value": value}
-                recorded.append(_add(connection, tables.votes, Vote, given))
+                recorded.append(add(connection, tables.votes, Vote, given))
         return recorded
 
     def edit(self, message_id: str, text: str, *, id: str | None = None, user: str = "local") -> Edit:
@@ -165,49 +190,49 @@ class Feedback:
         if not text.strip():
             raise FeedbackError("a better answer cannot be empty")
         with self._database.write() as connection:
-            _require_answer(connection, message_id)
-            given = {"id": id, "message_id": message_id, "user": user, "text": _valid(text)}
-            return _add(connection, tables.edits, Edit, given)
+            require_answer(connection, message_id)
+            given = {"id": id, "message_id": message_id, "user": user, "text": valid(text)}
+            return add(connection, tables.edits, Edit, given)
 
     def conversation(self, id: str) -> list[Message]:
         """Its messages in the order in which they were written."""
         with self._database.read() as connection:
-            _require(connection, tables.conversations, id, "conversation")
+            require(connection, tables.conversations, id, "conversation")
             rows = connection.execute(
                 select(tables.messages)
                 .where(tables.messages.c.conversation_id == id)
                 .order_by(tables.messages.c.number)
             )
-            return [_read(Message, row) for row in rows]
+            return [read(Message, row) for row in rows]
 
     def conversations(self, limit: int = 100, user: str | None = None) -> list[Conversation]:
         """The newest first, a user's alone if asked."""
-        newest = select(tables.conversations).order_by(tables.conversations.c.number.desc()).limit(limit)
+        latest = select(tables.conversations).order_by(tables.conversations.c.number.desc()).limit(limit)
         if user is not None:
-            newest = newest.where(tables.conversations.c.user == user)
+            latest = latest.where(tables.conversations.c.user == user)
         with self._database.read() as connection:
-            return [_read(Conversation, row) for row in connection.execute(newest)]
+            return [read(Conversation, row) for row in connection.execute(latest)]
 
     def user_of(self, conversation_id: str) -> str:
         """Whose conversation it is."""
         with self._database.read() as connection:
-            return str(_require(connection, tables.conversations, conversation_id, "conversation").user)
+            return str(require(connection, tables.conversations, conversation_id, "conversation").user)
 
     def message(self, id: str) -> Message:
         with self._database.read() as connection:
-            return _read(Message, _require(connection, tables.messages, id, "message"))
+            return read(Message, require(connection, tables.messages, id, "message"))
 
     def vote_on(self, message_id: str, user: str = "local") -> Vote | None:
         """The vote of this user that counts."""
-        newest = (
+        last = (
             select(tables.votes)
             .where(tables.votes.c.message_id == message_id, tables.votes.c.user == user)
             .order_by(tables.votes.c.number.desc())
             .limit(1)
         )
         with self._database.read() as connection:
-            row = connection.execute(newest).one_or_none()
-        return _read(Vote, row) if row else None
+            row = connection.execute(last).one_or_none()
+        return read(Vote, row) if row and row.value else None
 
     def better_answers(self, conversation_id: str, user: str = "local") -> dict[str, str]:
         """What this user would have wanted to read instead, by the messages of a conversation."""
@@ -217,65 +242,87 @@ class Feedback:
         with self._database.read() as connection:
             return {row.message_id: row.text for row in connection.execute(rows.order_by(edits.number))}
 
+    def rank(
+        self,
+        question_id: str,
+        tiers: Sequence[Sequence[str]],
+        *,
+        flags: Mapping[str, Sequence[Flag]] | None = None,
+        ideal_answer: str | None = None,
+        id: str | None = None,
+        user: str = "local",
+    ) -> Ranking:
+        """Record an order of answers to one question: tiers of messages' ids, best first, ties in one tier.
+
+        The newest of a person on a question counts. `flags` are by answers' ids.
+        """
+        with self._database.write() as connection:
+            return rankings.rank(connection, question_id, tiers, flags or {}, ideal_answer, id, user)
+
+    def skip(self, question_id: str, *, id: str | None = None, user: str = "local") -> Ranking:
+        """Record that the person will not rank the answers to this question."""
+        with self._database.write() as connection:
+            return rankings.skip(connection, question_id, id, user)
+
+    def withdraw_ranking(self, question_id: str, *, id: str | None = None, user: str = "local") -> Ranking:
+        """Take back what the person said last of this question: a ranking, or that it was skipped."""
+        with self._database.write() as connection:
+            return rankings.withdraw(connection, question_id, id, user)
+
+    def ranking_by(self, question_id: str, user: str = "local") -> Ranking | None:
+        """The person's ranking (or skip) of this question that counts."""
+        with self._database.read() as connection:
+            return rankings.ranking_by(connection, question_id, user)
+
+    def compare(
+        self,
+        left_id: str,
+        right_id: str,
+        choice: Choice,
+        *,
+        kind: Kind = "samples",
+        id: str | None = None,
+        user: str = "local",
+    ) -> Comparison:
+        """Record a choice between two answers to one question, with the side that each was shown on.
+
+        `kind` is "samples" of one model or "trial", of candidate against champion. The newest choice of a person
+        between two answers counts.
+        """
+        with self._database.write() as connection:
+            return rankings.compare(connection, left_id, right_id, choice, kind, id, user)
+
     def votes(self) -> list[JudgedAnswer]:
-        """Every answer that was judged, once for each user who did, in the order of the judgements that count."""
+        """Every answer that was judged, once for each user who did, in the order of the judgements that count.
+
+        Like `ranked` and `compared` without conversations that nobody may learn from.
+        """
         with self._database.read() as connection:
             return judged_answers(connection)
 
-    def counts(self) -> dict[str, int]:
-        """How much there is. `votes` counts those that count: one for each user and message."""
+    def ranked(self) -> list[JudgedRanking]:
+        """Every ranking that counts, with the question and the answers, in the order in which they came."""
         with self._database.read() as connection:
-            values = list(connection.execute(select(tables.votes.c.value).where(_newest_votes())).scalars())
+            return judged_rankings(connection)
+
+    def compared(self) -> list[JudgedComparison]:
+        """Every comparison that counts, with the question and the answers, in the order in which they came."""
+        with self._database.read() as connection:
+            return judged_comparisons(connection)
+
+    def counts(self) -> dict[str, int]:
+        """How much there is. Votes, rankings and comparisons are those that count."""
+        votes = tables.votes
+        with self._database.read() as connection:
+            last = select(votes.c.value).where(newest(votes, "message_id", "user"))
+            values = list(connection.execute(last).scalars())
             rows = {
                 table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-                for table in (tables.conversations, tables.messages, tables.edits)
+                for table in (tables.conversations, tables.messages, tables.edits, tables.items)
             }
-        return rows | {"votes": len(values), "up": values.count(1), "down": values.count(-1)}
-
-
-def _newest_votes() -> Any:
-    newest = select(func.max(tables.votes.c.number)).group_by(tables.votes.c.message_id, tables.votes.c.user)
-    return tables.votes.c.number.in_(newest)
-
-
-def _add(
-    connection: Connection,
-    table: Table,
-    kind: type[RowType],
-    given: dict[str, Any],
-    extra: dict[str, Any] | None = None,
-) -> RowType:
-    """Insert, unless a row has the given id: then that row, provided that it says the same as `given`."""
-    if given["id"] is not None:
-        row = connection.execute(select(table).where(table.c.id == given["id"])).one_or_none()
-        if row is not None:
-            if differing := [key for key, value in given.items() if getattr(row, key) != value]:
-                raise FeedbackError(
-                    f"id {given['id']} in {table.name} was used before with another {', '.join(differing)}. "
-                    "An id may be sent again only with the same content; leave it out to have one made."
-                )
-            return _read(kind, row)
-    values = given | (extra or {}) | {"id": given["id"] or uuid.uuid4().hex, "at": tables.now()}
-    connection.execute(insert(table).values(**values))
-    return kind(**values)
-
-
-def _read(kind: type[RowType], row: Row[Any]) -> RowType:
-    return kind(**{field.name: getattr(row, field.name) for field in fields(kind)})
-
-
-def _require(connection: Connection, table: Table, id: str, noun: str) -> Row[Any]:
-    row = connection.execute(select(table).where(table.c.id == id)).one_or_none()
-    if row is None:
-        raise NotRecorded(f"there is no {noun} {id!r}")
-    return row
-
-
-def _require_answer(connection: Connection, message_id: str) -> None:
-    if (role := _require(connection, tables.messages, message_id, "message").role) != "assistant":
-        raise FeedbackError(f"message {message_id} is the {role}'s: only the assistant's answers are judged")
-
-
-def _valid(text: str) -> str:
-    """As a database takes it, and without NUL, which ends a text for many a program."""
-    return whole_characters(text).replace("\0", "\ufffd")
+            ranked = {
+                "rankings": len(rankings.counted_rankings(connection)),
+                "comparisons": len(rankings.counted_comparisons(connection)),
+            }
+        up, down = values.count(1), values.count(-1)
+        return rows | {"votes": up + down, "up": up, "down": down} | ranked

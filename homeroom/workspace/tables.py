@@ -1,6 +1,7 @@
 """The tables of the workspace's database, as they are now; migrations/ says how older ones get there.
 
-Rows that only ever grow (decisions, votes, edits, messages) have a `number` that orders them: clocks can be set back.
+Rows that only ever grow (decisions, messages, and all that people say of them) have a `number` that orders them: clocks
+can be set back.
 Only plain SQLAlchemy types, which any database has.
 """
 
@@ -9,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     CheckConstraint,
     Column,
     Connection,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
+    true,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -120,6 +123,7 @@ conversations = Table(
     _id(),
     Column("user", String(200), nullable=False),
     Column("at", Moment, nullable=False),
+    Column("consent", Boolean, nullable=False, server_default=true()),  # whether anybody may learn from it
     sqlite_autoincrement=True,
 )
 
@@ -129,7 +133,7 @@ messages = Table(
     _number(),
     _id(),
     Column("conversation_id", String(100), ForeignKey("conversations.id"), nullable=False, index=True),
-    Column("parent_id", String(100), ForeignKey("messages.id")),
+    Column("parent_id", String(100), ForeignKey("messages.id"), index=True),
     Column("role", String(20), nullable=False),
     Column("text", Text, nullable=False),
     Column("model_id", String(200)),
@@ -148,9 +152,9 @@ votes = Table(
     _id(),
     Column("message_id", String(100), ForeignKey("messages.id"), nullable=False, index=True),
     Column("user", String(200), nullable=False),
-    Column("value", Integer, nullable=False),
+    Column("value", Integer, nullable=False),  # 0 withdraws
     Column("at", Moment, nullable=False),
-    CheckConstraint("value IN (1, -1)", name="value"),
+    CheckConstraint("value IN (1, 0, -1)", name="value"),
     sqlite_autoincrement=True,
 )
 
@@ -162,6 +166,60 @@ edits = Table(
     Column("message_id", String(100), ForeignKey("messages.id"), nullable=False, index=True),
     Column("user", String(200), nullable=False),
     Column("text", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+rankings = Table(
+    "rankings",
+    metadata,
+    _number(),
+    _id(),
+    Column("question_id", String(100), ForeignKey("messages.id"), nullable=False, index=True),
+    Column("user", String(200), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("tiers", JSON, nullable=False),  # of answers' ids, best first
+    Column("flags", JSON, nullable=False),  # by answers' ids
+    Column("ideal_answer", Text),
+    Column("at", Moment, nullable=False),
+    CheckConstraint("state IN ('ranked', 'skipped', 'withdrawn')", name="state"),
+    sqlite_autoincrement=True,
+)
+
+comparisons = Table(
+    "comparisons",
+    metadata,
+    _number(),
+    _id(),
+    Column("question_id", String(100), ForeignKey("messages.id"), nullable=False, index=True),
+    Column("left_id", String(100), ForeignKey("messages.id"), nullable=False),
+    Column("right_id", String(100), ForeignKey("messages.id"), nullable=False),
+    Column("user", String(200), nullable=False),
+    Column("choice", String(20), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("at", Moment, nullable=False),
+    CheckConstraint("choice IN ('left', 'right', 'tie')", name="choice"),
+    CheckConstraint("kind IN ('samples', 'trial')", name="kind"),
+    sqlite_autoincrement=True,
+)
+
+items = Table(
+    "items",
+    metadata,
+    _number(),
+    _id(),
+    Column("question_id", String(100), ForeignKey("messages.id"), nullable=False, unique=True),
+    Column("answer_ids", JSON, nullable=False),  # all of them follow the question
+    Column("at", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    _number(),
+    Column("item_id", String(100), ForeignKey("items.id"), nullable=False, index=True),
+    Column("user", String(200), nullable=False),
     Column("at", Moment, nullable=False),
     sqlite_autoincrement=True,
 )

@@ -1,11 +1,13 @@
 """The folder and database that hold all that a project made: the front door of this room.
 
-<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes, keys
+<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes, keys;
+                              or elsewhere, or in PostgreSQL: see `Workspace.open`
 <workspace>/artifacts/<id>/   what stages made, published whole
 <workspace>/work/<id>/        what stages are making; waits there after a kill
 <workspace>/set-aside/        damaged artifacts that were moved away
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,14 +18,18 @@ from homeroom.settings import Frozen
 from homeroom.workspace import drafts
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, identity
 from homeroom.workspace.database import Database
+from homeroom.workspace.deletion import Forgotten, readers, remove_person
 from homeroom.workspace.drafts import Draft
 from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
+from homeroom.workspace.exchange import Imported, import_file
 from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.keys import Keys
+from homeroom.workspace.queue import Queue
 from homeroom.workspace.registry import Registry
 from homeroom.workspace.runs import Runs
 
 DATABASE = "homeroom.sqlite"
+DATABASE_URL = "HOMEROOM_DATABASE_URL"  # of one workspace: two in one database would take each other's rows for theirs
 
 
 class Workspace:
@@ -34,6 +40,7 @@ class Workspace:
         self.artifacts = ArtifactStore(path / "artifacts", path / "set-aside", database)
         self.registry = Registry(database)
         self.feedback = Feedback(database)
+        self.queue = Queue(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
 
@@ -41,22 +48,24 @@ class Workspace:
     def open(cls, path: Path, database_url: str | None = None) -> Self:
         """Open the workspace, creating it or bringing its tables up to date where needed.
 
+        Its database is at `database_url`, else at the URL in HOMEROOM_DATABASE_URL, else in the workspace.
+
         Raises WorkspaceTooNew, with nothing changed, when a later Homeroom made it.
         """
         path = Path(path).absolute()
-        lost = not (path / DATABASE).exists()
-        database = Database(database_url or f"sqlite:///{path / DATABASE}", path)
+        url = database_url or os.environ.get(DATABASE_URL) or f"sqlite:///{path / DATABASE}"
+        database = Database(url, path)
         workspace = cls(path, database)
         try:
-            database.migrate()  # first, for it refuses what this version must not touch
+            lost = database.migrate()  # first, for it refuses what this version must not touch
             workspace.artifacts.folder.mkdir(parents=True, exist_ok=True)
             (path / "work").mkdir(exist_ok=True)
             found = workspace.artifacts.recover()
             if lost and found:
                 say(
                     "workspace",
-                    f"{path / DATABASE} was not there. {found} artifacts were recorded anew; who was champion, "
-                    "conversations and votes are lost. If there is a copy of the file, put it back.",
+                    f"{database.name} was new. {found} artifacts were recorded anew; who was champion, "
+                    "conversations and votes are lost. If there is a copy of it, put it back.",
                 )
         except OSError as error:
             database.close()
@@ -109,6 +118,17 @@ class Workspace:
     def tidy(self) -> list[str]:
         """Remove unfinished work that no process is at, such as that of settings nobody has any more; its names."""
         return drafts.tidy(self.path / "work")
+
+    def import_feedback(self, path: Path, user: str = "import") -> Imported:
+        """Add the judgements of a JSONL file, whose formats are in exchange.py."""
+        return import_file(self._database, path, user)
+
+    def forget(self, user: str) -> Forgotten:
+        """Delete all that a person said, in one transaction, and name what had been made of it: see deletion.py."""
+        with self._database.write() as connection:
+            removed = remove_person(connection, user)
+        self._database.erase()
+        return readers(removed, self.artifacts.all(), self.path / "work")
 
     def close(self) -> None:
         self._database.close()

@@ -27,19 +27,22 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def answered(client: OpenAI) -> str:
+def answered(client: OpenAI) -> list[str]:
+    """A question and two answers to it."""
     messages: Any = [{"role": "user", "content": "你好！"}]
-    return client.chat.completions.create(model="homeroom", messages=messages, max_tokens=2).id
+    made = client.chat.completions.create(model="homeroom", messages=messages, max_tokens=2, n=2)
+    place: Any = made.model_extra
+    return [place["homeroom"]["question_id"], *place["homeroom"]["answer_ids"]]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_request_breaks_the_server_or_its_description(url: str, mode: str, answered: str) -> None:
+def test_no_request_breaks_the_server_or_its_description(url: str, mode: str, answered: list[str]) -> None:
     # Schemathesis' own pytest plugin is switched off (pyproject.toml): this one loop needs nothing of it.
     seen: dict[str, Counter[int]] = {}
 
     def try_it(case: schemathesis.Case) -> None:
         if mode == "right" and isinstance(case.body, dict):
-            name_what_is_there(case.body, answered)
+            name_what_is_there(case.body, *answered)
         if mode == "right" and case.path_parameters and len(case.path_parameters["name"]) % 2:
             case.path_parameters["name"] = "homeroom"
         # Left out: which of two settings exclude each other cannot be said in a schema.
@@ -52,12 +55,12 @@ def test_no_request_breaks_the_server_or_its_description(url: str, mode: str, an
             continue  # there is nothing to get wrong
         cases = operation.as_strategy(generation_mode=MODES[mode])
         given(case=cases)(settings(**SETTINGS)(lambda case: try_it(case)))()
-    assert len(seen) == {"right": 11, "wrong": 6}[mode]
+    assert len(seen) == {"right": 14, "wrong": 8}[mode]
     if mode == "right":
         assert [label for label, statuses in seen.items() if not statuses[200]] == []
 
 
-def name_what_is_there(body: dict[str, Any], answered: str) -> None:
+def name_what_is_there(body: dict[str, Any], question: str, answered: str, other: str) -> None:
     """A model, a message and an order of roles: without these nothing would ever be answered."""
     if "model" in body:
         body["model"] = "homeroom"
@@ -68,3 +71,11 @@ def name_what_is_there(body: dict[str, Any], answered: str) -> None:
     for vote in [body, *body.get("votes", [])]:
         if "message_id" in vote:
             vote["message_id"] = answered
+    if "question_id" in body:
+        body["question_id"], body["state"] = question, body.get("state", "ranked")
+        if body["state"] == "ranked":
+            body["tiers"], body["flags"] = [[answered], [other]], {}
+        else:
+            body |= {"tiers": [], "flags": {}, "ideal_answer": None}
+    if "left_id" in body:
+        body |= {"left_id": answered, "right_id": other, "kind": "samples"}

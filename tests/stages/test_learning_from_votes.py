@@ -38,10 +38,17 @@ def test_a_raters_votes_make_a_champion_and_their_inversion_is_refused(workspace
     for said, question in ((side, p.messages[-1]["content"]) for p in pairs for side in (p.chosen, p.rejected)):
         assert said.token_ids == sampled[question, said.text]
 
-    metrics = improve.run(CONFIG, workspace).metrics
+    improved = improve.run(CONFIG, workspace)
+    metrics = improved.metrics
     assert metrics["promoted"], metrics["reasons"]
     assert workspace.registry.champion() not in (None, before)
     assert metrics["win_rate"]["low"] > 0.5
     assert metrics["inverted"]["refused"]
     assert metrics["inverted"]["win_rate"]["high"] < 0.5
     assert metrics["evaluation"]["repeats"]["high"] < 0.3  # the fault that was voted down is gone
+
+    forgotten = workspace.forget(vote.USER)
+    assert forgotten.rows["votes"] == len(judged)
+    assert {voted.id, harvested.id, improved.id} <= set(forgotten.artifacts)
+    assert improved.id in forgotten.models
+    assert before not in forgotten.artifacts

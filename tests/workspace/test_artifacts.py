@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,11 @@ def test_a_damaged_artifact_set_aside_is_made_again(workspace: Workspace) -> Non
 
 
 def test_a_lost_database_is_made_again_from_the_folders_and_says_what_is_gone(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, lose_database: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Workspace.open(folder) as workspace:
         made = [make(workspace, steps) for steps in (5, 4, 3)]
-    for path in folder.glob("homeroom.sqlite*"):
-        path.unlink()
+    lose_database()
     before = everything(folder / "artifacts")
     capsys.readouterr()
     with Workspace.open(folder) as workspace:

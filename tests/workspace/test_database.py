@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from homeroom.workspace import Workspace, WorkspaceError, WorkspaceTooNew, tables
@@ -23,8 +24,8 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_migrations_lead_to_the_tables_as_they_are(folder: Path) -> None:
-    database = Database(f"sqlite:///{folder / 'homeroom.sqlite'}", folder)
+def test_migrations_lead_to_the_tables_as_they_are(folder: Path, url: str) -> None:
+    database = Database(url, folder)
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
@@ -34,7 +35,8 @@ def test_migrations_lead_to_the_tables_as_they_are(folder: Path) -> None:
                 constraint.name for constraint in table.constraints if "CheckConstraint" in repr(type(constraint))
             }
             assert {check["name"] for check in found.get_check_constraints(table.name)} == checks
-            assert ("AUTOINCREMENT" in sql_of(folder, table.name)) == ("number" in table.c)
+            if url.startswith("sqlite"):
+                assert ("AUTOINCREMENT" in sql_of(folder, table.name)) == ("number" in table.c)
     database.close()
 
 
@@ -52,17 +54,20 @@ def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
-def test_a_newer_workspace_is_refused_and_nothing_changed(folder: Path) -> None:
-    connection = sqlite3.connect(folder / "homeroom.sqlite")
-    connection.execute("UPDATE alembic_version SET version_num = '0999'")
-    connection.execute("DROP TABLE votes")
-    connection.commit()
-    connection.close()
+def test_a_newer_workspace_is_refused_and_nothing_changed(folder: Path, url: str) -> None:
+    database = Database(url, folder)
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+        connection.execute(text("DROP TABLE votes"))
+    database.close()
     shutil.rmtree(folder / "work")
     before = contents(folder)
     with pytest.raises(WorkspaceTooNew, match=r"a newer Homeroom made it \(its schema is 0999.*Nothing was changed"):
         Workspace.open(folder)
     assert contents(folder) == before
+    with database.read() as connection:
+        assert not inspect(connection).has_table("votes")
+    database.close()
     assert not (folder / "work").exists()
 
 
@@ -113,11 +118,17 @@ def test_what_is_no_workspace_is_named(tmp_path: Path) -> None:
         Workspace.open(tmp_path)
     with pytest.raises(WorkspaceError, match="database URL 'nonsense' cannot be used"):
         Workspace.open(tmp_path / "other", database_url="nonsense")
-    with pytest.raises(WorkspaceError, match=r"ada:\*\*\*@host/homeroom' cannot be used: only sqlite:///PATH"):
-        Workspace.open(tmp_path / "other", database_url="postgresql://ada:secret@host/homeroom")
+    with pytest.raises(
+        WorkspaceError, match=r"ada:\*\*\*@host/homeroom' cannot be used: sqlite:///PATH and postgresql"
+    ):
+        Workspace.open(tmp_path / "other", database_url="mysql://ada:secret@host/homeroom")
+    with pytest.raises(WorkspaceError, match=r"ada:\*\*\*@localhost:1/homeroom cannot be reached") as refused:
+        Workspace.open(tmp_path / "other", database_url="postgres://ada:secret@localhost:1/homeroom")
+    assert "secret" not in str(refused.value)
 
 
-def test_verify_looks_at_the_database_too(folder: Path) -> None:
+def test_verify_looks_at_the_database_too(sqlite_folder: Path) -> None:
+    folder = sqlite_folder
     with Workspace.open(folder) as workspace:
         for number in range(200):
             workspace.feedback.open_conversation(f"{number:0100d}")
@@ -130,8 +141,8 @@ def test_verify_looks_at_the_database_too(folder: Path) -> None:
         assert [damage.expected for damage in workspace.verify()] == ["a sound database"]
 
 
-def test_a_reader_and_a_writer_do_not_wait_for_each_other(folder: Path) -> None:
-    database = Database(f"sqlite:///{folder / 'homeroom.sqlite'}", folder)
+def test_a_reader_and_a_writer_do_not_wait_for_each_other(folder: Path, url: str) -> None:
+    database = Database(url, folder)
     count = select(func.count()).select_from(tables.conversations)
     with Workspace.open(folder) as workspace, database.read() as connection:
         assert connection.execute(count).scalar() == 0
@@ -144,10 +155,10 @@ def test_a_reader_and_a_writer_do_not_wait_for_each_other(folder: Path) -> None:
     database.close()
 
 
-def test_what_refers_to_nothing_is_refused_by_the_database(folder: Path) -> None:
-    database = Database(f"sqlite:///{folder / 'homeroom.sqlite'}", folder)
+def test_what_refers_to_nothing_is_refused_by_the_database(folder: Path, url: str) -> None:
+    database = Database(url, folder)
     row = {"id": "v", "message_id": "nobody", "user": "ada", "value": 1, "at": tables.now()}
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"), database.write() as connection:
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"), database.write() as connection:
         connection.execute(tables.votes.insert().values(**row))
     database.close()
 
@@ -157,3 +168,46 @@ def test_a_database_elsewhere(tmp_path: Path) -> None:
         workspace.feedback.open_conversation()
     assert (tmp_path / "other.sqlite").exists()
     assert not (tmp_path / "w" / "homeroom.sqlite").exists()
+
+
+def test_no_writer_comes_between_anothers_reads_and_writes(folder: Path, url: str) -> None:
+    """Two that both add one to what they read, from databases of their own as two processes have them."""
+    databases = [Database(url, folder) for _ in range(2)]
+    with Workspace.open(folder) as workspace:
+        workspace.feedback.open_conversation("c", user="0")
+
+    def count(database: Database) -> None:
+        for _ in range(25):
+            with database.write() as connection:
+                user = connection.execute(select(tables.conversations.c.user)).scalar_one()
+                time.sleep(0.001)
+                connection.execute(update(tables.conversations).values(user=str(int(user) + 1)))
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(count, databases))
+    with databases[0].read() as connection:
+        assert connection.execute(select(tables.conversations.c.user)).scalar_one() == "50"
+    for database in databases:
+        database.close()
+
+
+def test_the_environment_names_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMEROOM_DATABASE_URL", f"sqlite:///{tmp_path / 'named.sqlite'}")
+    Workspace.open(tmp_path / "w").close()
+    assert (tmp_path / "named.sqlite").exists()
+    Workspace.open(tmp_path / "w", f"sqlite:///{tmp_path / 'given.sqlite'}").close()
+    assert (tmp_path / "given.sqlite").exists()
+    assert not (tmp_path / "w" / "homeroom.sqlite").exists()
+
+
+def test_a_server_that_ended_a_connection_is_found_again(folder: Path, url: str) -> None:
+    with Workspace.open(folder) as workspace:
+        workspace.feedback.open_conversation("before")
+        if url.startswith("postgresql"):
+            other = Database(url, folder)
+            with other.write() as connection:
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                connection.execute(text(f"{ended} AND datname = current_database()"))
+            other.close()
+        workspace.feedback.open_conversation("after")
+        assert len(workspace.feedback.conversations()) == 2

@@ -77,7 +77,8 @@ def test_a_retry_with_the_same_id_is_answered_with_the_first_row(feedback: Feedb
     assert feedback.add_message("c", "assistant", "hello", id="m", token_ids=[1]) == first
     assert feedback.vote("m", 1, id="v") == vote
     assert feedback.edit("m", "better", id="e") == edit
-    assert feedback.counts() == {"conversations": 1, "messages": 1, "edits": 1, "votes": 1, "up": 1, "down": 0}
+    counts = {"conversations": 1, "messages": 1, "edits": 1, "votes": 1, "up": 1, "down": 0}
+    assert feedback.counts() == counts | {"rankings": 0, "comparisons": 0, "items": 0}
 
 
 def test_an_id_is_not_taken_for_other_content(feedback: Feedback) -> None:
@@ -98,6 +99,40 @@ def test_the_newest_vote_of_each_user_counts(feedback: Feedback) -> None:
     assert [(judged.user, judged.value) for judged in feedback.votes()] == [("ada", 1), ("local", -1)]
     counts = feedback.counts()
     assert (counts["votes"], counts["up"], counts["down"]) == (2, 1, 1)
+
+
+def test_a_vote_is_withdrawn_by_another_and_given_again(feedback: Feedback) -> None:
+    _, answer = ask(feedback)
+    feedback.vote(answer, 1)
+    feedback.vote(answer, 1, user="ada")
+    assert feedback.vote(answer, 0, id="w") == feedback.vote(answer, 0, id="w")
+    assert feedback.vote_on(answer) is None
+    assert [judged.user for judged in feedback.votes()] == ["ada"]
+    assert feedback.counts()["votes"] == 1
+    feedback.edit(answer, "better")  # which judges the answer, whatever became of the vote
+    assert [(judged.user, judged.value) for judged in feedback.votes()] == [("ada", 1), ("local", -1)]
+    vote = feedback.vote(answer, 1)
+    assert feedback.vote_on(answer) == vote
+    assert [(judged.user, judged.value) for judged in feedback.votes()] == [("ada", 1), ("local", 1)]
+
+
+def test_what_nobody_may_learn_from_is_not_handed_out(feedback: Feedback) -> None:
+    _, answer = ask(feedback)
+    _, other = ask(feedback)
+    conversation = feedback.message(answer).conversation_id
+    for message in (answer, other):
+        feedback.vote(message, 1)
+        feedback.edit(message, "better", user="ada")
+    assert not feedback.set_consent(conversation, False).consent
+    assert {judged.message_id for judged in feedback.votes()} == {other}
+    assert [one.consent for one in feedback.conversations()] == [True, False]
+    feedback.set_consent(conversation, True)
+    assert {judged.message_id for judged in feedback.votes()} == {answer, other}
+    quiet = feedback.open_conversation("quiet", consent=False)
+    assert not quiet.consent
+    assert feedback.open_conversation("quiet") == quiet  # to open it again asks for nothing
+    with pytest.raises(FeedbackError, match="there is no conversation 'nowhere'"):
+        feedback.set_consent("nowhere", False)
 
 
 def test_a_judged_answer_knows_its_question_and_history(feedback: Feedback) -> None:
@@ -145,8 +180,8 @@ def test_what_does_not_fit_is_refused(feedback: Feedback) -> None:
     for wrong, message in (
         (lambda: feedback.vote("nobody", 1), "there is no message 'nobody'"),
         (lambda: feedback.vote(asked, 1), "only the assistant's answers are judged"),
-        (lambda: feedback.vote(answer, 2), "a vote is 1 or -1, not 2"),  # type: ignore[arg-type]
-        (lambda: feedback.vote(answer, True), "a vote is 1 or -1, not True"),  # type: ignore[arg-type]
+        (lambda: feedback.vote(answer, 2), "a vote is 1 or -1, or 0 to withdraw it, not 2"),  # type: ignore[arg-type]
+        (lambda: feedback.vote(answer, True), "or 0 to withdraw it, not True"),  # type: ignore[arg-type]
         (lambda: feedback.edit(answer, " "), "cannot be empty"),
         (lambda: feedback.add_message("nowhere", "user", "x"), "there is no conversation 'nowhere'"),
         (lambda: feedback.conversation("nowhere"), "there is no conversation 'nowhere'"),

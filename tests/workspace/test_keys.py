@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from homeroom.workspace import KeyRefused, Workspace, tables
 from homeroom.workspace.database import MIGRATIONS, Database
@@ -29,6 +29,8 @@ def test_a_key_is_found_until_it_is_revoked(workspace: Workspace) -> None:
 def test_only_the_hash_is_at_rest(workspace: Workspace) -> None:
     secret = workspace.keys.create("ann")
     stored = b"".join(path.read_bytes() for path in workspace.path.glob("homeroom.sqlite*"))
+    with workspace._database.read() as connection:
+        stored += repr(connection.execute(select(tables.keys)).all()).encode()
     assert b"ann" in stored
     assert secret.encode() not in stored
     assert secret.removeprefix("hr-").encode() not in stored
