@@ -10,6 +10,8 @@ from homeroom.workspace.errors import (
     KeyRefused,
     MissingArtifact,
     NothingToRollBack,
+    PasswordRefused,
+    UserRefused,
     WorkspaceBusy,
     WorkspaceError,
     WorkspaceTooNew,
@@ -19,6 +21,8 @@ from homeroom.workspace.judged import JudgedAnswer
 from homeroom.workspace.keys import Key, Keys
 from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Run, Runs
+from homeroom.workspace.sessions import Session, Sessions
+from homeroom.workspace.users import Role, User, Users
 from homeroom.workspace.workspace import Workspace
 
 __all__ = [
@@ -42,9 +46,16 @@ __all__ = [
     "Message",
     "MissingArtifact",
     "NothingToRollBack",
+    "PasswordRefused",
     "Registry",
+    "Role",
     "Run",
     "Runs",
+    "Session",
+    "Sessions",
+    "User",
+    "UserRefused",
+    "Users",
     "Vote",
     "Workspace",
     "WorkspaceBusy",

@@ -1,6 +1,6 @@
 """The folder and database that hold all that a project made: the front door of this room.
 
-<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes, keys
+<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes, users, keys
 <workspace>/artifacts/<id>/   what stages made, published whole
 <workspace>/work/<id>/        what stages are making; waits there after a kill
 <workspace>/set-aside/        damaged artifacts that were moved away
@@ -22,6 +22,8 @@ from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.keys import Keys
 from homeroom.workspace.registry import Registry
 from homeroom.workspace.runs import Runs
+from homeroom.workspace.sessions import Sessions
+from homeroom.workspace.users import Users
 
 DATABASE = "homeroom.sqlite"
 
@@ -36,6 +38,8 @@ class Workspace:
         self.feedback = Feedback(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
+        self.users = Users(database)
+        self.sessions = Sessions(database)
 
     @classmethod
     def open(cls, path: Path, database_url: str | None = None) -> Self:
