@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from homeroom.serving import schemas
-from homeroom.serving.access import user_of
+from homeroom.serving.access import recorded_as
 from homeroom.serving.forms import Strict
 from homeroom.serving.openai_api import API_USER
 from homeroom.serving.requests import RecordId, UserName, plain_text, unicode_text
@@ -53,7 +53,7 @@ def router(feedback: Feedback) -> APIRouter:
     routes = APIRouter(prefix="/v1/feedback", responses=schemas.REFUSALS)
 
     def voter(body: VoteRequest | VotesRequest | EditRequest, request: Request) -> str:
-        return body.user or user_of(request.scope["state"], API_USER)
+        return recorded_as(request.scope["state"], body.user, API_USER)
 
     @routes.post("/votes", response_model=schemas.Vote)
     async def vote(body: VoteRequest, request: Request) -> dict[str, Any]:

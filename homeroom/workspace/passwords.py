@@ -4,7 +4,6 @@ Whose they are is the business of users.py; how often one may be tried is the se
 """
 
 import math
-import threading
 import unicodedata
 from functools import cache
 
@@ -19,8 +18,6 @@ LONGEST = 1000  # more is no safer, and each try costs the server the reading of
 EASIEST = 1e8  # guesses; argon2 allows a thief of the database some ten in a second and core
 _SEEN = 72  # zxcvbn's time grows with the square of the length, so it takes no more
 HASHER = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)  # 64 MiB each
-# However many sign in at once, no more memory than for two.
-_AT_ONCE = threading.BoundedSemaphore(2)
 
 
 def check(password: str, name: str) -> None:
@@ -42,16 +39,14 @@ def check(password: str, name: str) -> None:
 
 
 def hashed(password: str) -> str:
-    with _AT_ONCE:
-        return HASHER.hash(_bytes(password))
+    return HASHER.hash(_bytes(password))
 
 
 def matches(hash: str | None, password: str) -> bool:
     """As long for no hash, whose answer is always no, as for a wrong password."""
     nobodys = _nobodys()  # whichever it is: making it takes as long as a try
     try:
-        with _AT_ONCE:
-            HASHER.verify(nobodys if hash is None else hash, _bytes(password[:LONGEST]))
+        HASHER.verify(nobodys if hash is None else hash, _bytes(password[:LONGEST]))
     except (VerificationError, InvalidHashError):
         return False
     return hash is not None and len(password) <= LONGEST
