@@ -56,15 +56,16 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, name: str, role: Role, password: str) -> User:
+    def create(self, name: str, role: str, password: str) -> User:
         if not is_a_name(name):
             raise UserRefused(
                 f"{name!r} cannot be a user's name: letters, digits and . _ @ + - (1 to 100 of them, spaces between), "
                 "and not 'local', 'api' or 'visitor-…', which name people without an account"
             )
+        known = _known(role)
         passwords.check(password, name)
         hash = passwords.hashed(password)  # outside of the transaction: others need not wait for it
-        row = {"name": name, "sign_in": passwords.folded(name), "role": _known(role), "password": hash}
+        row = {"name": name, "sign_in": passwords.folded(name), "role": known, "password": hash}
         with self._database.write() as connection:
             if _row(connection, name) is not None:
                 raise UserRefused(f"there is a user '{name}' already. `homeroom users list` lists all.")
@@ -107,7 +108,7 @@ class Users:
                 connection.execute(again)
         return User.of(row)
 
-    def set_role(self, name: str, role: Role) -> User:
+    def set_role(self, name: str, role: str) -> User:
         return self._change(name, role=_known(role))
 
     def set_password(self, name: str, password: str) -> User:

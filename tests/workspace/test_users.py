@@ -107,7 +107,7 @@ def test_a_name_is_one_persons(workspace: Workspace) -> None:
     with pytest.raises(UserRefused, match="no user 'bob'"):
         workspace.users.set_role("bob", "talk")
     with pytest.raises(UserRefused, match="role 'root' is none: talk, annotate, operate"):
-        workspace.users.set_role("ann", "root")  # type: ignore[arg-type]
+        workspace.users.set_role("ann", "root")
     with pytest.raises(KeyRefused, match=r"keys create 'ann' --user 'Ann'"):
         workspace.keys.create("ann")
     workspace.keys.create("bob")
