@@ -108,7 +108,7 @@ def mount(app: FastAPI, workspace: Workspace) -> None:
                 holder = await door.by_password(fields["name"].strip(), fields["password"], host, strings)
         except Wrong as wrong:
             return await asyncio.to_thread(_page, request, workspace, wrong, fields)
-        # Always a new session: one that somebody put into this browser before stays theirs.
+        # Always a new session: of one that somebody put into this browser before, they would know the token.
         await asyncio.to_thread(sessions.end, request.cookies.get(COOKIE, ""))
         response = RedirectResponse("/", 303)
         _set(response, request, COOKIE, await asyncio.to_thread(sessions.begin, holder), SECONDS)
