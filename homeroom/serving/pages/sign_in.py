@@ -51,12 +51,12 @@ class Wrong(Exception):
 
 
 class Door:
-    """Checks what people give. Passwords in threads of their own, two at a time: each takes 64 MiB, and a flood of them
-    must not hold up those that read the database for everybody else."""
+    """Checks what people give. Passwords in a thread of their own, one at a time: each takes memory and cores from the
+    answers, and a flood of them must not hold up the threads that read the database for everybody else."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._attempts, self._waiting = workspace, Attempts(), 0
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="passwords")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords")
 
     async def by_password(self, name: str, password: str, host: str, strings: Strings) -> User:
         """Raises Wrong."""
@@ -68,7 +68,7 @@ class Door:
         self._waiting += 1
         try:
             verify = self._workspace.users.verify
-            user = await asyncio.get_running_loop().run_in_executor(self._threads, verify, name, password)
+            user = await asyncio.get_running_loop().run_in_executor(self._thread, verify, name, password)
         finally:
             self._waiting -= 1
         if user is None:
