@@ -34,7 +34,7 @@ class OneVote(Strict):
 
 
 class VoteRequest(OneVote):
-    user: UserName | None = None  # the key's name, or "api"
+    user: UserName | None = None  # the account's or the key's name, or "api"
 
 
 class VotesRequest(Strict):

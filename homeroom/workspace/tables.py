@@ -171,7 +171,7 @@ users = Table(
     metadata,
     _number(),
     Column("name", String(100), nullable=False),
-    Column("sign_in", String(400), nullable=False, unique=True),  # the name's one form: case and width folded
+    Column("sign_in", String(100), nullable=False, unique=True),  # the name's one form: case and width folded
     Column("role", String(20), nullable=False),
     Column("password", String(200), nullable=False),  # argon2's hash, which names its parameters
     Column("generation", Integer, nullable=False),  # counted up where the user's sessions have to end

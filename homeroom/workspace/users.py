@@ -29,7 +29,9 @@ def may(role: Role, needed: Role) -> bool:
 def is_a_name(name: str) -> bool:
     """Whether a person or a key may be called so: what they ask and vote is recorded under it."""
     plain = passwords.folded(name)
-    return bool(NAME.fullmatch(name)) and plain not in _TAKEN and not plain.startswith(_TAKEN_PREFIX)
+    return (
+        bool(NAME.fullmatch(name)) and len(plain) <= 100 and plain not in _TAKEN and not plain.startswith(_TAKEN_PREFIX)
+    )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ def upgrade() -> None:
         "users",
         sa.Column("number", sa.Integer, nullable=False, autoincrement=True),
         sa.Column("name", sa.String(100), nullable=False),
-        sa.Column("sign_in", sa.String(400), nullable=False),
+        sa.Column("sign_in", sa.String(100), nullable=False),
         sa.Column("role", sa.String(20), nullable=False),
         sa.Column("password", sa.String(200), nullable=False),
         sa.Column("generation", sa.Integer, nullable=False),
