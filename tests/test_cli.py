@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +179,71 @@ def test_explain_lists_the_stages_or_a_stages_keys() -> None:
     stages = homeroom("explain").stdout
     assert all(name in stages for name in (*CIRCLE, "serve"))
     assert "base_questions" in homeroom("explain", "evaluate").stdout
+
+
+def test_one_command_makes_the_first_operator(workspace: Path) -> None:
+    first, second = "seven grey otters hum", "nine slow herons wade"
+
+    def users(*arguments: str, typed: str | None = None) -> Result:
+        return CliRunner().invoke(cli.app, ["users", *arguments, "-w", str(workspace)], input=typed)
+
+    made = users("create", "ann", "--role", "operate", "--password-stdin", typed=f"{first}\n")
+    assert (made.exit_code, made.output) == (0, "ann may operate\n")
+    weak = users("create", "bob", "--password-stdin", typed="password123\n")
+    assert (weak.exit_code, "too common" in weak.stderr, "password123" in weak.output) == (1, True, False)
+    nowhere = users("create", "bob", typed=f"{first}\n{first}\n")
+    assert (nowhere.exit_code, "--password-stdin" in nowhere.stderr) == (1, True)
+    assert users("create", "bob", "--role", "root", "--password-stdin", typed=first).exit_code == 1
+    assert homeroom("keys", "create", "laptop", "--user", "ann", "-w", workspace).exit_code == 0
+    assert re.search(r"laptop +ann +operate", homeroom("keys", "list", "-w", workspace).output)
+    with Workspace.open(workspace) as opened:
+        user = opened.users.verify("ann", first)
+        assert user is not None
+        token = opened.sessions.begin(user)
+        assert re.search(rf"ann +operate +\S+ +{user.at[:11]}\S+ +active", users("list").output)
+        assert users("role", "ann", "talk").output == "ann may talk\n"
+        assert opened.sessions.find(token) is not None
+        changed = users("password", "ann", "--password-stdin", typed=f"{second}\n")
+        assert "sessions of ann have ended" in changed.output
+        assert opened.sessions.find(token) is None
+        assert opened.users.verify("ann", second) is not None
+        disabled = users("disable", "ann").output
+        assert "ann is disabled" in disabled
+        assert "Nobody is left who operates" in disabled
+        assert opened.users.verify("ann", second) is None
+        assert "ann may talk again" in users("enable", "ann").output
+        assert opened.users.verify("ann", second) is not None
+    nobody = users("password", "bob", "--password-stdin", typed=second)
+    assert (nobody.exit_code, "no user 'bob'" in nobody.stderr) == (1, True)
+    assert first not in users("list").output
+
+
+def test_the_password_is_asked_for_twice(workspace: Path) -> None:
+    script = "from homeroom.cli import main; main()"
+    terminal, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "users", "create", "ann", "-w", str(workspace)],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    for asked, typed in (
+        (b"Password of ann:", "seven grey otters hum"),
+        (b"The same again:", "seven grey otters hmu"),
+        (b"Password of ann:", "seven grey otters hum"),
+        (b"The same again:", "seven grey otters hum"),
+    ):
+        while not seen.endswith(asked + b" "):  # the space comes when what is typed is no longer shown
+            seen += os.read(terminal, 1)
+        os.write(terminal, f"{typed}\n".encode())
+    with contextlib.suppress(OSError):  # how a terminal says that the other side is gone
+        while more := os.read(terminal, 1000):
+            seen += more
+    assert process.wait(30) == 0
+    os.close(terminal)
+    assert b"otters" not in seen
+    with Workspace.open(workspace) as opened:
+        assert opened.users.verify("ann", "seven grey otters hum") is not None
 
 
 def test_a_key_is_shown_once_listed_and_revoked(workspace: Path) -> None:

@@ -1,4 +1,4 @@
-"""`homeroom keys`: who may use the server."""
+"""`homeroom keys`: the programs that may use the server."""
 
 from typing import Annotated
 
@@ -11,12 +11,13 @@ from homeroom.cli.common import WORKSPACE, Group, Place, err, open_workspace, ou
 keys_app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
-    help="""Who may use the server. Once a key was made, the API answers only to keys; running servers see it at once.
+    help="""Keys for programs. Once one was made, the API answers only to keys; running servers see it at once.
 
 Examples:
 
   homeroom keys create ann                 [dim]# prints her key, this once[/]
   homeroom keys create guest --expires 7   [dim]# for a week[/]
+  homeroom keys create laptop --user bob   [dim]# acts as the user bob, with his role[/]
   homeroom keys list
   homeroom keys revoke guest
 """,
@@ -30,25 +31,35 @@ KeyName = Annotated[
 def create_key(
     name: KeyName,
     expires: Annotated[int | None, typer.Option(metavar="DAYS", min=1, max=36500, help="default: never")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="USER", help="act as this user; default: as NAME, who may rank, not operate")
+    ] = None,
     workspace: Place = WORKSPACE,
 ) -> None:
     """Make a key and print it, once: the workspace keeps only its hash.
 
-    Example: homeroom keys create ann --expires 90
+    Example: homeroom keys create laptop --user ann --expires 90
     """
     with open_workspace(workspace) as opened:
-        secret = opened.keys.create(name, expires)
+        secret = opened.keys.create(name, expires, user)
     err.print(f"The key of {escape(name)}. It is not shown again; clients send it as OPENAI_API_KEY.")
     out.print(secret, markup=False)
 
 
 @keys_app.command("list")
 def list_keys(workspace: Place = WORKSPACE) -> None:
-    """List every key that was ever made: its name, since when, until when. Example: homeroom keys list"""
-    table = Table("name", "made", "expires", "state", box=None, pad_edge=False)
+    """List every key that was ever made: whose it is, since when, until when. Example: homeroom keys list"""
+    table = Table("name", "user", "role", "made", "expires", "state", box=None, pad_edge=False)
     with open_workspace(workspace) as opened:
         for key in opened.keys.all():
-            table.add_row(escape(key.name), key.at[:16], (key.expires or "never")[:16], key.state)
+            table.add_row(
+                escape(key.name),
+                escape(key.user or ""),
+                key.role,
+                key.at[:16],
+                (key.expires or "never")[:16],
+                key.state,
+            )
     out.print(table)
 
 

@@ -31,6 +31,7 @@ from homeroom.cli.common import (
 )
 from homeroom.cli.feedback import feedback_app
 from homeroom.cli.keys import keys_app
+from homeroom.cli.users import users_app
 from homeroom.memory import keep_freed_memory
 from homeroom.progress import say
 from homeroom.settings import HomeroomError, NothingToLearn
@@ -314,7 +315,7 @@ def serve(
 
     Examples: homeroom serve --port 8080
 
-    homeroom keys create me; homeroom serve --set serve.host=0.0.0.0 --set serve.allow_network=true
+    homeroom users create me --role operate; homeroom serve --set serve.host=0.0.0.0 --set serve.allow_network=true
     """
     sets = [*(set_ or ()), *([f"serve.port={port}"] if port is not None else [])]
     read = recipe_of(recipe, workspace, sets)
@@ -323,6 +324,7 @@ def serve(
 
 
 models.add_to(app)
+app.add_typer(users_app, name="users", rich_help_panel="Talk to it")
 app.add_typer(keys_app, name="keys", rich_help_panel="Talk to it")
 app.add_typer(feedback_app, name="feedback", rich_help_panel="Talk to it")
 

@@ -1,15 +1,15 @@
-"""Who gets in. API keys for programs, a signed session for people with a browser, and how often each may ask.
+"""Who gets in, as whom, and how often each may ask: keys for programs, sessions for people with a browser.
 
-On this machine alone, the pages are open to the person who sits at it, and so is the API until a key was made. Beyond
-it all needs a key but /healthz, the sign-in page and what that page is made of.
+On this machine alone, until a user was made, the pages are open to the person who sits at it, who operates, and so is
+the API until a key or a user was made. Beyond it, all needs one but /healthz, the sign-in page and what that page is
+made of. Which role an address needs is the table of roles.py; what a session is, the workspace's business.
 """
 
 import asyncio
-import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -20,83 +20,76 @@ from homeroom.serving.chat import Stopping
 from homeroom.serving.errors import ApiError, as_api_error, refuse, retry_after
 from homeroom.serving.life import Life
 from homeroom.serving.limits import Buckets, by_address
+from homeroom.serving.pages.plain import role_needed_page
+from homeroom.serving.roles import needed
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
-from homeroom.workspace import Key, Keys
+from homeroom.workspace import Key, Role, User, Workspace
+from homeroom.workspace.users import may
 
 COOKIE = "homeroom_session"
-SESSION_SECONDS = 7 * 24 * 3600
+FORM_TOKEN_HEADER = "X-Homeroom-Form-Token"
 RECHECK_SECONDS = 5.0
 SIGN_IN = "/sign-in"
+READS = ("GET", "HEAD", "OPTIONS")
 
 
-def check_start(settings: ServingSettings, keys: Keys) -> None:
+def check_start(settings: ServingSettings, workspace: Workspace) -> None:
     """Raises HomeroomError where strangers would be let in, or nobody could be."""
-    if settings.allow_network and not settings.allow_open_network and not keys.valid():
+    if not settings.allow_network or settings.allow_open_network:
+        return
+    if not workspace.keys.valid() and not workspace.users.active():
         raise HomeroomError(
-            "allow_network lets other machines reach the server, and no valid key was made for who may use it. "
-            "Run `homeroom keys create me` first. Without any key: `--set serve.allow_open_network=true`."
+            "allow_network lets other machines reach the server, and there is neither an active user nor a valid key "
+            "for who may use it. Run `homeroom users create me --role operate` first (or `homeroom keys create me`, "
+            "for programs). Without any: `--set serve.allow_open_network=true`."
         )
 
 
-class Sessions:
-    """Signed cookies of people who gave their key on the sign-in page.
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. `name` is None for who said nothing and need not. `form_token`: of a session, which a browser sends by
+    itself, so that what changes anything has to carry this as well."""
 
-    A cookie, and not HTTP Basic: some browsers leave Basic credentials out when they open a websocket, and none has a
-    way to sign out. The secret lives in this process alone: nothing at rest lets anybody forge a session, at the price
-    of signing in again after a restart.
-    """
+    name: str | None
+    role: Role
+    account: str = ""  # what a rate is counted by
+    of_user: bool = False
+    form_token: str | None = None
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys, self._secret = keys, secrets.token_bytes(32)
-
-    def begin(self, key: Key) -> str:
-        content = f"{key.number}.{int(time.time()) + SESSION_SECONDS}"
-        return f"{content}.{self._signature(content)}"
-
-    def holder(self, cookie: str) -> Key | None:
-        """Whose session it is, as long as the key is valid. Reads the database."""
-        content, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(signature.encode("utf-8", "replace"), self._signature(content).encode()):
-            return None
-        number, _, until = content.partition(".")  # as `begin` wrote it: it is signed
-        if time.time() > int(until):
-            return None
-        return next((key for key in self._keys.valid() if key.number == int(number)), None)
-
-    def _signature(self, content: str) -> str:
-        return hmac.new(self._secret, content.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    @classmethod
+    def of(cls, holder: User | Key, form_token: str | None = None) -> "Caller":
+        if isinstance(holder, User):
+            return cls(holder.name, holder.role, f"user {holder.number}", True, form_token)
+        return cls(holder.who, holder.role, f"key {holder.number}", holder.user is not None, form_token)
 
 
 class Access:
-    """A middleware. Puts the key that was used into the request's state, for `user_of`."""
+    """A middleware. Puts the caller into the request's state, for `user_of` and those beside it."""
 
-    def __init__(self, app: ASGIApp, settings: ServingSettings, keys: Keys, sessions: Sessions, life: Life) -> None:
-        self._app, self._settings, self._keys, self._sessions, self._life = app, settings, keys, sessions, life
+    def __init__(self, app: ASGIApp, settings: ServingSettings, workspace: Workspace, life: Life) -> None:
+        self._app, self._settings, self._life = app, settings, life
+        self._keys, self._users, self._sessions = workspace.keys, workspace.users, workspace.sessions
         self._buckets = Buckets(settings.rate) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or _is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        is_api = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
+        is_api = _is_api(scope["path"])
         try:
             if self._life.stopping and scope["path"] != "/metrics":  # which costs nothing and shows the end
                 raise Stopping(self._life.seconds_left)
-            if is_api or scope["path"] == "/metrics":
-                key = await self._key_of_request(scope, always_open=not is_api and not self._settings.allow_network)
-                headers = self._take(scope, key) if is_api else {}
-            else:
-                key, headers = await self._key_of_person(scope), {}
+            caller = await self._caller(scope)
+            headers = self._take(scope, caller) if is_api else {}
+            _check_form_token(scope, caller)
+            _check_role(scope, caller)
         except (ApiError, Stopping) as refusal:
-            if _is_page(scope) and isinstance(refusal, ApiError):
-                await RedirectResponse(SIGN_IN, 303)(scope, receive, send)
-            else:
-                await refuse(as_api_error(refusal), scope, receive, send)
+            await _turn_away(refusal, scope, receive, send)
             return
-        scope.setdefault("state", {})["key"] = key
+        scope.setdefault("state", {})["caller"] = caller
         if scope["type"] == "websocket":
-            await self._app(scope, self._while_valid(scope, receive) if key else receive, send)
+            await self._app(scope, self._while_the_same(scope, caller, receive), send)
             return
         self._life.requests += is_api
         try:
@@ -104,11 +97,19 @@ class Access:
         finally:
             self._life.requests -= is_api
 
-    async def _key_of_request(self, scope: Scope, always_open: bool) -> Key | None:
+    async def _caller(self, scope: Scope) -> Caller:
         kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
         secret = secret.strip() if kind.lower() == "bearer" else ""
-        key, needed = await asyncio.to_thread(self._look_up, secret)
-        if key is None and needed and not always_open:
+        cookie = "" if secret else HTTPConnection(scope).cookies.get(COOKIE, "")
+        return await asyncio.to_thread(self._look_up, scope["path"], secret, cookie)
+
+    def _look_up(self, path: str, secret: str, cookie: str) -> Caller:
+        if secret and (key := self._keys.find(secret)) is not None:
+            return Caller.of(key)
+        if cookie and (session := self._sessions.find(cookie)) is not None:
+            return Caller.of(session.holder, session.form_token)
+        users = self._users.exist()
+        if self._needs_somebody(path, users):
             said = "is not valid here: it was mistyped, revoked, or has expired" if secret else "is missing"
             raise ApiError(
                 401,
@@ -117,25 +118,19 @@ class Access:
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": 'Bearer realm="homeroom"'},
             )
-        return key
+        return Caller(None, "talk" if users or self._settings.allow_network else "operate")
 
-    def _look_up(self, secret: str) -> tuple[Key | None, bool]:
-        key, needed = self._keys.find(secret) if secret else None, self._settings.require_key
-        if needed is None:
-            needed = key is not None or self._keys.exist()
-        return key, needed
+    def _needs_somebody(self, path: str, users: bool) -> bool:
+        if not self._settings.allow_network and not _is_api(path):
+            return users and path != "/metrics"
+        if self._settings.require_key is not None:
+            return self._settings.require_key
+        return users or self._keys.exist()
 
-    async def _key_of_person(self, scope: Scope) -> Key | None:
-        if not self._settings.allow_network:
-            return None
-        cookie = HTTPConnection(scope).cookies.get(COOKIE)
-        key = await asyncio.to_thread(self._sessions.holder, cookie) if cookie else None
-        return key or await self._key_of_request(scope, always_open=False)
-
-    def _take(self, scope: Scope, key: Key | None) -> Mapping[str, str]:
+    def _take(self, scope: Scope, caller: Caller) -> Mapping[str, str]:
         if self._buckets is None:
             return {}
-        taken = self._buckets.take(f"key {key.number}" if key else by_address((scope.get("client") or ("",))[0]))
+        taken = self._buckets.take(caller.account or by_address((scope.get("client") or ("",))[0]))
         if not taken.allowed:
             raise ApiError(
                 429,
@@ -145,32 +140,110 @@ class Access:
             )
         return taken.headers()
 
-    def _while_valid(self, scope: Scope, receive: Receive) -> Receive:
-        """A page stays connected for days: its connection ends soon after its key does."""
+    def _while_the_same(self, scope: Scope, caller: Caller, receive: Receive) -> Receive:
+        """A page stays connected for days: its connection ends soon after its session, key or role does."""
         checked = time.monotonic()
 
-        async def receive_while_valid() -> Message:
+        async def receive_while_the_same() -> Message:
             nonlocal checked
             message = await receive()
             if time.monotonic() - checked > RECHECK_SECONDS:
                 checked = time.monotonic()
                 try:
-                    await self._key_of_person(scope)
+                    same = await self._caller(scope) == caller
                 except ApiError:
+                    same = False
+                if not same:
                     return {"type": "websocket.disconnect", "code": 1008}
             return message
 
-        return receive_while_valid
+        return receive_while_the_same
 
 
 def user_of(state: Mapping[str, object], default: str) -> str:
-    """Who asks, where the request itself does not say: the name of the key."""
-    key = state.get("key")
-    return key.name if isinstance(key, Key) else default
+    """Who asks, where the request itself does not say: the user's name, or that of a key of nobody."""
+    caller = state.get("caller")
+    return caller.name if isinstance(caller, Caller) and caller.name is not None else default
+
+
+def role_of(state: Mapping[str, object]) -> Role:
+    """What who asks may do."""
+    caller = state.get("caller")
+    return caller.role if isinstance(caller, Caller) else "talk"
+
+
+def form_token_of(state: Mapping[str, object]) -> str | None:
+    """What a page's own requests have to carry as FORM_TOKEN_HEADER; None: there is no session, so they need not."""
+    caller = state.get("caller")
+    return caller.form_token if isinstance(caller, Caller) else None
+
+
+def recorded_as(state: Mapping[str, object], given: str | None, default: str) -> str:
+    """As whom a request is recorded that may name a user. Raises ApiError: an account is itself.
+
+    A key of nobody is for programs, whose raters have names of their own, and who operates may stand in for others.
+    """
+    caller = state.get("caller")
+    if given is None:
+        return user_of(state, default)
+    if isinstance(caller, Caller) and caller.of_user and caller.role != "operate" and given != caller.name:
+        message = f"This account is {caller.name}'s and cannot ask or vote as '{given}'. Leave 'user' out."
+        raise ApiError(403, message, param="user", code="other_user")
+    return given
+
+
+def _check_form_token(scope: Scope, caller: Caller) -> None:
+    """A browser adds the session's cookie to whatever a page of any site sends, but no page of another site can know
+    this token, nor set a header here without being asked first. A websocket carries none: its Origin must be there,
+    and that it is this site is the guard's to see."""
+    if caller.form_token is None:
+        return
+    headers = Headers(scope=scope)
+    if scope["type"] == "websocket":
+        if "origin" not in headers:
+            raise ApiError(403, "A page's connection has to say whose page it is (Origin).", code="other_site")
+    elif scope["method"] not in READS:
+        given = headers.get(FORM_TOKEN_HEADER, "")
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), caller.form_token.encode()):
+            said = "is not this session's" if given else "is missing"
+            message = f"{FORM_TOKEN_HEADER} {said}. A page has to be loaded again after signing in; programs use a key."
+            raise ApiError(403, message, code="wrong_form_token")
+
+
+class RoleNeeded(ApiError):
+    def __init__(self, caller: Caller, needed: Role, path: str) -> None:
+        self.caller, self.needed = caller, needed
+        who = "who does not say who they are" if caller.name is None else caller.name
+        super().__init__(
+            403,
+            f"{path} needs the role '{needed}'; {who} has '{caller.role}'. Whoever runs this server gives it with "
+            f"`homeroom users role NAME {needed}`.",
+            code="role_needed",
+        )
+
+
+def _check_role(scope: Scope, caller: Caller) -> None:
+    if not may(caller.role, needed(scope["path"])):
+        raise RoleNeeded(caller, needed(scope["path"]), scope["path"])
+
+
+async def _turn_away(refusal: ApiError | Stopping, scope: Scope, receive: Receive, send: Send) -> None:
+    if _is_page(scope) and isinstance(refusal, RoleNeeded):
+        scope.setdefault("state", {})["refused"] = refusal.code  # for metrics.py
+        page = role_needed_page(HTTPConnection(scope), refusal.needed, refusal.caller.name, refusal.caller.role)
+        await page(scope, receive, send)
+    elif _is_page(scope) and isinstance(refusal, ApiError) and refusal.status == 401:
+        await RedirectResponse(SIGN_IN, 303)(scope, receive, send)
+    else:
+        await refuse(as_api_error(refusal), scope, receive, send)
 
 
 def _is_open(path: str) -> bool:
     return path in ("/healthz", SIGN_IN) or path.startswith("/assets/")
+
+
+def _is_api(path: str) -> bool:
+    return path == "/v1" or path.startswith("/v1/")
 
 
 def _is_page(scope: Scope) -> bool:

@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, Response
 
 from homeroom.progress import say
 from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, schemas
-from homeroom.serving.access import Access, Sessions, check_start
+from homeroom.serving.access import Access, check_start
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.chat import Chat
 from homeroom.serving.guard import Guard
@@ -61,7 +61,7 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
     """The application. The assistant has a model loaded; it is closed when the application ends."""
     figures = metrics.Metrics()
     chat = Chat(assistant, workspace.feedback, figures.answered)
-    app_life, sessions = Life(chat), Sessions(workspace.keys)
+    app_life = Life(chat)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -95,13 +95,12 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
         from homeroom.serving.pages import chat as chat_page
         from homeroom.serving.pages import sign_in
 
-        if settings.allow_network:
-            sign_in.mount(app, workspace.keys, sessions)
+        sign_in.mount(app, workspace)
         chat_page.mount(app, chat, settings)
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
     # The last is the outermost.
     app.add_middleware(Paths, described=described)
-    app.add_middleware(Access, settings=settings, keys=workspace.keys, sessions=sessions, life=app_life)
+    app.add_middleware(Access, settings=settings, workspace=workspace, life=app_life)
     app.add_middleware(Guard, hosts=hosts, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(metrics.Measured, metrics=figures)
     return app
@@ -140,7 +139,7 @@ async def _follow_champion(workspace: Workspace, assistant: Assistant) -> None:
 def _server(
     workspace: Workspace, settings: ServingSettings, *, pages: bool
 ) -> Iterator[tuple[Server, socket.socket, str]]:
-    check_start(settings, workspace.keys)
+    check_start(settings, workspace)
     listener = _listen(settings.host, settings.port)
     assistant = Assistant(settings)
     try:

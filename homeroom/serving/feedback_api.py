@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from homeroom.serving import schemas
-from homeroom.serving.access import user_of
+from homeroom.serving.access import recorded_as
 from homeroom.serving.forms import Strict
 from homeroom.serving.openai_api import API_USER
 from homeroom.serving.requests import RecordId, UserName, plain_text, unicode_text
@@ -38,7 +38,7 @@ class OneVote(Strict):
 
 
 class VoteRequest(OneVote):
-    user: UserName | None = None  # the key's name, or "api"
+    user: UserName | None = None  # the account's or the key's name, or "api"
 
 
 class VotesRequest(Strict):
@@ -94,7 +94,7 @@ def router(feedback: Feedback, queue: Queue) -> APIRouter:
     def voter(
         body: VoteRequest | VotesRequest | EditRequest | RankingRequest | ComparisonRequest, request: Request
     ) -> str:
-        return body.user or user_of(request.scope["state"], API_USER)
+        return recorded_as(request.scope["state"], body.user, API_USER)
 
     @routes.post("/votes", response_model=schemas.Vote)
     async def vote(body: VoteRequest, request: Request) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def router(feedback: Feedback, queue: Queue) -> APIRouter:
     @routes.get("/next", response_model=schemas.Next)
     async def to_rank(request: Request, user: Annotated[UserName | None, Query()] = None) -> dict[str, Any]:
         """The same item until this user ranks or skips it; nobody else is shown it meanwhile."""
-        name = user or user_of(request.scope["state"], API_USER)
+        name = recorded_as(request.scope["state"], user, API_USER)
         item = await asyncio.to_thread(queue.next, name)
         progress = await asyncio.to_thread(queue.progress, name)
         shown = None if item is None else asdict(item)

@@ -1,4 +1,4 @@
-"""How often one caller may ask, and when one who was refused should come back."""
+"""How often one caller may ask or try a password, and when one who was refused should come back."""
 
 import ipaddress
 import statistics
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 MOST_CALLERS = 10_000
 LONGEST_WAIT = 60.0
+SIGN_INS_PER_MINUTE = 20  # from one address
+FREE_SIGN_INS = 3
+QUIET_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,45 @@ class Buckets:
         oldest = sorted(self._buckets, key=lambda name: self._buckets[name][1])[: MOST_CALLERS // 10]
         for name in full or oldest:
             del self._buckets[name]
+
+
+class Attempts:
+    """How often a password may be tried: of one name from one address after a delay that doubles, up to a minute.
+
+    Only there: whoever tries Ann's name elsewhere does not delay Ann. A try that comes too early is not looked at and
+    delays nothing further, and one that is right ends the delay: nobody is shut out for longer than a minute at once.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._addresses = Buckets(SIGN_INS_PER_MINUTE, clock)
+        self._tried: dict[tuple[str, str], tuple[int, float]] = {}  # (how often, until when none may be)
+
+    def take(self, name: str, host: str) -> float:
+        """0: it may be tried, and counts as wrong until `right` is called. Else the seconds until the next may be."""
+        now, address = self._clock(), by_address(host)
+        count, until = self._tried.get((name, address), (0, now))
+        if now < until:
+            return until - now
+        taken = self._addresses.take(address)
+        if not taken.allowed:
+            return taken.wait
+        if now - until > QUIET_SECONDS:
+            count = 0
+        if len(self._tried) >= MOST_CALLERS:
+            self._forget(now)
+        delay = 0.0 if count < FREE_SIGN_INS else min(LONGEST_WAIT, 2.0 ** min(30, count - FREE_SIGN_INS))
+        self._tried[name, address] = (count + 1, now + delay)
+        return 0.0
+
+    def right(self, name: str, host: str) -> None:
+        self._tried.pop((name, by_address(host)), None)
+
+    def _forget(self, now: float) -> None:
+        quiet = [pair for pair, (_, until) in self._tried.items() if now - until > QUIET_SECONDS]
+        oldest = sorted(self._tried, key=lambda pair: self._tried[pair][1])[: MOST_CALLERS // 10]
+        for pair in quiet or oldest:
+            del self._tried[pair]
 
 
 class Pace:

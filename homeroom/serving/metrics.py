@@ -25,6 +25,8 @@ REFUSALS = {
     "stopping": "stopping",
     "wrong_host": "host",
     "other_site": "origin",
+    "wrong_form_token": "form_token",
+    "role_needed": "role",
 }
 
 

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from homeroom.inference.request import Sampling
 from homeroom.serving import schemas
-from homeroom.serving.access import user_of
+from homeroom.serving.access import recorded_as
 from homeroom.serving.chat import Chat, Reply
 from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
 from homeroom.serving.forms import Strict
@@ -114,7 +114,7 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
             "top": body.top_logprobs or 0,
             "form": body.form,
             "conversation_id": body.homeroom.conversation_id,
-            "user": body.homeroom.user or body.user or user_of(request.scope["state"], API_USER),
+            "user": recorded_as(request.scope["state"], body.homeroom.user or body.user, API_USER),
         }
         if body.stream:
             reply = await chat.reply(*asked, **place)

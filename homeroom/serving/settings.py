@@ -20,13 +20,15 @@ class ServingSettings(Frozen):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="0 takes any free port")] = 8000
     allow_network: bool = Field(
-        False, description="listen beyond this machine; API and pages then need a key (`homeroom keys create NAME`)"
+        False,
+        description="listen beyond this machine; API and pages then need an account (`homeroom users create NAME`) "
+        "or a key (`homeroom keys create NAME`)",
     )
     allow_open_network: bool = Field(
-        False, description="beyond this machine also without any key: whoever reaches the port can chat"
+        False, description="beyond this machine also without account and key: whoever reaches the port can chat"
     )
     require_key: bool | None = Field(
-        None, description="whether the API needs a key; not set: as soon as any key was made"
+        None, description="whether the API needs a key or an account; not set: as soon as one was made"
     )
     slots: PositiveInt = Field(16, description="answers written at the same time")
     max_waiting: PositiveInt = Field(256, description="answers in work or waiting; more are refused with 429")
@@ -35,7 +37,7 @@ class ServingSettings(Frozen):
     )
     requests_per_minute: NonNegativeInt | None = Field(
         None,
-        description="to the API, of one key, or of one address without keys; 0: any number; "
+        description="to the API, of one key or account, or of one address without; 0: any number; "
         f"not set: any number, and {NETWORK_REQUESTS_PER_MINUTE} with allow_network",
     )
     shutdown_seconds: NonNegativeFloat = Field(

@@ -11,6 +11,8 @@ from homeroom.workspace.errors import (
     KeyRefused,
     MissingArtifact,
     NothingToRollBack,
+    PasswordRefused,
+    UserRefused,
     WorkspaceBusy,
     WorkspaceError,
     WorkspaceTooNew,
@@ -23,6 +25,8 @@ from homeroom.workspace.queue import PLAN, Item, Plan, Progress, Queue, ShownAns
 from homeroom.workspace.rankings import FLAGS, Comparison, Flag, Ranking
 from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Run, Runs
+from homeroom.workspace.sessions import Session, Sessions
+from homeroom.workspace.users import Role, User, Users
 from homeroom.workspace.workspace import Workspace
 
 __all__ = [
@@ -56,15 +60,22 @@ __all__ = [
     "MissingArtifact",
     "NewAnswer",
     "NothingToRollBack",
+    "PasswordRefused",
     "Plan",
     "Progress",
     "Queue",
     "Ranking",
     "Registry",
+    "Role",
     "Run",
     "Runs",
+    "Session",
+    "Sessions",
     "ShownAnswer",
     "ShownItem",
+    "User",
+    "UserRefused",
+    "Users",
     "Vote",
     "Workspace",
     "WorkspaceBusy",

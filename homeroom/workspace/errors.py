@@ -48,6 +48,14 @@ class KeyRefused(WorkspaceError):
     """A key cannot be made or revoked as asked."""
 
 
+class UserRefused(WorkspaceError):
+    """A user cannot be made or changed as asked."""
+
+
+class PasswordRefused(UserRefused):
+    """A password that would be guessed."""
+
+
 class NotRecorded(FeedbackError):
     """There is no such conversation or message. `param` is what named it."""
 

@@ -224,14 +224,45 @@ claims = Table(
     sqlite_autoincrement=True,
 )
 
+users = Table(
+    "users",
+    metadata,
+    _number(),
+    Column("name", String(100), nullable=False),
+    Column("sign_in", String(100), nullable=False, unique=True),  # the name's one form: case and width folded
+    Column("role", String(20), nullable=False),
+    Column("password", String(200), nullable=False),  # argon2's hash, which names its parameters
+    Column("generation", Integer, nullable=False),  # counted up where the user's sessions have to end
+    Column("at", Moment, nullable=False),
+    Column("disabled", Moment),
+    CheckConstraint("role IN ('talk', 'annotate', 'operate')", name="role"),
+    sqlite_autoincrement=True,
+)
+
 keys = Table(
     "keys",
     metadata,
     _number(),
+    Column("user_number", Integer, ForeignKey("users.number")),  # none: the key is nobody's, and a user of its own
     Column("name", String(100), nullable=False),  # of those that are valid no two have the same
     Column("hash", String(64), nullable=False, unique=True),
     Column("at", Moment, nullable=False),
     Column("expires", Moment),
     Column("revoked", Moment),
+    sqlite_autoincrement=True,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _number(),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("user_number", Integer, ForeignKey("users.number")),
+    Column("key_number", Integer, ForeignKey("keys.number")),
+    Column("generation", Integer),  # the user's when it began
+    Column("at", Moment, nullable=False),
+    Column("used", Moment, nullable=False),
+    Column("expires", Moment, nullable=False),
+    CheckConstraint("(user_number IS NULL) <> (key_number IS NULL)", name="holder"),
     sqlite_autoincrement=True,
 )

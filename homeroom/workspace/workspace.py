@@ -1,6 +1,6 @@
 """The folder and database that hold all that a project made: the front door of this room.
 
-<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes, keys;
+<workspace>/homeroom.sqlite   what is recorded: artifacts, runs, decisions, conversations, votes, users, keys;
                               or elsewhere, or in PostgreSQL: see `Workspace.open`
 <workspace>/artifacts/<id>/   what stages made, published whole
 <workspace>/work/<id>/        what stages are making; waits there after a kill
@@ -27,6 +27,8 @@ from homeroom.workspace.keys import Keys
 from homeroom.workspace.queue import Queue
 from homeroom.workspace.registry import Registry
 from homeroom.workspace.runs import Runs
+from homeroom.workspace.sessions import Sessions
+from homeroom.workspace.users import Users
 
 DATABASE = "homeroom.sqlite"
 DATABASE_URL = "HOMEROOM_DATABASE_URL"  # of one workspace: two in one database would take each other's rows for theirs
@@ -43,6 +45,8 @@ class Workspace:
         self.queue = Queue(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
+        self.users = Users(database)
+        self.sessions = Sessions(database)
 
     @classmethod
     def open(cls, path: Path, database_url: str | None = None) -> Self:

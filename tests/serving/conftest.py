@@ -166,6 +166,16 @@ Start = Callable[..., tuple[subprocess.Popen[str], str]]
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Serve a workspace, pages and all, in a process of its own; gives the process and its URL."""
+    yield from _starting()
+
+
+@pytest.fixture(scope="module")
+def start_once() -> Iterator[Start]:
+    """The same, for all of a file's tests."""
+    yield from _starting()
+
+
+def _starting() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def start(workspace: Workspace, **settings: object) -> tuple[subprocess.Popen[str], str]:

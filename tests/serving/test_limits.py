@@ -1,7 +1,7 @@
 import pytest
 
 from homeroom.serving import limits
-from homeroom.serving.limits import Buckets, Pace, by_address, duration
+from homeroom.serving.limits import Attempts, Buckets, Pace, by_address, duration
 
 
 class Clock:
@@ -63,3 +63,49 @@ def test_an_address_is_a_caller() -> None:
     assert by_address("10.0.0.1") != by_address("10.0.0.2")
     assert by_address("2001:db8::1") == by_address("2001:db8::ffff:1") != by_address("2001:db8:0:1::1")
     assert by_address("testclient") == "testclient"
+
+
+def test_wrong_passwords_are_slowed_where_they_come_from_and_nowhere_else() -> None:
+    clock = Clock()
+    attempts = Attempts(clock)
+    assert [attempts.take("ann", "10.0.0.1") for _ in range(5)] == [0, 0, 0, 0, 1]
+    waits = []
+    for _ in range(10):
+        clock.now += attempts.take("ann", "10.0.0.1")
+        assert attempts.take("ann", "10.0.0.1") == 0
+        waits.append(attempts.take("ann", "10.0.0.1"))
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+    assert [attempts.take("ann", "10.0.0.1") for _ in range(100)] == [60] * 100  # asking too early delays no further
+    for elsewhere in (("ann", "10.0.0.2"), ("bob", "10.0.0.1")):
+        assert [attempts.take(*elsewhere) for _ in range(2)] == [0, 0]
+    clock.now += 60
+    assert attempts.take("ann", "10.0.0.1") == 0
+    attempts.right("ann", "10.0.0.1")
+    assert [attempts.take("ann", "10.0.0.1") for _ in range(5)] == [0, 0, 0, 0, 1]
+    clock.now += limits.QUIET_SECONDS + 2
+    assert [attempts.take("ann", "10.0.0.1") for _ in range(5)] == [0, 0, 0, 0, 1]
+
+
+def test_one_address_cannot_try_name_after_name() -> None:
+    clock = Clock()
+    attempts = Attempts(clock)
+    waits = [attempts.take(f"name {number}", "2001:db8::1") for number in range(limits.SIGN_INS_PER_MINUTE + 1)]
+    assert [wait > 0 for wait in waits] == [False] * limits.SIGN_INS_PER_MINUTE + [True]
+    assert attempts.take("another", "2001:db8::2") > 0  # the same network
+    assert attempts.take("another", "2001:db8:1::1") == 0
+    attempts.right("name 0", "2001:db8::1")
+    assert attempts.take("name 0", "2001:db8::1") > 0  # who has one account cannot try on with its help
+    clock.now += 60 / limits.SIGN_INS_PER_MINUTE + 0.1
+    assert attempts.take("another", "2001:db8::1") == 0
+
+
+def test_who_tries_is_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_CALLERS", 20)
+    clock = Clock()
+    attempts = Attempts(clock)
+    for number in range(100):
+        clock.now += 1
+        for _ in range(5):
+            attempts.take("ann", f"10.0.0.{number}")
+        assert len(attempts._tried) <= 20
+    assert attempts.take("ann", "10.0.0.99") > 0

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 import sqlite3
 import time
@@ -73,7 +74,8 @@ def test_a_name_that_would_be_another_users_is_refused(workspace: Workspace, nam
     assert not workspace.keys.exist()
 
 
-def test_a_workspace_of_before_there_were_keys_is_brought_up_to_date(tmp_path: Path, new_folder: Path) -> None:
+def as_it_was(revision: str, tmp_path: Path, new_folder: Path) -> Path:
+    """A workspace's folder with the tables of an earlier Homeroom."""
     folder = shutil.copytree(new_folder, tmp_path / "old")
     for path in folder.glob("homeroom.sqlite*"):
         path.unlink()
@@ -82,8 +84,29 @@ def test_a_workspace_of_before_there_were_keys_is_brought_up_to_date(tmp_path: P
         config = AlembicConfig(attributes={"connection": connection})
         config.set_main_option("script_location", str(MIGRATIONS))
         config.set_main_option("path_separator", "os")
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
     database.close()
+    return folder
+
+
+def test_a_key_of_before_there_were_users_works_on(tmp_path: Path, new_folder: Path) -> None:
+    folder = as_it_was("0002", tmp_path, new_folder)
+    old = sqlite3.connect(folder / "homeroom.sqlite")
+    rows = [("gone", "0" * 64, "2024-01-02"), ("ann", hashlib.sha256(b"hr-secret").hexdigest(), None)]
+    for name, hash, revoked in rows:
+        row = (name, hash, "2024-01-01 00:00:00.000000", revoked and f"{revoked} 00:00:00.000000")
+        old.execute("INSERT INTO keys (name, hash, at, revoked) VALUES (?, ?, ?, ?)", row)
+    old.commit()
+    old.close()
+    with Workspace.open(folder) as workspace:
+        ann = workspace.keys.find("hr-secret")
+        assert ann is not None
+        assert (ann.number, ann.who, ann.role, ann.state) == (2, "ann", "annotate", "valid")
+        assert [key.state for key in workspace.keys.all()] == ["revoked", "valid"]
+
+
+def test_a_workspace_of_before_there_were_keys_is_brought_up_to_date(tmp_path: Path, new_folder: Path) -> None:
+    folder = as_it_was("0001", tmp_path, new_folder)
     old = sqlite3.connect(folder / "homeroom.sqlite")
     old.execute("INSERT INTO conversations (id, user, at) VALUES ('c', 'ann', '2024-01-01 00:00:00.000000')")
     old.commit()

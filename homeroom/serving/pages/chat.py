@@ -19,7 +19,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from homeroom import __version__
-from homeroom.serving.access import user_of
+from homeroom.serving.access import form_token_of, user_of
 from homeroom.serving.assistant import ContextTooLong
 from homeroom.serving.chat import Chat, Reply, Stopping
 from homeroom.serving.pages.elements import Words, button, element, set_attribute, set_class
@@ -81,8 +81,8 @@ class ChatPage:
         chosen = cookies.get("homeroom_theme")
         self._theme: Theme = "light" if chosen == "light" else "dark" if chosen == "dark" else "auto"
         nobody = _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local"
-        self._user = user_of(request.scope.get("state", {}), nobody)
-        self._signed_in = settings.allow_network and self._user != nobody
+        state = request.scope.get("state", {})
+        self._user, self._form_token = user_of(state, nobody), form_token_of(state)
         self._client = ui.context.client
         self._turns: list[Turn] = []
         self._conversation_id: str | None = None
@@ -100,8 +100,8 @@ class ChatPage:
             self._sidebar = Sidebar(self._words)
             self._sidebar.on_theme(self._next_theme, self._theme)
             self._sidebar.on_language(self._other_language)
-            if self._signed_in:
-                self._sidebar.on_sign_out()
+            if self._form_token is not None:
+                self._sidebar.on_sign_out(self._form_token)
             with element("main", "main"):
                 self._build_topbar()
                 with element("div", "scroller", tabindex="-1"), element("div", "column"):

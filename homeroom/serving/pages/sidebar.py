@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from homeroom.serving.access import FORM_TOKEN_HEADER
 from homeroom.serving.pages.elements import Words, button, element, icon, set_attribute
 from homeroom.serving.pages.history import Listed
 
-SIGN_OUT = "() => fetch('/sign-out', {method: 'POST'}).then(() => location.assign('/sign-in'))"
+SIGN_OUT = """() => fetch('/sign-out', {method: 'POST', headers: {'%s': '%s'}})
+.then(() => location.assign('/sign-in'))"""
 
 
 class Sidebar:
@@ -38,11 +40,11 @@ class Sidebar:
                 language, lambda s: set_attribute(language, "lang", "zh-CN" if s.html_lang == "en" else "en")
             )
 
-    def on_sign_out(self) -> None:
+    def on_sign_out(self, form_token: str) -> None:
         with self._foot:
             leave = button("icon-button sign-out", "logout")
         # Not a form: under the pages' referrer policy a browser sends one with "Origin: null", which is refused.
-        leave.on("click", js_handler=SIGN_OUT)
+        leave.on("click", js_handler=SIGN_OUT % (FORM_TOKEN_HEADER, form_token))
         self._words.label(leave, lambda s: s.sign_out)
 
     def on_theme(self, following: Callable[[], str], theme: str) -> None:

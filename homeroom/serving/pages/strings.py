@@ -52,9 +52,19 @@ class Strings:
     stopping: str
     sign_in: str
     sign_in_introduction: str
+    sign_in_name: str
+    sign_in_password: str
+    sign_in_wrong_password: str
+    sign_in_wait: str
+    sign_in_again: str
+    sign_in_with_key: str
     sign_in_key: str
     sign_in_wrong: str
     sign_out: str
+    role_needed: str
+    role_held: str
+    other_account: str
+    to_chat: str
 
 
 ENGLISH = Strings(
@@ -110,10 +120,20 @@ ENGLISH = Strings(
     model_changed="A new model answers from now on.",
     stopping="the server is stopping; ask again when it is back",
     sign_in="Sign in",
-    sign_in_introduction="This assistant is open to those who have a key. Whoever runs it can give you one.",
+    sign_in_introduction="This assistant is open to those who have an account or a key. Whoever runs it gives them.",
+    sign_in_name="Name",
+    sign_in_password="Password",
+    sign_in_wrong_password="Name and password do not go together, or the account was closed.",
+    sign_in_wait="Too many attempts. Try again in {seconds} s.",
+    sign_in_again="This form was not this browser's own, or cookies are switched off. Please try again.",
+    sign_in_with_key="Sign in with a key",
     sign_in_key="Your key",
     sign_in_wrong="This key is not valid. It was mistyped, has expired, or was revoked.",
     sign_out="Sign out",
+    role_needed="This page needs the role “{needed}”.",
+    role_held="You are signed in as {name}, with the role “{held}”.",
+    other_account="Sign in with another account",
+    to_chat="Back to the chat",
 )
 
 CHINESE = Strings(
@@ -169,10 +189,20 @@ CHINESE = Strings(
     model_changed="从现在起由新模型回答。",
     stopping="服务器正在停止，请等它恢复后再问",
     sign_in="登录",
-    sign_in_introduction="只有持有密钥的人才能使用这个助手。请向管理员索取密钥。",
+    sign_in_introduction="只有持有账号或密钥的人才能使用这个助手。请向管理员索取。",
+    sign_in_name="用户名",
+    sign_in_password="密码",
+    sign_in_wrong_password="用户名与密码不符，或账号已停用。",
+    sign_in_wait="尝试次数过多，请在 {seconds} 秒后再试。",
+    sign_in_again="这张表单不是由本浏览器打开的，或浏览器禁用了 Cookie。请再试一次。",
+    sign_in_with_key="使用密钥登录",
     sign_in_key="你的密钥",
     sign_in_wrong="密钥无效：可能输错、已过期或已被撤销。",
     sign_out="退出登录",
+    role_needed="此页面需要“{needed}”权限。",
+    role_held="你当前以 {name} 的身份登录，权限为“{held}”。",
+    other_account="换一个账号登录",
+    to_chat="返回对话",
 )
 
 STRINGS: dict[Language, Strings] = {"en": ENGLISH, "zh": CHINESE}
