@@ -48,7 +48,7 @@ def run(source: str, workspace: Workspace) -> Artifact:
         checkpoints.save(model, tokenizer.advising(named.generation) if named else tokenizer, draft.path)
         draft.metrics = {
             "source": source,
-            "name": said.get("general.name") or path.stem,
+            "name": named.name if named else said.get("general.name") or _name(source, path),
             "license": said.get("general.license") or (named.license if named else None),
             "family": family(model.config),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -58,6 +58,13 @@ def run(source: str, workspace: Workspace) -> Artifact:
         }
     say("import", f"{draft.metrics['name']}: {draft.metrics['parameters']:,} parameters → {draft.artifact.id}")
     return draft.artifact
+
+
+def _name(source: str, path: Path) -> str:
+    """A model of the hub lies in a folder that is named after a commit."""
+    if not Path(source).expanduser().exists():
+        return source.rpartition("/")[2]
+    return path.stem if path.is_file() else path.resolve().name
 
 
 def _read(path: Path) -> tuple[GPT, Tokenizer, dict[str, Json]]:

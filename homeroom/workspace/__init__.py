@@ -17,8 +17,10 @@ from homeroom.workspace.errors import (
 from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, Vote
 from homeroom.workspace.judged import JudgedAnswer
 from homeroom.workspace.keys import Key, Keys
+from homeroom.workspace.names import ModelName, ModelNames, model_name
 from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Run, Runs
+from homeroom.workspace.search import Listed
 from homeroom.workspace.workspace import Workspace
 
 __all__ = [
@@ -39,8 +41,11 @@ __all__ = [
     "Key",
     "KeyRefused",
     "Keys",
+    "Listed",
     "Message",
     "MissingArtifact",
+    "ModelName",
+    "ModelNames",
     "NothingToRollBack",
     "Registry",
     "Run",
@@ -50,5 +55,6 @@ __all__ = [
     "WorkspaceBusy",
     "WorkspaceError",
     "WorkspaceTooNew",
+    "model_name",
     "read_log",
 ]

@@ -1,7 +1,7 @@
 """Conversations, votes and better answers. Nothing is ever changed or removed, and every call can be repeated:
 with the id that the caller gave, the second is answered with what the first wrote.
 
-How votes become training data is in judged.py.
+How votes become training data is in judged.py, how conversations are found again in search.py.
 """
 
 import uuid
@@ -16,6 +16,7 @@ from homeroom.workspace import tables
 from homeroom.workspace.database import Database
 from homeroom.workspace.errors import FeedbackError, NotRecorded
 from homeroom.workspace.judged import JudgedAnswer, judged_answers
+from homeroom.workspace.search import Listed, search, titles
 
 Role = Literal["system", "user", "assistant"]
 
@@ -100,9 +101,7 @@ class Feedback:
         with self._database.write() as connection:
             _require(connection, tables.conversations, conversation_id, "conversation")
             if parent_id is not None:
-                parent = _require(connection, tables.messages, parent_id, "message")
-                if parent.conversation_id != conversation_id:
-                    raise FeedbackError(f"message {parent_id} is not in conversation {conversation_id}")
+                _require_in(connection, parent_id, conversation_id)
             else:
                 parent_id = connection.execute(
                     select(tables.messages.c.id)
@@ -143,6 +142,32 @@ class Feedback:
                 parent_id = known[place]
         assert parent_id is not None
         return conversation, parent_id
+
+    def ask(self, id: str | None, user: str, text: str, under: str | None) -> tuple[str, str]:
+        """Add a question at a place of a conversation's tree, unless it is there: under a message, or (None) at its
+        beginning, which may have been asked in several ways.
+
+        `extend` finds the place by what was said; where two answers are the same, only their ids tell them apart.
+        Gives the ids of the conversation and of the question. Without an id, or with a new one, it begins.
+        """
+        with self._database.write() as connection:
+            conversation = _add(connection, tables.conversations, Conversation, {"id": id, "user": user}).id
+            if under is not None:
+                _require_in(connection, under, conversation)
+            given = {"id": None, "conversation_id": conversation, "role": "user", "text": _valid(text)}
+            message = tables.messages.c
+            stored = connection.execute(
+                select(message.id).where(
+                    message.conversation_id == conversation,
+                    message.parent_id == under,
+                    message.role == "user",
+                    message.text == given["text"],
+                )
+            ).scalar()
+            if stored is not None:
+                return conversation, stored
+            extra = dict.fromkeys(("model_id", "sampling", "token_ids", "finish_reason"))
+            return conversation, _add(connection, tables.messages, Message, given, extra | {"parent_id": under}).id
 
     def vote(self, message_id: str, value: Literal[1, -1], *, id: str | None = None, user: str = "local") -> Vote:
         """The newest vote of a user on a message counts. When this returns, the vote is on the disk."""
@@ -188,6 +213,16 @@ class Feedback:
         with self._database.read() as connection:
             return [_read(Conversation, row) for row in connection.execute(newest)]
 
+    def titles(self, user: str, limit: int) -> list[Listed]:
+        """A user's conversations by their first question, the newest first."""
+        with self._database.read() as connection:
+            return titles(connection, user, limit)
+
+    def search(self, user: str, text: str, limit: int) -> list[Listed]:
+        """A user's conversations in which every word of `text` was said, the newest first."""
+        with self._database.read() as connection:
+            return search(connection, user, text, limit)
+
     def user_of(self, conversation_id: str) -> str:
         """Whose conversation it is."""
         with self._database.read() as connection:
@@ -208,6 +243,14 @@ class Feedback:
         with self._database.read() as connection:
             row = connection.execute(newest).one_or_none()
         return _read(Vote, row) if row else None
+
+    def votes_in(self, conversation_id: str, user: str = "local") -> dict[str, Literal[1, -1]]:
+        """The votes of this user that count, by the messages of a conversation."""
+        votes, messages = tables.votes.c, tables.messages.c
+        of_it = select(messages.id).where(messages.conversation_id == conversation_id)
+        rows = select(votes.message_id, votes.value).where(votes.user == user, votes.message_id.in_(of_it))
+        with self._database.read() as connection:
+            return {row.message_id: row.value for row in connection.execute(rows.order_by(votes.number))}
 
     def better_answers(self, conversation_id: str, user: str = "local") -> dict[str, str]:
         """What this user would have wanted to read instead, by the messages of a conversation."""
@@ -269,6 +312,11 @@ def _require(connection: Connection, table: Table, id: str, noun: str) -> Row[An
     if row is None:
         raise NotRecorded(f"there is no {noun} {id!r}")
     return row
+
+
+def _require_in(connection: Connection, message_id: str, conversation_id: str) -> None:
+    if _require(connection, tables.messages, message_id, "message").conversation_id != conversation_id:
+        raise FeedbackError(f"message {message_id} is not in conversation {conversation_id}")
 
 
 def _require_answer(connection: Connection, message_id: str) -> None:
