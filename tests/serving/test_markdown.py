@@ -11,8 +11,8 @@ from homeroom.serving.pages.markdown import ALLOWED_LINKS, blocks
 from homeroom.serving.pages.strings import CHINESE, ENGLISH
 
 TAGS = {
-    "p", "br", "hr", "em", "strong", "s", "code", "pre", "a", "ul", "ol", "li", "blockquote", "h3", "h4", "h5", "h6",
-    "table", "thead", "tbody", "tr", "th", "td", "div", "span", "button",
+    "p", "br", "hr", "em", "strong", "s", "code", "pre", "a", "ul", "ol", "li", "blockquote",
+    "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "div", "span", "button",
 }  # fmt: skip
 ATTRIBUTES = {
     "a": {"href", "title", "target", "rel"}, "ol": {"start"}, "th": {"style"}, "td": {"style"},
@@ -114,7 +114,7 @@ def test_what_is_still_being_written_keeps_the_blocks_before_it() -> None:
         now = blocks(text[:end], ENGLISH)
         assert now[: len(before) - 1] == before[:-1], text[:end]
         before = now
-    assert [Parsed(block).elements[0][0] for block in before] == ["p", "ul", "div", "p", "h3"]
+    assert [Parsed(block).elements[0][0] for block in before] == ["p", "ul", "div", "p", "h2"]
     assert [Parsed(b).elements[0][0] for b in blocks("One:\n-", ENGLISH)] == ["p"]
 
 

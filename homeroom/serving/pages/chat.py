@@ -101,7 +101,7 @@ class ChatPage:
             self._sidebar.on_language(self._other_language)
             if self._signed_in:
                 self._sidebar.on_sign_out()
-            with element("main", "main"):
+            with element("div", "main"):  # NiceGUI has put a <main> around the whole page
                 self._words.text(element("h1", "visually-hidden"), lambda s: s.thread)
                 self._build_topbar()
                 with element("div", "scroller", tabindex="-1"), element("div", "column"):

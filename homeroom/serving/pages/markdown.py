@@ -29,7 +29,7 @@ def blocks(text: str, strings: Strings) -> list[str]:
     for token in _MARKDOWN.parse(text, env):
         block.append(token)
         if token.level == 0 and token.nesting <= 0:
-            made.append(_MARKDOWN.renderer.render(block, _MARKDOWN.options, env))
+            made.append(_MARKDOWN.renderer.render(block, _MARKDOWN.options, env).rstrip())
             block = []
     return made
 
@@ -61,7 +61,7 @@ def _heading(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: dict[str, Any]
 ) -> str:
     """An answer's headings stand below the page's own."""
-    level = min(int(tokens[index].tag[1]) + 2, SMALLEST_HEADING)
+    level = min(int(tokens[index].tag[1]) + 1, SMALLEST_HEADING)
     return f"<h{level}>" if tokens[index].nesting == 1 else f"</h{level}>\n"
 
 

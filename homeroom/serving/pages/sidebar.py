@@ -23,7 +23,7 @@ class Sidebar:
         self._words = words
         shade = element("div", "shade")
         shade.on("click", js_handler="() => homeroom.menu(false)")
-        with element("aside", "sidebar"):
+        with element("div", "sidebar"):
             with element("div", "brand"):
                 element("div", "mark", aria_hidden="true")
                 element("span", "wordmark", "Homeroom")

@@ -137,7 +137,12 @@ class Thread:
 
     async def _answer(self, turn: Turn) -> None:
         """It is the last turn."""
-        answer = turn.answer
+        # What was pressed may be in a turn that is gone by now, where NiceGUI would run nothing for the page.
+        with self._element:
+            await self._write(turn)
+
+    async def _write(self, turn: Turn) -> None:
+        answer, arrived = turn.answer, False
         self._set_busy(True)
         answer.begin()
         ui.run_javascript("homeroom.toEnd()")
@@ -155,9 +160,11 @@ class Thread:
                 self._reply.stop()
             async for text in self._reply:
                 answer.add(text)
-            await asyncio.to_thread(self._desk.names, self._reply.model_id)
+            branch = await asyncio.to_thread(self._read_to, self._reply)
             answer.end(self._reply)
-            await self._arrive(self._reply)
+            self._number(branch)
+            arrived = self.conversation_id != self._reply.conversation_id
+            self.conversation_id = self._reply.conversation_id
         except ContextTooLong as error:
             strings = self._desk.words.strings
             answer.fail(strings.too_many_tokens.format(tokens=f"{error.prompt_tokens:,}", limit=error.max_length))
@@ -171,18 +178,19 @@ class Thread:
         finally:
             self._reply = None
             self._set_busy(False)
+        if arrived and self.conversation_id is not None:
+            await self._around.arrived(self.conversation_id)
 
-    async def _arrive(self, reply: Reply) -> None:
-        """The answer has its place in the conversation, and the conversation its address."""
-        if self.conversation_id != reply.conversation_id:
-            self.conversation_id = reply.conversation_id
-            await self._around.arrived(reply.conversation_id)
-        if reply.stored:
-            branch = await asyncio.to_thread(self._read, reply.conversation_id, reply.id)
-            numbered = {each.answer.id: each for each in branch or ()}
-            for turn in self.turns:
-                if turn.answer.message_id in numbered:
-                    turn.number(numbered[turn.answer.message_id])
+    def _read_to(self, reply: Reply) -> list[Past]:
+        self._desk.names(reply.model_id)
+        return (self._read(reply.conversation_id, reply.id) or []) if reply.stored else []
+
+    def _number(self, branch: list[Past]) -> None:
+        """The answer is stored now, and has its place among its versions."""
+        stored = {each.answer.id: each for each in branch}
+        for turn in self.turns:
+            if turn.answer.message_id in stored:
+                turn.number(stored[turn.answer.message_id])
 
     def _set_busy(self, busy: bool) -> None:
         self._busy = busy

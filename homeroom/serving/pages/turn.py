@@ -12,6 +12,7 @@ from homeroom.serving.pages.elements import button, element, set_attribute
 from homeroom.serving.pages.history import Past
 from homeroom.serving.pages.switcher import Switcher
 
+LONG, LONG_LINES = 200, 9  # characters, lines: on the narrowest phone, less than that does not fill a bubble
 OPEN = "(event) => homeroom.editQuestion(event.currentTarget.closest('.turn'), true)"
 CLOSE = "(event) => homeroom.editQuestion(event.currentTarget.closest('.turn'), false)"
 SEND = "(event) => homeroom.sendQuestion(event.currentTarget.closest('.turn'), emit)"
@@ -51,7 +52,7 @@ class Turn:
     def restore(self, past: Past) -> None:
         """Show what was stored earlier."""
         self.question, self.question_id, self.under = past.question.text, past.question.id, past.question.parent_id
-        self._bubble.set_text(self.question)
+        self._show_question()
         self.versions.show(past.questions, past.question.id)
         self.answer.restore(past)
 
@@ -69,7 +70,8 @@ class Turn:
         with element("article", "turn", tabindex="-1") as self._article:
             with element("div", "question"):
                 words.text(element("span", "visually-hidden"), lambda s: s.you)
-                self._bubble = element("div", "bubble", self.question, dir="auto")
+                self._bubble = element("div", "bubble", dir="auto")
+                self._show_question()
                 self._build_form()
                 with element("div", "question-actions"):
                     self.versions = Switcher(words, lambda s: s.question_versions, steps.switch)
@@ -78,6 +80,12 @@ class Turn:
                     words.label(edit, lambda s: s.edit_question)
             with element("div", "answers"):
                 self.answers = [AnswerView(desk, lambda: steps.regenerate(self), steps.switch)]
+
+    def _show_question(self) -> None:
+        """A long one scrolls within its bubble, which the keyboard must then be able to reach."""
+        may_scroll = len(self.question) > LONG or self.question.count("\n") > LONG_LINES
+        self._bubble.set_text(self.question)
+        set_attribute(self._bubble, "tabindex", "0" if may_scroll else False)
 
     def _build_form(self) -> None:
         words = self._words
