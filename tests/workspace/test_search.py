@@ -70,9 +70,9 @@ def test_ten_thousand_messages_are_searched_while_somebody_types(workspace: Work
     with workspace._database.write() as connection:
         connection.execute(insert(tables.conversations), owners)
         connection.execute(insert(tables.messages), rows)
-    began = time.perf_counter()
+    began = time.process_time()
     assert [one.conversation_id for one in feedback.search("local", "7003 things", 9)] == ["c700"]
-    assert time.perf_counter() - began < 3  # 0.13 s on a quiet core
+    assert time.process_time() - began < 3  # 0.13 s on a quiet core
 
 
 def test_a_conversation_may_begin_and_go_on_in_several_ways(feedback: Feedback) -> None:
