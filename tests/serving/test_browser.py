@@ -140,7 +140,7 @@ def test_markup_is_text_wherever_it_stands(page: Page, say: Say, workspace: Work
     expect(page.locator(".conversation[aria-current]")).to_have_text(evil)
     expect(page).to_have_title("Homeroom")
     assert page.locator(".page img, .page b, .page script").count() == 0
-    expect(turn.last.locator("strong")).to_have_text("bold")
+    expect(turn.last.locator(".answer-text strong")).to_have_text("bold")
 
 
 def test_stop_keeps_what_was_written_and_answering_again_replaces_it(

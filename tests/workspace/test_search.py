@@ -85,6 +85,7 @@ def test_a_conversation_may_begin_and_go_on_in_several_ways(feedback: Feedback) 
     assert [(m.id, m.parent_id, m.text) for m in feedback.conversation(conversation)][3:] == [
         (other, None, "another\ufffd"), (under, answers[0], "and then?"),
     ]  # fmt: skip
+    assert feedback.ask(conversation, "ada", "one", under)[1] != first  # the same words in another place
     elsewhere = feedback.open_conversation(user="ada").id
     with pytest.raises(FeedbackError, match="is not in conversation"):
         feedback.ask(elsewhere, "ada", "q", answers[0])
@@ -92,4 +93,4 @@ def test_a_conversation_may_begin_and_go_on_in_several_ways(feedback: Feedback) 
         feedback.ask(conversation, "eve", "q", None)
     with pytest.raises(FeedbackError, match="there is no message"):
         feedback.ask(conversation, "ada", "q", "nowhere")
-    assert len(feedback.conversation(conversation)) == 5
+    assert len(feedback.conversation(conversation)) == 6
