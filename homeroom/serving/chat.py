@@ -8,6 +8,8 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from homeroom.inference.request import FinishReason, Sampling, TokenScore, draws
@@ -26,6 +28,13 @@ class Stopping(HomeroomError):
     def __init__(self, retry_after: float = 1) -> None:
         self.retry_after = retry_after
         super().__init__("The server is stopping and takes nothing new. Try again when it is back.")
+
+
+@dataclass(frozen=True)
+class Under:
+    """The place of a question in its conversation: under this message. None: at its beginning, maybe once more."""
+
+    message_id: str | None
 
 
 class Reply:
@@ -107,14 +116,17 @@ class Chat:
         conversation_id: str | None = None,
         user: str = "local",
         forget_oldest: bool = False,
+        under: Under | None = None,
     ) -> Reply:
         """Begin to answer the last message. With `forget_oldest` a conversation may outgrow the context.
+
+        Where the question stands in its conversation is found by the messages, unless it is said with `under`.
 
         Raises what Assistant.begin raises; nothing is stored then.
         """
         read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
         order = Order(stop=stop, top=top, form=form)
-        (reply,) = await self._begin(messages, read, [sampling], order, conversation_id, user)
+        (reply,) = await self._begin(messages, read, [sampling], order, conversation_id, user, under)
         return reply
 
     async def replies(
@@ -141,6 +153,7 @@ class Chat:
         order: Order,
         conversation_id: str | None,
         user: str,
+        under: Under | None = None,
     ) -> list[Reply]:
         self.refuse_when_stopping()
         began = time.monotonic()
@@ -152,7 +165,12 @@ class Chat:
         try:
             # The template has accepted the roles.
             said = [(cast(Role, message["role"]), message["content"]) for message in messages]
-            place = await asyncio.to_thread(self.feedback.extend, conversation_id, user, said)
+            store = (
+                partial(self.feedback.extend, conversation_id, user, said)
+                if under is None
+                else partial(self.feedback.ask, conversation_id, user, said[-1][1], under.message_id)
+            )
+            place = await asyncio.to_thread(store)
         except BaseException:
             for answer in answers:
                 answer.cancel()

@@ -53,7 +53,7 @@ def run(source: str, workspace: Workspace) -> Artifact:
         checkpoints.save(model, tokenizer.advising(named.generation) if named else tokenizer, draft.path)
         draft.metrics = {
             "source": source,
-            "name": said.get("general.name") or path.stem,
+            "name": named.name if named else said.get("general.name") or _name(source, path),
             "license": said.get("general.license") or (named.license if named else None),
             "family": family(model.config),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -70,6 +70,13 @@ def _refuse_what_is_no_number(model: GPT, path: Path) -> None:
         if not torch.isfinite(tensor).all():
             wrong = int((~torch.isfinite(tensor)).sum())
             raise HomeroomError(f"{path}: {wrong} of the {tensor.numel()} numbers in {name} are NaN or infinite")
+
+
+def _name(source: str, path: Path) -> str:
+    """A model of the hub lies in a folder that is named after a commit."""
+    if not Path(source).expanduser().exists():
+        return source.rpartition("/")[2]
+    return path.stem if path.is_file() else path.resolve().name
 
 
 def _read(path: Path) -> tuple[GPT, Tokenizer, dict[str, Json]]:

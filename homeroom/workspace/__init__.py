@@ -20,11 +20,13 @@ from homeroom.workspace.errors import (
 from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, Vote
 from homeroom.workspace.judged import GivenAnswer, JudgedAnswer, JudgedComparison, JudgedRanking
 from homeroom.workspace.keys import Key, Keys
+from homeroom.workspace.names import ModelName, ModelNames, model_name
 from homeroom.workspace.questions import NewAnswer
 from homeroom.workspace.queue import PLAN, Item, Plan, Progress, Queue, ShownAnswer, ShownItem
 from homeroom.workspace.rankings import FLAGS, Comparison, Flag, Ranking
 from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Run, Runs
+from homeroom.workspace.search import Listed
 from homeroom.workspace.sessions import Session, Sessions
 from homeroom.workspace.users import Role, User, Users
 from homeroom.workspace.workspace import Workspace
@@ -56,8 +58,11 @@ __all__ = [
     "Key",
     "KeyRefused",
     "Keys",
+    "Listed",
     "Message",
     "MissingArtifact",
+    "ModelName",
+    "ModelNames",
     "NewAnswer",
     "NothingToRollBack",
     "PasswordRefused",
@@ -81,5 +86,6 @@ __all__ = [
     "WorkspaceBusy",
     "WorkspaceError",
     "WorkspaceTooNew",
+    "model_name",
     "read_log",
 ]

@@ -2,14 +2,15 @@
 
 Rows are only added and every call can be repeated: with the id that the caller gave, the second is answered with what
 the first wrote. What alone changes is whether a conversation may be learned from, and what alone removes is
-deletion.py. How judgements become training data is in judged.py, what a ranking has to be in rankings.py.
+deletion.py. How judgements become training data is in judged.py, what a ranking has to be in rankings.py, how
+conversations are found again in search.py.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from homeroom.settings import Json
 from homeroom.workspace import rankings, tables
@@ -25,6 +26,7 @@ from homeroom.workspace.judged import (
 )
 from homeroom.workspace.rankings import Choice, Comparison, Flag, Kind, Ranking
 from homeroom.workspace.rows import add, newest, read, require, require_answer, valid
+from homeroom.workspace.search import Listed, search, titles
 
 Role = Literal["system", "user", "assistant"]
 Value = Literal[1, 0, -1]
@@ -124,9 +126,7 @@ class Feedback:
         with self._database.write() as connection:
             require(connection, tables.conversations, conversation_id, "conversation")
             if parent_id is not None:
-                parent = require(connection, tables.messages, parent_id, "message")
-                if parent.conversation_id != conversation_id:
-                    raise FeedbackError(f"message {parent_id} is not in conversation {conversation_id}")
+                _require_in(connection, parent_id, conversation_id)
             else:
                 parent_id = connection.execute(
                     select(tables.messages.c.id)
@@ -168,6 +168,32 @@ class Feedback:
                 parent_id = known[place]
         assert parent_id is not None
         return conversation, parent_id
+
+    def ask(self, id: str | None, user: str, text: str, under: str | None) -> tuple[str, str]:
+        """Add a question at a place of a conversation's tree, unless it is there: under a message, or (None) at its
+        beginning, which may have been asked in several ways.
+
+        `extend` finds the place by what was said; where two answers are the same, only their ids tell them apart.
+        Gives the ids of the conversation and of the question. Without an id, or with a new one, it begins.
+        """
+        with self._database.write() as connection:
+            conversation = add(connection, tables.conversations, Conversation, {"id": id, "user": user}).id
+            if under is not None:
+                _require_in(connection, under, conversation)
+            given = {"id": None, "conversation_id": conversation, "role": "user", "text": valid(text)}
+            message = tables.messages.c
+            stored = connection.execute(
+                select(message.id).where(
+                    message.conversation_id == conversation,
+                    message.parent_id == under,
+                    message.role == "user",
+                    message.text == given["text"],
+                )
+            ).scalar()
+            if stored is not None:
+                return conversation, stored
+            extra = dict.fromkeys(("model_id", "sampling", "token_ids", "finish_reason"))
+            return conversation, add(connection, tables.messages, Message, given, extra | {"parent_id": under}).id
 
     def vote(self, message_id: str, value: Value, *, id: str | None = None, user: str = "local") -> Vote:
         """The newest vote of a user on a message counts; 0 withdraws it. When this returns, the vote is on the disk."""
@@ -213,6 +239,16 @@ class Feedback:
         with self._database.read() as connection:
             return [read(Conversation, row) for row in connection.execute(latest)]
 
+    def titles(self, user: str, limit: int) -> list[Listed]:
+        """A user's conversations by their first question, the newest first."""
+        with self._database.read() as connection:
+            return titles(connection, user, limit)
+
+    def search(self, user: str, text: str, limit: int) -> list[Listed]:
+        """A user's conversations in which every word of `text` was said, the newest first."""
+        with self._database.read() as connection:
+            return search(connection, user, text, limit)
+
     def user_of(self, conversation_id: str) -> str:
         """Whose conversation it is."""
         with self._database.read() as connection:
@@ -233,6 +269,15 @@ class Feedback:
         with self._database.read() as connection:
             row = connection.execute(last).one_or_none()
         return read(Vote, row) if row and row.value else None
+
+    def votes_in(self, conversation_id: str, user: str = "local") -> dict[str, Literal[1, -1]]:
+        """The votes of this user that count, by the messages of a conversation."""
+        votes, messages = tables.votes.c, tables.messages.c
+        of_it = select(messages.id).where(messages.conversation_id == conversation_id)
+        rows = select(votes.message_id, votes.value).where(votes.user == user, votes.message_id.in_(of_it))
+        with self._database.read() as connection:
+            last = {row.message_id: row.value for row in connection.execute(rows.order_by(votes.number))}
+        return {message_id: value for message_id, value in last.items() if value}
 
     def better_answers(self, conversation_id: str, user: str = "local") -> dict[str, str]:
         """What this user would have wanted to read instead, by the messages of a conversation."""
@@ -326,3 +371,8 @@ class Feedback:
             }
         up, down = values.count(1), values.count(-1)
         return rows | {"votes": up + down, "up": up, "down": down} | ranked
+
+
+def _require_in(connection: Connection, message_id: str, conversation_id: str) -> None:
+    if require(connection, tables.messages, message_id, "message").conversation_id != conversation_id:
+        raise FeedbackError(f"message {message_id} is not in conversation {conversation_id}")

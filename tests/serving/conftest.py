@@ -1,17 +1,20 @@
 """A small model that has learned a handful of answers by heart, one that never ends, and servers that serve them."""
 
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlparse
 
 import httpx
 import pytest
 import torch
 from openai import OpenAI
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from torch.nn.functional import cross_entropy
 
 from homeroom.models.checkpoint import save_model
@@ -151,6 +154,61 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+PATIENCE = 30_000  # milliseconds; on a machine that is busy with other things a page takes its time
+Say = Callable[[Page, str, str | re.Pattern[str]], None]
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all tests, so that the browser's cache serves what the page is made of."""
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, url: str) -> Iterator[Page]:
+    """An empty conversation of a visitor who speaks English.
+
+    Whatever goes wrong in the page, or is asked of another host, fails the test.
+    """
+    context.clear_cookies()
+    page = context.new_page()
+    wrong: list[str] = []
+    host = urlparse(url).netloc
+    page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+    page.on("request", lambda r: None if _is_local(r.url, host) else wrong.append(f"request to {r.url}"))
+    page.on("websocket", lambda w: None if _is_local(w.url, host) else wrong.append(f"websocket to {w.url}"))
+    page.goto(url)
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def _is_local(address: str, host: str) -> bool:
+    return address.startswith(("data:", "blob:")) or urlparse(address).netloc == host
+
+
+@pytest.fixture
+def say() -> Say:
+    """Ask by the box and the Enter key, and wait for the whole answer."""
+
+    def say(page: Page, text: str, answer: str | re.Pattern[str]) -> None:
+        turns = page.locator(".turn")
+        before = turns.count()
+        page.locator(".composer textarea").fill(text)
+        page.keyboard.press("Enter")
+        expect(turns).to_have_count(before + 1)
+        expect(turns.last.locator(".answer-text")).to_have_text(answer)
+        expect(turns.last.locator(".actions")).to_be_visible()
+
+    return say
+
+
 SERVE = """
 import sys
 from pathlib import Path
@@ -176,12 +234,22 @@ def start_once() -> Iterator[Start]:
 
 
 def _starting() -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack:
+        yield lambda workspace, **settings: stack.enter_context(served(workspace, settings))
 
-    def start(workspace: Workspace, **settings: object) -> tuple[subprocess.Popen[str], str]:
-        command = [sys.executable, "-c", SERVE, str(workspace.path), repr(settings)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        started.append(process)
+
+@pytest.fixture(scope="module")
+def pages_url(workspace: Workspace) -> Iterator[str]:
+    """The module's workspace served with its pages: once in a process, hence in one of its own."""
+    with served(workspace, {}) as (_, url):
+        yield url
+
+
+@contextmanager
+def served(workspace: Workspace, settings: dict[str, object]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-c", SERVE, str(workspace.path), repr(settings)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
         assert process.stderr is not None
         line = next(line for line in process.stderr if "chat at http" in line)
         url = line.partition("chat at ")[2].split()[0]
@@ -189,10 +257,8 @@ def _starting() -> Iterator[Start]:
         while not _answers(url):
             assert time.monotonic() < deadline, "the server did not answer within 60 s"
             time.sleep(0.05)
-        return process, url
-
-    yield start
-    for process in started:
+        yield process, url
+    finally:
         process.kill()
         process.communicate()
 

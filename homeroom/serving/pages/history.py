@@ -1,39 +1,43 @@
-"""What the chat page shows of earlier conversations, read from the workspace. Slow enough to belong in a thread."""
+"""What the chat page shows of earlier conversations, read from the workspace. Slow enough to belong in a thread.
+
+A conversation is a tree: a question asked in other words and an answer made again stand beside the first. What is shown
+is one branch of it.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from homeroom.workspace import Feedback, FeedbackError, Message
+from homeroom.workspace import Feedback, FeedbackError, Listed, Message
 
 LISTED = 40
 
 
 @dataclass(frozen=True)
-class Listed:
-    conversation_id: str
-    title: str
-
-
-@dataclass(frozen=True)
 class Past:
-    """A question with the answer that followed, and what this user made of it."""
+    """A question with the answer that followed, and what this user made of it.
 
-    question: str
+    `questions` and `answers` are the ids of those that stand in the same place, themselves included, the oldest first.
+    """
+
+    question: Message
     answer: Message
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
     vote: Literal[1, -1, 0]
     better: str
 
 
-def listed(feedback: Feedback, user: str) -> list[Listed]:
-    """The user's conversations by their first question, the newest first."""
-    mine = [each.id for each in feedback.conversations(LISTED, user)]
-    firsts = [(one, next((m.text for m in feedback.conversation(one) if m.role == "user"), "")) for one in mine]
-    return [Listed(one, " ".join(first[:200].split())) for one, first in firsts if first]
+def listed(feedback: Feedback, user: str, search: str = "") -> list[Listed]:
+    """The user's conversations, the newest first; only those where the words of `search` were said."""
+    return feedback.search(user, search, LISTED) if search.strip() else feedback.titles(user, LISTED)
 
 
-def past(feedback: Feedback, user: str, conversation_id: str) -> list[Past] | None:
-    """The branch that was written last. None: there is no such conversation, or it is another user's."""
+def past(feedback: Feedback, user: str, conversation_id: str, through: str | None = None) -> list[Past] | None:
+    """The branch with the newest answer; with the newest of those that come of message `through`, if it is given.
+
+    None: there is no such conversation, or it is another user's.
+    """
     try:
         if feedback.user_of(conversation_id) != user:
             return None
@@ -41,14 +45,34 @@ def past(feedback: Feedback, user: str, conversation_id: str) -> list[Past] | No
     except FeedbackError:
         return None
     branch: list[Message] = []
-    at = next(reversed(stored), None)
-    while at is not None:
-        branch.append(stored[at])
-        at = stored[at].parent_id
-    better = feedback.better_answers(conversation_id, user)
+    answered = [one for one in stored.values() if _is_answer(one, stored)]
+    for answer in reversed(answered):
+        branch = _up_to(answer, stored)
+        if through is None or any(message.id == through for message in branch):
+            break
+    else:
+        return []
+    better, votes = feedback.better_answers(conversation_id, user), feedback.votes_in(conversation_id, user)
     shown = []
-    for question, answer in pairwise(reversed(branch)):
-        if question.role == "user" and answer.role == "assistant":
-            vote = feedback.vote_on(answer.id, user)
-            shown.append(Past(question.text, answer, vote.value if vote else 0, better.get(answer.id, "")))
+    for question, answer in pairwise(branch):
+        if _is_answer(answer, stored):
+            # A question that nobody answered has nothing to show.
+            asked = {one.parent_id for one in answered}
+            beside = (one for one in stored.values() if one.parent_id == question.parent_id and one.id in asked)
+            made = tuple(one.id for one in answered if one.parent_id == question.id)
+            vote: Literal[1, -1, 0] = votes.get(answer.id, 0)
+            questions = tuple(one.id for one in beside)
+            shown.append(Past(question, answer, questions, made, vote, better.get(answer.id, "")))
     return shown
+
+
+def _is_answer(message: Message, stored: dict[str, Message]) -> bool:
+    parent = stored.get(message.parent_id or "")
+    return message.role == "assistant" and parent is not None and parent.role == "user"
+
+
+def _up_to(message: Message, stored: dict[str, Message]) -> list[Message]:
+    branch = [message]
+    while (parent := branch[-1].parent_id) is not None:
+        branch.append(stored[parent])
+    return branch[::-1]

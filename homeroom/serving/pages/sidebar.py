@@ -1,21 +1,31 @@
-"""The side of the chat page: earlier conversations, language and colours. On a phone it slides in over the page."""
+"""The side of the chat page: earlier conversations and a search, language and colours.
 
-from collections.abc import Callable
+On a phone it slides in over the page.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from homeroom.serving.access import FORM_TOKEN_HEADER
 from homeroom.serving.pages.elements import Words, button, element, icon, set_attribute
-from homeroom.serving.pages.history import Listed
+from homeroom.workspace import Listed
 
 SIGN_OUT = """() => fetch('/sign-out', {method: 'POST', headers: {'%s': '%s'}})
 .then(() => location.assign('/sign-in'))"""
 
 
+SEARCH = "(event) => homeroom.search(event.target.value, emit)"
+LONGEST_SEARCH = 200
+
+
 class Sidebar:
-    def __init__(self, words: Words) -> None:
+    """`search` is called with what was typed, once nothing is typed for a moment."""
+
+    def __init__(self, words: Words, search: Callable[[str], Awaitable[None]]) -> None:
         self._words = words
         shade = element("div", "shade")
         shade.on("click", js_handler="() => homeroom.menu(false)")
-        with element("aside", "sidebar"):
+        with element("div", "sidebar"):
             with element("div", "brand"):
                 element("div", "mark", aria_hidden="true")
                 element("span", "wordmark", "Homeroom")
@@ -25,9 +35,24 @@ class Sidebar:
             with element("a", "new-chat", href="/"):
                 icon("add")
                 words.text(element("span"), lambda s: s.new_chat)
+            self._build_search(search)
+            self._nothing = element("p", "nothing-found", role="status")
+            words.bind(self._nothing, lambda s: self._nothing.set_text(s.nothing_found if self._nothing.text else ""))
             self._list = element("nav", "conversations")
             words.bind(self._list, lambda s: set_attribute(self._list, "aria-label", s.conversations))
             self._foot = element("div", "sidebar-foot")
+
+    def _build_search(self, search: Callable[[str], Awaitable[None]]) -> None:
+        async def searched(event: Any) -> None:
+            if isinstance(event.args, str):
+                await search(event.args[:LONGEST_SEARCH])
+
+        with element("div", "search"):
+            icon("search")
+            area = element("input", type_="search", maxlength=str(LONGEST_SEARCH), dir="auto", autocomplete="off")
+        area.on("input", searched, js_handler=SEARCH)
+        self._words.bind(area, lambda s: set_attribute(area, "placeholder", s.search))
+        self._words.bind(area, lambda s: set_attribute(area, "aria-label", s.search))
 
     def on_language(self, switch: Callable[[], None]) -> None:
         with self._foot:
@@ -66,9 +91,13 @@ class Sidebar:
         toggle.on("click", change, args=[])
         self._words.label(toggle, lambda s: s.theme[shown])
 
-    def show(self, conversations: list[Listed], current: str | None) -> None:
+    def show(self, conversations: list[Listed], current: str | None, *, searched: bool = False) -> None:
+        self._nothing.set_text(self._words.strings.nothing_found if searched and not conversations else "")
         self._list.clear()
         with self._list:
             for each in conversations:
-                link = element("a", "conversation", each.title, href=f"/c/{each.conversation_id}", dir="auto")
+                with element("a", "conversation", href=f"/c/{each.conversation_id}") as link:
+                    element("span", "title", each.title, dir="auto")
+                    if each.excerpt:
+                        element("span", "excerpt", each.excerpt, dir="auto")
                 set_attribute(link, "aria-current", "page" if each.conversation_id == current else False)

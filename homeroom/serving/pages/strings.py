@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from homeroom.workspace import ModelName
+
 Language = Literal["en", "zh"]
 
 
@@ -50,6 +52,36 @@ class Strings:
     too_many_tokens: str
     model_changed: str
     stopping: str
+    introduction_imported: str
+    search: str
+    nothing_found: str
+    copy_code: str
+    code: str
+    table: str
+    edit_question: str
+    edited_question: str
+    ask_again: str
+    question_versions: str
+    answer_versions: str
+    previous: str
+    following: str
+    sampling: str
+    sampling_changed: str
+    sampling_hint: str
+    temperature: str
+    temperature_hint: str
+    top_p: str
+    top_p_hint: str
+    longest: str
+    longest_hint: str
+    seed: str
+    seed_hint: str
+    reset: str
+    not_valid: str
+    done: str
+    help: str
+    letters: str
+    shortcuts: tuple[tuple[str, str], ...]  # keys, apart by two spaces, and what they do
     sign_in: str
     sign_in_introduction: str
     sign_in_name: str
@@ -119,6 +151,46 @@ ENGLISH = Strings(
     too_many_tokens="it has {tokens} tokens and this model reads {limit} in all: please shorten the message",
     model_changed="A new model answers from now on.",
     stopping="the server is stopping; ask again when it is back",
+    introduction_imported="This assistant is {name}. It runs on this machine, and your votes teach the next one.",
+    search="Search conversations",
+    nothing_found="Nothing found.",
+    copy_code="Copy code",
+    code="Code",
+    table="Table",
+    edit_question="Edit and ask again",
+    edited_question="Your question",
+    ask_again="Ask",
+    question_versions="Versions of the question",
+    answer_versions="Versions of the answer",
+    previous="Previous version",
+    following="Next version",
+    sampling="How answers are sampled",
+    sampling_changed="How answers are sampled (changed for this conversation)",
+    sampling_hint="For this conversation, kept in this browser. What is left empty is as the server has it.",
+    temperature="Temperature",
+    temperature_hint="0 always takes the likeliest word; higher is more varied.",
+    top_p="Top-p",
+    top_p_hint="Only the likeliest words that together have this share.",
+    longest="Longest answer",
+    longest_hint="In tokens; a token is about three quarters of a word.",
+    seed="Seed",
+    seed_hint="The same number gives the same answer again.",
+    reset="Reset to the model's advice",
+    not_valid="This must be between {least} and {most}.",
+    done="Done",
+    help="Keyboard shortcuts",
+    letters="Use the keys of one letter",
+    shortcuts=(
+        ("/", "Write a message"),
+        ("Enter", "Send"),
+        ("Shift+Enter", "Start a new line"),
+        ("↑", "In the empty box: edit the last question"),
+        ("Esc", "Stop the answer, or close what is open"),
+        ("j  k", "Next, previous turn"),
+        ("Alt+↓  Alt+↑", "The same, also while writing"),
+        ("g  b", "Good, bad: vote on the answer"),
+        ("?", "Show these keys"),
+    ),
     sign_in="Sign in",
     sign_in_introduction="This assistant is open to those who have an account or a key. Whoever runs it gives them.",
     sign_in_name="Name",
@@ -188,6 +260,46 @@ CHINESE = Strings(
     too_many_tokens="消息有 {tokens} 个词元，而这个模型总共只能读 {limit} 个，请缩短消息",
     model_changed="从现在起由新模型回答。",
     stopping="服务器正在停止，请等它恢复后再问",
+    introduction_imported="这个助手是 {name}，运行在本机上。你的评价会教会下一个模型。",
+    search="搜索对话",
+    nothing_found="没有找到。",
+    copy_code="复制代码",
+    code="代码",
+    table="表格",
+    edit_question="修改并重新提问",
+    edited_question="你的问题",
+    ask_again="提问",
+    question_versions="问题的各个版本",
+    answer_versions="回答的各个版本",
+    previous="上一个版本",
+    following="下一个版本",
+    sampling="回答的采样设置",
+    sampling_changed="回答的采样设置（本对话已更改）",
+    sampling_hint="仅用于本对话，保存在此浏览器中。留空的项目使用服务器的设置。",
+    temperature="温度",
+    temperature_hint="0 总是选最可能的词；越高越多样。",
+    top_p="Top-p",
+    top_p_hint="只从合计达到此概率的最可能的词中选。",
+    longest="最长回答",
+    longest_hint="以词元计；一个汉字约为一到两个词元。",
+    seed="随机种子",
+    seed_hint="相同的数字会得到相同的回答。",
+    reset="恢复为模型建议的设置",
+    not_valid="必须在 {least} 与 {most} 之间。",
+    done="完成",
+    help="键盘快捷键",
+    letters="启用单字母快捷键",
+    shortcuts=(
+        ("/", "写消息"),
+        ("Enter", "发送"),
+        ("Shift+Enter", "换行"),
+        ("↑", "输入框为空时：修改上一个问题"),
+        ("Esc", "停止回答，或关闭打开的窗口"),
+        ("j  k", "下一轮、上一轮对话"),
+        ("Alt+↓  Alt+↑", "同上，写消息时也可用"),
+        ("g  b", "好、不好：评价回答"),
+        ("?", "显示这些快捷键"),
+    ),
     sign_in="登录",
     sign_in_introduction="只有持有账号或密钥的人才能使用这个助手。请向管理员索取。",
     sign_in_name="用户名",
@@ -204,6 +316,13 @@ CHINESE = Strings(
     other_account="换一个账号登录",
     to_chat="返回对话",
 )
+
+
+def model_shown(name: ModelName, strings: Strings) -> str:
+    if name.day is None or strings.html_lang == "en":
+        return str(name)
+    return f"{name.label} · {name.day.month}月{name.day.day}日"
+
 
 STRINGS: dict[Language, Strings] = {"en": ENGLISH, "zh": CHINESE}
 

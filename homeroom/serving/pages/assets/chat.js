@@ -1,4 +1,5 @@
-// What the browser does on its own: the box to write in, the menu of a phone, copying. Everything else is in Python.
+// What the browser does on its own: the boxes to write in, the menu of a phone, dialogs, copying. Keys are in keys.js,
+// everything else is in Python.
 "use strict";
 
 window.homeroom = {
@@ -19,8 +20,10 @@ window.homeroom = {
   },
 
   // While Chinese is being composed, Enter chooses a word (keyCode 229 in browsers that end composing first).
+  sends: (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229,
+
   enter(event, emit) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (!this.sends(event)) return;
     event.preventDefault();
     this.send(emit);
   },
@@ -43,21 +46,84 @@ window.homeroom = {
 
   menu: (open) => document.documentElement.classList.toggle("menu-open", open),
 
+  // A question is changed in its own place. That it is being changed is known to the browser alone.
+  editQuestion(turn, open) {
+    const area = turn.querySelector(".question-form textarea");
+    turn.toggleAttribute("data-editing", open);
+    if (open) {
+      area.value = turn.querySelector(".bubble").textContent;
+      area.focus();
+      this.fit(area);
+    } else {
+      turn.querySelector(".edit-question").focus();
+    }
+  },
+
+  sendQuestion(turn, emit) {
+    const text = turn.querySelector(".question-form textarea").value;
+    if (!text.trim() || document.querySelector(".answer.writing")) return;
+    turn.removeAttribute("data-editing");
+    this.area().focus();
+    emit({ text: text.length > 100000 ? "" : text, length: text.length });
+  },
+
+  questionKeys(event, emit) {
+    if (!this.sends(event)) return;
+    event.preventDefault();
+    this.sendQuestion(event.target.closest(".turn"), emit);
+  },
+
+  searching: 0,
+
+  search(text, emit) {
+    clearTimeout(this.searching);
+    this.searching = setTimeout(() => emit(text), 200);
+  },
+
+  open: (id) => document.getElementById(id).showModal(),
+
+  close: (id) => document.getElementById(id).close(),
+
+  // Every field's value by name, null where it is empty; what a browser cannot read as a number is wrong, not empty.
+  sampling(field, emit) {
+    const given = {};
+    for (const input of field.form.elements) {
+      if (input.name) given[input.name] = input.validity.badInput ? "?" : input.value === "" ? null : Number(input.value);
+    }
+    emit(given);
+  },
+
+  clearSampling(emit) {
+    document.querySelectorAll("#sampling input").forEach((input) => (input.value = ""));
+    emit({});
+  },
+
   async copy(button) {
-    const text = button.closest(".answer").querySelector(".answer-text").textContent;
+    await this.copyText(button, button.dataset.text);
+  },
+
+  async copyText(button, text) {
     await navigator.clipboard.writeText(text);
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1500);
   },
 
   remember(name, value) {
-    document.cookie = `homeroom_${name}=${value}; path=/; max-age=31536000; SameSite=Lax`;
+    this.keep(`homeroom_${name}`, value, "/");
+  },
+
+  keep(name, value, path) {
+    const age = value === "" ? 0 : 31536000;
+    document.cookie = `${name}=${encodeURIComponent(value)}; path=${path}; max-age=${age}; SameSite=Lax`;
   },
 };
 
 document.addEventListener("input", (event) => {
   if (event.target.tagName === "TEXTAREA") homeroom.fit(event.target);
 });
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") homeroom.menu(false);
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".code-copy");
+  if (button) homeroom.copyText(button, button.closest(".code").querySelector("code").textContent);
+  // The dialog itself is hit only beside what it holds.
+  if (event.target.tagName === "DIALOG") event.target.close();
 });
