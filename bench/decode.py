@@ -13,7 +13,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -38,7 +38,10 @@ CONTEXT, BATCH, BATCH_CONTEXT, TOKENS, BATCH_TOKENS = 512, 16, 128, 65, 65
 about as long as what is read: a short end after a long beginning would be measured by the beginning's noise."""
 
 
-def ours(model: GPT | CompiledGPT, vocabulary: int) -> Callable[[int, int, int], float]:
+Write = Callable[[int, int, int], float]  # seconds of so many rows, tokens of context and tokens to write
+
+
+def ours(model: GPT | CompiledGPT, vocabulary: int) -> Write:
     engine = Engine(model, end_id=(), slots=BATCH)
 
     def write(rows: int, context: int, tokens: int) -> float:
@@ -51,7 +54,7 @@ def ours(model: GPT | CompiledGPT, vocabulary: int) -> Callable[[int, int, int],
     return write
 
 
-def theirs(folder: Path, vocabulary: int) -> Callable[[int, int, int], float]:
+def theirs(folder: Path, vocabulary: int) -> Write:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -68,7 +71,7 @@ def theirs(folder: Path, vocabulary: int) -> Callable[[int, int, int], float]:
     return write
 
 
-def rates(write: Callable[[int, int, int], float]) -> dict[str, float]:
+def rates(write: Write) -> dict[str, float]:
     """Tokens per second of one round."""
     prefill = write(1, CONTEXT, 1)
     single = write(1, CONTEXT, TOKENS) - prefill
@@ -78,6 +81,19 @@ def rates(write: Callable[[int, int, int], float]) -> dict[str, float]:
         "single_stream": (TOKENS - 1) / single,
         "batch16": BATCH * (BATCH_TOKENS - 1) / batch,
     }
+
+
+def in_turn(contenders: Mapping[str, Write], rounds: int) -> dict[str, dict[str, float]]:
+    """The median of each contender's rates, which are printed as they come. A first round is to warm up."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, write in contenders.items():
+            made = rates(write)
+            if number:
+                found[name].append(made)
+                told = "  ".join(f"{what} {rate:8.1f}" for what, rate in made.items())
+                print(f"round {number}/{rounds}  {name:<13} tokens/s  {told}", flush=True)
+    return {name: {what: median([r[what] for r in made]) for what in made[0]} for name, made in found.items()}
 
 
 def resident_bytes() -> int:
@@ -125,15 +141,7 @@ def main() -> None:
             "homeroom": ours(compressed, model.config.vocab_size),
             "transformers": theirs(whole, model.config.vocab_size),
         }
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-        for number in range(given.rounds + 1):
-            for name, write in contenders.items():
-                made = rates(write)
-                if number:  # the first is to warm up
-                    found[name].append(made)
-                    told = "  ".join(f"{what} {rate:8.1f}" for what, rate in made.items())
-                    print(f"round {number}/{given.rounds}  {name:<13} tokens/s  {told}", flush=True)
-        of = {name: {what: median([r[what] for r in rounds]) for what in rounds[0]} for name, rounds in found.items()}
+        of = in_turn(contenders, given.rounds)
         prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
         texts = [document.text for document in up_to(given.kilobytes / 1000, prose)]
         cost = agreement(model, compressed, tokenizer, texts)
