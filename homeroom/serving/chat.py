@@ -135,14 +135,15 @@ class Chat:
         sampling: Sampling,
         count: int,
         *,
+        whole: bool = True,
         stop: Sequence[str] = (),
         top: int = 0,
         form: Form | None = None,
         conversation_id: str | None = None,
         user: str = "local",
     ) -> list[Reply]:
-        """Several whole answers to the last message; with a seed, the next one has the next seed. Raises as `reply`."""
-        order = Order(stop=stop, whole=True, top=top, form=form)
+        """Several answers to the last message; with a seed, the next one has the next seed. Raises as `reply`."""
+        order = Order(stop=stop, whole=whole, top=top, form=form)
         return await self._begin(messages, messages, draws(sampling, count), order, conversation_id, user)
 
     async def _begin(

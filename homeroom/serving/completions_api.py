@@ -19,7 +19,7 @@ from homeroom.inference.request import FinishReason, TokenScore, draws
 from homeroom.serving import schemas
 from homeroom.serving.answers import Answer, Order
 from homeroom.serving.chat import Chat
-from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
+from homeroom.serving.ending import as_they_come, event_stream, finish_reason_of, not_cut_short, usage
 from homeroom.serving.errors import ApiError
 from homeroom.serving.forms import Strict
 from homeroom.serving.leaving import done_before_the_client_left
@@ -106,8 +106,8 @@ def router(chat: Chat, settings: ServingSettings, ended: Callable[[Written], Non
         served(body.model, assistant)
         chat.refuse_when_stopping()
         prompts, count = body.prompts, body.n or 1
-        if body.stream and (len(prompts) > 1 or body.echo):
-            raise ApiError(400, "A stream is of one prompt, without echo.", param="stream", code="invalid_value")
+        if body.stream and body.echo:
+            raise ApiError(400, "A stream has no echo.", param="stream", code="invalid_value")
         if body.max_tokens == 0 and not body.echo:
             raise ApiError(400, "max_tokens = 0 goes with echo = true.", param="max_tokens", code="invalid_value")
         most = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
@@ -130,17 +130,20 @@ def router(chat: Chat, settings: ServingSettings, ended: Callable[[Written], Non
             "created": int(time.time()),
             "model": answers[0].model_id,
         }
+
+        def all_ended() -> None:
+            for one in written:
+                ended(one)
+
         if body.stream:
-            (only,) = written
-            last = partial(_last, only, head) if body.wants_usage else None
-            chunks = _chunks(only, body, head, assistant.tokenizer)
-            return event_stream(chunks, only, last, partial(ended, only))
+            last = partial(_last, written, count, head) if body.wants_usage else None
+            chunks = _chunks(written, body, head, assistant.tokenizer)
+            return event_stream(chunks, written, last, all_ended)
         try:
             if not await done_before_the_client_left(written, request):
                 return Response(status_code=499)
         finally:
-            for one in written:
-                ended(one)
+            all_ended()
         not_cut_short(written)
         return JSONResponse(
             head
@@ -177,27 +180,29 @@ def _choice(index: int, written: Written, body: CompletionRequest, tokenizer: To
 
 
 async def _chunks(
-    written: Written, body: CompletionRequest, head: dict[str, Any], tokenizer: Tokenizer
+    written: Sequence[Written], body: CompletionRequest, head: dict[str, Any], tokenizer: Tokenizer
 ) -> AsyncIterator[str]:
-    told = 0
+    told = [0] * len(written)
 
-    def chunk(text: str, finish_reason: str | None) -> str:
-        nonlocal told
-        logprobs, new = None, written.tokens[told:]
+    def chunk(index: int, text: str, upto: int, finish_reason: str | None) -> str:
+        tokens, before = written[index].tokens, told[index]
+        logprobs, new = None, tokens[before:upto]
         if body.logprobs is not None:
-            before = [token.token_id for token in written.tokens[:told]]
-            logprobs = text_logprobs(new, tokenizer, body.logprobs, before)
-        told = len(written.tokens)
-        choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish_reason} | _ids(new, body)
-        return event(head | {"choices": [choice]} | ({"usage": None} if body.wants_usage else {}))
+            logprobs = text_logprobs(new, tokenizer, body.logprobs, [token.token_id for token in tokens[:before]])
+        told[index] = upto
+        choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
+        return event(head | {"choices": [choice | _ids(new, body)]} | ({"usage": None} if body.wants_usage else {}))
 
-    async for text in written:
-        not_cut_short([written])
-        yield chunk(text, finish_reason_of(written) if written.finish_reason else None)
+    async for index, text, upto in as_they_come(written):
+        not_cut_short([written[index]])
+        if text is not None:
+            yield chunk(index, text, upto, None)
+        else:
+            yield chunk(index, "", upto, finish_reason_of(written[index]))
 
 
-def _last(written: Written, head: dict[str, Any]) -> str:
-    return event(head | {"choices": [], "usage": usage([written], [written])})
+def _last(written: Sequence[Written], count: int, head: dict[str, Any]) -> str:
+    return event(head | {"choices": [], "usage": usage(written, written[::count])})
 
 
 def _ids(tokens: Sequence[TokenScore], body: CompletionRequest) -> dict[str, list[int]]:

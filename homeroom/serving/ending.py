@@ -1,5 +1,6 @@
 """How answers of both kinds of completion end, and are streamed: in OpenAI's words."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
@@ -23,6 +24,12 @@ class Stoppable(Ended, Protocol):
     stop: Callable[[], None]
 
 
+class Growing(Ended, Protocol):
+    """Iterate for its text, once."""
+
+    def __aiter__(self) -> AsyncIterator[str]: ...
+
+
 def finish_reason_of(answer: Ended) -> str:
     return "length" if answer.finish_reason == "length" else "stop"
 
@@ -40,12 +47,44 @@ def usage(answers: Sequence[Ended], prompts: Sequence[Ended]) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def event_stream(
-    chunks: AsyncIterator[str], answer: Stoppable, last: Callable[[], str] | None, ended: Callable[[], None]
-) -> StreamingResponse:
-    """An answer's chunks as Server-Sent Events, then what `last` gives, then the end that clients wait for.
+async def as_they_come(answers: Sequence[Growing]) -> AsyncIterator[tuple[int, str | None, int]]:
+    """The number of an answer, what it grew by (None when it has ended), and how many tokens it had then.
 
-    A client that leaves stops the answer; `ended` is told in any case.
+    Raises what any of the answers raises.
+    """
+    arrived: asyncio.Queue[tuple[int, str | Exception | None, int]] = asyncio.Queue()
+
+    async def read(number: int, answer: Growing) -> None:
+        try:
+            async for text in answer:
+                arrived.put_nowait((number, text, len(answer.tokens)))
+            arrived.put_nowait((number, None, len(answer.tokens)))
+        except Exception as error:
+            arrived.put_nowait((number, error, 0))
+
+    readers = [asyncio.create_task(read(*each)) for each in enumerate(answers)]
+    try:
+        going = len(readers)
+        while going:
+            number, text, tokens = await arrived.get()
+            if isinstance(text, Exception):
+                raise text
+            going -= text is None
+            yield number, text, tokens
+    finally:
+        for reader in readers:
+            reader.cancel()
+
+
+def event_stream(
+    chunks: AsyncIterator[str],
+    answers: Sequence[Stoppable],
+    last: Callable[[], str] | None,
+    ended: Callable[[], None] = lambda: None,
+) -> StreamingResponse:
+    """The answers' chunks as Server-Sent Events, then what `last` gives, then the end that clients wait for.
+
+    A client that leaves stops the answers; `ended` is told in any case.
     """
 
     async def whole() -> AsyncIterator[str]:
@@ -60,10 +99,11 @@ def event_stream(
             failed = True
             yield event(as_api_error(error).body())
         finally:
-            if answer.finish_reason is None:
-                answer.stop()
-                if not failed:  # the client left, and nobody reads the last piece, which would say so
-                    answer.finish_reason = "cancelled"
+            for answer in answers:
+                if answer.finish_reason is None:
+                    answer.stop()
+                    if not failed:  # the client left, and nobody reads the last piece, which would say so
+                        answer.finish_reason = "cancelled"
             ended()
 
     # They must reach the client as they come, through proxies too.

@@ -19,7 +19,7 @@ from homeroom.inference.request import Sampling
 from homeroom.serving import schemas
 from homeroom.serving.access import recorded_as
 from homeroom.serving.chat import Chat, Reply
-from homeroom.serving.ending import event_stream, finish_reason_of, not_cut_short, usage
+from homeroom.serving.ending import as_they_come, event_stream, finish_reason_of, not_cut_short, usage
 from homeroom.serving.forms import Strict
 from homeroom.serving.leaving import done_before_the_client_left
 from homeroom.serving.requests import (
@@ -117,9 +117,9 @@ def router(chat: Chat, settings: ServingSettings) -> APIRouter:
             "user": recorded_as(request.scope["state"], body.homeroom.user or body.user, API_USER),
         }
         if body.stream:
-            reply = await chat.reply(*asked, **place)
-            last = partial(_last, reply) if body.wants_usage else None
-            return event_stream(_chunks(reply, body, chat.assistant.tokenizer), reply, last, lambda: None)
+            replies = await chat.replies(*asked, body.n or 1, whole=False, **place)
+            last = partial(_last, replies) if body.wants_usage else None
+            return event_stream(_chunks(replies, body, chat.assistant.tokenizer), replies, last)
         replies = await chat.replies(*asked, body.n or 1, **place)
         if not await done_before_the_client_left(replies, request):
             return Response(status_code=499)
@@ -143,42 +143,48 @@ def _completion(replies: Sequence[Reply], body: ChatRequest, tokenizer: Tokenize
         }
         for index, reply in enumerate(replies)
     ]
-    extension = _extension(replies[0]) | {"answer_ids": [reply.id for reply in replies]}
     return _head(replies[0], "chat.completion") | {
         "choices": choices,
         "usage": usage(replies, replies[:1]),
-        "homeroom": extension,
+        "homeroom": _extension(replies),
     }
 
 
-async def _chunks(reply: Reply, body: ChatRequest, tokenizer: Tokenizer) -> AsyncIterator[str]:
-    head = _head(reply, "chat.completion.chunk")
+async def _chunks(replies: Sequence[Reply], body: ChatRequest, tokenizer: Tokenizer) -> AsyncIterator[str]:
+    head = _head(replies[0], "chat.completion.chunk")
     no_usage_yet = {"usage": None} if body.wants_usage else {}
-    told = 0
+    told = [0] * len(replies)
 
-    def chunk(delta: dict[str, str], finish_reason: str | None = None, **more: object) -> str:
-        nonlocal told
+    def chunk(
+        index: int, delta: dict[str, str], upto: int = 0, finish_reason: str | None = None, **more: object
+    ) -> str:
         # What an end token and a stop string's tokens weigh comes with the last piece.
-        new = reply.tokens[told:] if body.logprobs and (delta.get("content") or finish_reason) else []
-        told += len(new)
+        new = replies[index].tokens[told[index] : upto] if body.logprobs else []
+        told[index] += len(new)
         logprobs = chat_logprobs(new, tokenizer) if new else None
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return event(head | {"choices": [choice]} | no_usage_yet | more)
 
-    yield chunk({"role": "assistant", "content": ""}, homeroom=_extension(reply))
-    async for text in reply:
-        yield chunk({"content": text})
-    not_cut_short([reply])
-    yield chunk({}, finish_reason_of(reply))
+    for index in range(len(replies)):
+        more = {"homeroom": _extension(replies)} if index == 0 else {}
+        yield chunk(index, {"role": "assistant", "content": ""}, 0, None, **more)
+    async for index, text, upto in as_they_come(replies):
+        if text is not None:
+            yield chunk(index, {"content": text}, upto)
+        else:
+            not_cut_short([replies[index]])
+            yield chunk(index, {}, upto, finish_reason_of(replies[index]))
 
 
-def _last(reply: Reply) -> str:
-    return event(_head(reply, "chat.completion.chunk") | {"choices": [], "usage": usage([reply], [reply])})
+def _last(replies: Sequence[Reply]) -> str:
+    head = _head(replies[0], "chat.completion.chunk")
+    return event(head | {"choices": [], "usage": usage(replies, replies[:1])})
 
 
 def _head(reply: Reply, kind: str) -> dict[str, Any]:
     return {"id": reply.id, "object": kind, "created": reply.created, "model": reply.model_id}
 
 
-def _extension(reply: Reply) -> dict[str, Any]:
-    return {"conversation_id": reply.conversation_id, "question_id": reply.question_id}
+def _extension(replies: Sequence[Reply]) -> dict[str, Any]:
+    place = {"conversation_id": replies[0].conversation_id, "question_id": replies[0].question_id}
+    return place | {"answer_ids": [reply.id for reply in replies]}

@@ -104,13 +104,6 @@ class Asked(Strict):
     presence_penalty: Annotated[float, Field(ge=0, le=0), BeforeValidator(_only_zero)] | None = None
     logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
 
-    @pydantic.field_validator("n")
-    @classmethod
-    def _one_answer_a_stream(cls, n: int | None, others: pydantic.ValidationInfo) -> int | None:
-        if others.data.get("stream") and (n or 1) > 1:
-            raise ValueError("several answers come whole: leave stream out, or stream one")
-        return n
-
     @pydantic.field_validator("structured_outputs")
     @classmethod
     def _one_form(cls, outputs: StructuredOutputs | None, others: pydantic.ValidationInfo) -> StructuredOutputs | None:

@@ -118,8 +118,7 @@ def test_tokenize_says_what_a_text_is_to_the_model(url: str, tokenizer: Tokenize
     [
         ({"prompt": [5, 10**6]}, "1000000 is no token id"),
         ({"prompt": "long " * 1000}, "Please shorten the prompt"),
-        ({"prompt": "a", "echo": True, "stream": True}, "stream is of one prompt"),
-        ({"prompt": ["a", "b"], "stream": True}, "stream is of one prompt"),
+        ({"prompt": "a", "echo": True, "stream": True}, "A stream has no echo"),
         ({"prompt": "a", "max_tokens": 0}, "echo = true"),
         ({"prompt": "a", "suffix": "b"}, "suffix"),
         ({"prompt": "a", "logprobs": 21}, "logprobs"),
@@ -155,3 +154,17 @@ def test_offsets_are_places_in_the_text(client: OpenAI, tokenizer: Tokenizer):
         whole = [(at, shown) for at, shown in zip(offsets, ids, strict=True) if not shown.startswith(("bytes:", "<|"))]
         assert len(whole) >= 2
         assert all(text[at : at + len(shown)] == shown for at, shown in whole)
+
+
+def test_several_prompts_stream_side_by_side(client: OpenAI):
+    asked: Any = {"max_tokens": 12, "n": 2, "seed": 3, "temperature": 1.0, "logprobs": 1}
+    whole = complete(client, ["It is", "画蛇"], **asked)
+    texts, tokens, usage = [""] * 4, [[], [], [], []], None
+    for chunk in complete(client, ["It is", "画蛇"], stream=True, stream_options={"include_usage": True}, **asked):
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+            tokens[choice.index] += choice.logprobs.tokens
+    assert texts == [choice.text for choice in whole.choices]
+    assert tokens == [choice.logprobs.tokens for choice in whole.choices]
+    assert usage == whole.usage

@@ -195,7 +195,6 @@ def test_a_conversation_goes_on_and_answers_made_again_are_siblings(client: Open
         ({"max_tokens": 1.5}, "max_tokens", "invalid_value"),
         ({"n": 0}, "n", "invalid_value"),
         ({"n": 17}, "n", "invalid_value"),
-        ({"n": 2, "stream": True}, "n", "invalid_value"),
         ({"top_logprobs": 3}, "top_logprobs", "invalid_value"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "invalid_value"),
         ({"tools": [{"type": "function"}]}, "tools", "invalid_value"),
@@ -330,3 +329,21 @@ def test_a_method_that_an_address_does_not_take_is_named(url: str, method: str, 
     error = response.json()["error"]
     assert (response.status_code, error["code"], response.headers["allow"]) == (405, "method_not_allowed", allowed)
     assert error["message"] == f"{path} takes {allowed}, not {method}."
+
+
+def test_several_answers_stream_side_by_side(client: OpenAI) -> None:
+    asked: Any = {"model": "homeroom", "messages": [{"role": "user", "content": "Anything else?"}], "n": 3}
+    asked |= {"seed": 5, "temperature": 1.0, "max_tokens": 24, "logprobs": True}
+    whole = client.chat.completions.create(**asked)
+    texts, tokens, reasons = ["", "", ""], [[], [], []], [None, None, None]
+    turns = []
+    for chunk in client.chat.completions.create(stream=True, **asked):
+        (choice,) = chunk.choices
+        texts[choice.index] += choice.delta.content or ""
+        tokens[choice.index] += [one.token for one in choice.logprobs.content] if choice.logprobs else []
+        reasons[choice.index] = choice.finish_reason or reasons[choice.index]
+        turns.append(choice.index)
+    assert texts == [choice.message.content for choice in whole.choices]
+    assert reasons == [choice.finish_reason for choice in whole.choices]
+    assert tokens == [[one.token for one in choice.logprobs.content] for choice in whole.choices]
+    assert turns[3:] != sorted(turns[3:])  # not one after the other
