@@ -4,6 +4,7 @@ Which split is held out, and how much of it is used, is the stage's business; `s
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from homeroom.data.documents import Document
 from homeroom.tasks.base import Question, unseen
@@ -30,12 +31,13 @@ def _meaning(document: Document) -> str:
 
 
 def up_to(megabytes: float, documents: Iterable[Document]) -> list[Document]:
-    """Documents in a stable random order, until their size is reached; at least one."""
+    """Documents in a stable random order, until their size is reached; where the first is larger, its beginning."""
     kept: list[Document] = []
-    size = 0
+    size, most = 0, int(megabytes * 1e6)
     for document in sorted(documents, key=lambda document: share(document.id, "held-out text")):
-        size += len(document.text.encode())
-        if kept and size > megabytes * 1e6:
-            break
+        text = document.text.encode()
+        size += len(text)
+        if size > most:
+            return kept or [replace(document, text=text[:most].decode("utf-8", "ignore"))]
         kept.append(document)
     return kept

@@ -181,13 +181,17 @@ class Queue:
             self._drawn[plan.answers] = last
 
 
-def _waiting(connection: Connection, user: str, plan: Plan, claims: set[tuple[str, str]]) -> list[str]:
-    """The ids of the items that this person may be shown, the first one first."""
+def _waiting(connection: Connection, user: str, plan: Plan, claims: Mapping[tuple[str, str], int]) -> list[str]:
+    """The ids of the items that this person may be shown, the first one first.
+
+    Who skipped an item and takes that back may find that somebody else holds it as well: who came first goes first.
+    """
     items, conversations, messages = tables.items, tables.conversations.c, tables.messages.c
     said = _said_by(connection, user)
     holders: dict[str, set[str]] = defaultdict(set)
-    for item_id, holder in claims:
-        holders[item_id].add(holder)
+    for (item_id, holder), number in claims.items():
+        if number < claims.get((item_id, user), number + 1):
+            holders[item_id].add(holder)
     rankings = tables.rankings
     ranked: dict[str, set[str]] = defaultdict(set)
     counted = newest(rankings, "question_id", "user"), rankings.c.state == "ranked"
@@ -220,8 +224,8 @@ def _said_by(connection: Connection, user: str) -> dict[str, str]:
     return {row.question_id: row.state for row in connection.execute(said.order_by(rankings.c.number))}
 
 
-def _claims(connection: Connection) -> set[tuple[str, str]]:
-    """Which items are held by whom, without those that the holder has ranked or skipped."""
+def _claims(connection: Connection) -> dict[tuple[str, str], int]:
+    """Which items are held by whom, without those that the holder has ranked or skipped; a lower number came first."""
     rankings, claims, items = tables.rankings, tables.claims.c, tables.items.c
     since = (datetime.now(UTC) - timedelta(seconds=HELD_SECONDS)).isoformat(timespec="microseconds")
     done = select(rankings.c.number).where(
@@ -230,9 +234,9 @@ def _claims(connection: Connection) -> set[tuple[str, str]]:
         rankings.c.question_id == items.question_id,
         rankings.c.user == claims.user,
     )
-    held = select(claims.item_id, claims.user).join(tables.items, items.id == claims.item_id)
-    rows = connection.execute(held.where(claims.at > since, ~done.exists()))
-    return {(row.item_id, row.user) for row in rows}
+    held = select(claims.item_id, claims.user, claims.number).join(tables.items, items.id == claims.item_id)
+    rows = connection.execute(held.where(claims.at > since, ~done.exists()).order_by(claims.number.desc()))
+    return {(row.item_id, row.user): row.number for row in rows}
 
 
 def _shown(connection: Connection, item_id: str, user: str) -> ShownItem:

@@ -112,9 +112,9 @@ def test_a_model_that_was_changed_is_not_measured(workspace, evaluating):
 
 
 def test_a_misspelt_stage_is_found_before_anything_is_trained():
-    with pytest.raises(ValueError, match=r"'pretrain', 'sft', 'ppo', 'improve' or 'imported'"):
+    with pytest.raises(ValueError, match=r"'pretrain', 'sft', 'ppo', 'improve', 'imported' or 'teach'"):
         evaluate.Config(stages=("pretrain", "stf"))
-    with pytest.raises(ValueError, match="'improve' or 'imported'"):
+    with pytest.raises(ValueError, match="'imported' or 'teach'"):
         promote.Config(candidates=("pppo",))
 
 

@@ -176,8 +176,12 @@ class ChatPage:
                     self._build_example(number)
 
     def _build_example(self, number: int) -> None:
-        example = button("example", on_click=lambda: self._thread.ask(self._words.strings.examples[number]))
-        self._words.text(example, lambda s: s.examples[number])
+        def text(strings: Strings) -> str:
+            raised = self._names(self._model_id).day is not None
+            return (strings.examples if raised else strings.examples_imported)[number]
+
+        example = button("example", on_click=lambda: self._thread.ask(text(self._words.strings)))
+        self._words.text(example, text)
 
     def _default_sampling(self) -> Sampling:
         return self._settings.sampling(self._chat.assistant.advice)

@@ -21,6 +21,7 @@ class Strings:
     greeting: str
     introduction: str
     examples: tuple[str, ...]
+    examples_imported: tuple[str, ...]
     examples_label: str
     thread: str
     composer: str
@@ -119,6 +120,12 @@ ENGLISH = Strings(
         "How is the idiom 画蛇添足 pronounced?",
         "画蛇添足是什么意思？",
         "Hello, how are you?",
+    ),
+    examples_imported=(
+        "What is photosynthesis?",
+        "Give me three tips for a good night's sleep.",
+        "Write a short thank-you note to a teacher.",
+        "Hello, who are you?",
     ),
     examples_label="Example questions",
     thread="Conversation",
@@ -228,6 +235,12 @@ CHINESE = Strings(
         "成语“守株待兔”出自哪里？",
         "What does the Python function json.dumps do?",
         "你好！",
+    ),
+    examples_imported=(
+        "光合作用是什么？",
+        "给我三条睡好觉的建议。",
+        "给老师写一段简短的感谢信。",
+        "你好，你是谁？",
     ),
     examples_label="示例问题",
     thread="对话",
