@@ -20,9 +20,8 @@ import psutil
 import torch
 
 from bench.interleaved import in_own_process, median
-from homeroom.data.python_library import PythonLibrary
 from homeroom.evaluation.agreement import agreement
-from homeroom.evaluation.heldout import up_to
+from homeroom.evaluation.heldout import library_prose
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models import open_models
@@ -142,8 +141,7 @@ def main() -> None:
             "transformers": theirs(whole, model.config.vocab_size),
         }
         of = in_turn(contenders, given.rounds)
-        prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
-        texts = [document.text for document in up_to(given.kilobytes / 1000, prose)]
+        texts = [document.text for document in library_prose(given.kilobytes / 1000)]
         cost = agreement(model, compressed, tokenizer, texts)
         memory = in_own_process("bench.decode", "--memory-of", str(small))
     ratios = {f"{what}_ratio": round(of["homeroom"][what] / of["transformers"][what], 2) for what in of["homeroom"]}

@@ -5,8 +5,10 @@ Which split is held out, and how much of it is used, is the stage's business; `s
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from homeroom.data.documents import Document
+from homeroom.data.python_library import PythonLibrary
 from homeroom.tasks.base import Question, unseen
 from homeroom.tasks.idioms import meaning_of
 from homeroom.tasks.questions import questions
@@ -28,6 +30,13 @@ def unseen_questions(heldout: Sequence[Document], train: Iterable[Document]) -> 
 
 def _meaning(document: Document) -> str:
     return meaning_of(str(document.fields.get("explanation", "")), str(document.fields.get("word", "")))
+
+
+@cache
+def library_prose(megabytes: float) -> Sequence[Document]:
+    """Prose of Python's own library, for models that no text of a workspace was held out from. Read once a process."""
+    prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
+    return tuple(up_to(megabytes, prose))
 
 
 def up_to(megabytes: float, documents: Iterable[Document]) -> list[Document]:

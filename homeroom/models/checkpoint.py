@@ -173,7 +173,8 @@ def _assembled(tensors: dict[str, Tensor], config: Config, where: Path, settings
         for name, parameter in expected.items():
             if name in state and state[name].shape != parameter.shape:
                 found, said = tuple(state[name].shape), tuple(parameter.shape)
-                raise CheckpointError(f"{where}: {name} is {found}, {settings.name} says {said}")
+                theirs = " and ".join(hugging_face.export({name.removeprefix("gpt."): parameter}, config)) or name
+                raise CheckpointError(f"{where}: {theirs} is {found}, {settings.name} says {said}")
         model = _new(config, reward)
     except RuntimeError as error:
         raise CheckpointError(f"{settings}: a model of this size cannot be made ({error})") from error

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat
 from homeroom.data.documents import read_documents
 from homeroom.data.python_library import PythonLibrary
 from homeroom.evaluation.agreement import agreement
-from homeroom.evaluation.heldout import up_to
+from homeroom.evaluation.heldout import library_prose, up_to
 from homeroom.models.compiled import decodable
 from homeroom.models.int8 import WEIGHTS, Int8Weights
 from homeroom.progress import progress, say
@@ -70,7 +70,6 @@ def _texts(config: Config, workspace: Workspace) -> tuple[list[str], Json]:
     try:
         cleaned = workspace.latest("clean")
     except MissingArtifact:
-        prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
-        return [document.text for document in up_to(config.text_megabytes, prose)], PythonLibrary.version()
+        return [document.text for document in library_prose(config.text_megabytes)], PythonLibrary.version()
     heldout = read_documents(cleaned.path / "documents.parquet", split="heldout")
     return [document.text for document in up_to(config.text_megabytes, heldout)], cleaned.id

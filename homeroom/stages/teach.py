@@ -15,12 +15,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Groups, RankingBatch
 from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
-from homeroom.data.python_library import PythonLibrary
 from homeroom.data.rankings import RankedRows, collate
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.comparison import proportion
 from homeroom.evaluation.gate import Bar, gate
-from homeroom.evaluation.heldout import up_to
+from homeroom.evaluation.heldout import library_prose
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
@@ -243,8 +242,7 @@ def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thu
     asked = questions_asked(heldout, config.questions)
     if not asked:
         raise NothingToLearn("no question that people asked is held out, so that nothing could be measured")
-    prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
-    text = up_to(config.text_megabytes, prose)
+    text = library_prose(config.text_megabytes)
     return Suite(
         name=name,
         judge=judge,

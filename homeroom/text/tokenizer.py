@@ -169,7 +169,10 @@ class Tokenizer:
                     "sentencepiece installed: `from transformers import AutoTokenizer; "
                     "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`"
                 )
-            raise TokenizerError(f"{folder} holds no tokenizer.json: make one with `homeroom tokenize`")
+            raise TokenizerError(
+                f"{folder} holds no tokenizer.json, which a model is of no use without; "
+                "of a workspace, `homeroom tokenize` makes one"
+            )
         try:
             return cls(tokenizers.Tokenizer.from_file(str(path)), Conventions.read(folder))
         except TokenizerError as error:
