@@ -13,6 +13,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 BIN := .venv/bin
 HOMEROOM := $(BIN)/homeroom
 
+# Tests that only compute run in two processes; what measures time, serves or kills has the machine for itself.
+SIDE_BY_SIDE := tests/data tests/evaluation tests/models tests/report tests/tasks tests/text
+
 .PHONY: help setup demo test lint browser clean
 
 help:  ## list the targets
@@ -32,7 +35,12 @@ endif
 test: .venv/.ready-test browser  ## ruff, mypy --strict, and every test, the browser's included
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
+else
+	$(BIN)/pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
+	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
+endif
 
 lint: .venv/.ready-test  ## ruff and mypy alone
 	$(BIN)/ruff check .
