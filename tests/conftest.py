@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from homeroom.models.gpt import GPT
 
-settings.register_profile("homeroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("homeroom", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("homeroom")
 
 
