@@ -42,17 +42,15 @@ class Liked:
     elsewhere: Conversation
     elsewhere_reference: float
 
-    def inverted(self) -> "Liked":
-        return Liked(self.answer, not self.liked, self.reference, self.elsewhere, self.elsewhere_reference)
-
 
 def liked_of(thumbs: Sequence[Thumb], tokenizer: Tokenizer, reference: GPT) -> list[Liked]:
     """The thumbs whose answers fit the reference's context."""
     limit = reference.config.max_length + 1  # the last token is only predicted, never read
     answers = [(conversation(one.messages, one.answer, tokenizer), one.liked) for one in thumbs]
     kept = [(one, liked) for one, liked in answers if len(one.token_ids) <= limit and any(one.learn)]
-    elsewhere = [_elsewhere([one for one, _ in kept], number, limit) for number in range(len(kept))]
-    every = [*(one for one, _ in kept), *elsewhere]
+    own = [one for one, _ in kept]
+    elsewhere = [_elsewhere(own, number, limit) for number in range(len(own))]
+    every = [*own, *elsewhere]
     log_probs: list[float] = []
     for start in range(0, len(every), MICRO_ANSWERS):
         log_probs += log_probs_of(reference, every[start : start + MICRO_ANSWERS])
@@ -113,17 +111,3 @@ def _collate(rows: Sequence[Liked], divergence: torch.Tensor) -> ThumbBatch:
         liked_A=torch.tensor([row.liked for row in rows]),
         divergence=divergence,
     )
-
-
-def accuracy(model: GPT, rows: Sequence[Liked]) -> float:
-    """The share of answers that the model has come to like more than the reference does where a person did, or less
-    where one did not, each against what it makes of all of them."""
-    if not rows:
-        return 0.0
-    moved: list[float] = []
-    for start in range(0, len(rows), MICRO_ANSWERS):
-        some = rows[start : start + MICRO_ANSWERS]
-        log_probs = log_probs_of(model, [row.answer for row in some])
-        moved += [now - row.reference for now, row in zip(log_probs, some, strict=True)]
-    middle = sorted(moved)[len(moved) // 2]
-    return sum((value >= middle) == row.liked for value, row in zip(moved, rows, strict=True)) / len(rows)
