@@ -60,11 +60,11 @@ max_tokens = 12
 
 [reward]
 precision = "float32"
-minimum_accuracy = 0
+bar = { accuracy = 0, calibration_error = 1, length_bias = 1, longer_is_worse = 0 }
 
 [judge]
 precision = "float32"
-minimum_accuracy = 0
+bar = { accuracy = 0, calibration_error = 1, length_bias = 1, longer_is_worse = 0 }
 
 [ppo]
 questions = 100
