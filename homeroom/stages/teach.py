@@ -7,7 +7,7 @@ small ones all of their weights. Models of the circle, which its evaluation know
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -20,6 +20,7 @@ from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.comparison import proportion
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
+from homeroom.evaluation.latency import Latency, compare_latency
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
@@ -36,6 +37,7 @@ from homeroom.stages import checkpoints, compress
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, made_before
+from homeroom.stages.measuring import task_digests, task_items
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.ranking import PairwiseRanking
@@ -44,7 +46,7 @@ from homeroom.training.settings import TrainingSettings
 from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose, contests, course
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 1
+VERSION = 2
 SETTLED = "scratch-settled.json"
 
 
@@ -78,6 +80,8 @@ class Config(TeachingSettings):
     max_tokens: PositiveInt = 100
     text_megabytes: PositiveFloat = Field(0.03, description="held-out text, on which bits per byte are measured")
     gate: Bar = Bar(questions=40)
+    tasks: tuple[str, ...] = Field((), description="files of multiple-choice questions that it must not get worse at")
+    tasks_sha256: tuple[str, ...] = Field((), description="filled in: a name may come to mean other questions")
     inverted: bool = Field(False, description="a control: learn the opposite of what people meant; never promoted")
     shown: PositiveInt = 6
 
@@ -102,6 +106,7 @@ class Base:
 
 def run(config: Config, workspace: Workspace) -> Artifact:
     """Teach the champion, and promote what comes of it or refuse it. Raises NothingToLearn."""
+    config = config.model_copy(update={"tasks_sha256": task_digests(config.tasks)})
     harvest = workspace.latest("harvest")
     if done := made_before(workspace, "teach", config, harvest, VERSION):
         enact(done, workspace)
@@ -115,6 +120,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         base = _base(config, before, draft)
         judge, judged = _judge(config, base, pairs, thumbs, draft)
         suite = _suite(config, base, judge, [one for one in thumbs if one.split == "heldout"], draft.id)
+        suite = replace(suite, tasks=task_items(config.tasks))
         measured_before = _measured(
             suite, base.tokenizer, before.id, "champion", draft, lambda: load_model(before.path)
         )
@@ -122,7 +128,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         learned, figures = _learn(config, base, method, meant, draft)
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
-        verdict = gate(after, measured_before, config.gate)
+        verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
         reasons = list(verdict.reasons)
         if not judged["qualified"]:
             reasons.insert(0, f"the judge is no better than a coin: {judged['reason']}")
@@ -276,6 +282,12 @@ def _measured(
         )
     measured.save(kept)
     return measured
+
+
+def _latency(config: Config, learned: GPT, before: Artifact) -> Latency:
+    """Both in the form in which they are served."""
+    ours, theirs = (decodable(Int8Weights.of(model)) for model in (learned, load_model(before.path)))
+    return compare_latency(ours, theirs, doubt=1 + config.gate.latency_worse)
 
 
 def _shown(count: int, suite: Suite, before: Measured, after: Measured) -> list[Json]:
