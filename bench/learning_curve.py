@@ -33,6 +33,7 @@ from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models.compiled import decodable
 from homeroom.models.int8 import Int8Weights
+from homeroom.progress import progress
 from homeroom.report.learning import FOLDER, ROUNDS
 from homeroom.serving.app import serving
 from homeroom.serving.client import Client, Said
@@ -126,8 +127,9 @@ def vote(bench: Bench, workspace: Workspace, count: int) -> None:
             if judged.better is not None and judged.better != said.text.strip():
                 client.edit(said.message_id, judged.better, f"e-{name}")
 
-        with ThreadPoolExecutor(SLOTS) as pool:
-            list(pool.map(one, range(count)))
+        with ThreadPoolExecutor(SLOTS) as pool, progress(f"votes ({bench.rule.name})", count) as bar:
+            for _ in pool.map(one, range(count)):
+                bar.advance()
 
 
 def _answered(workspace: Workspace, conversation_id: str) -> Said | None:
