@@ -13,8 +13,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 BIN := .venv/bin
 HOMEROOM := $(BIN)/homeroom
 
-# Tests that only compute run in two processes; what measures time, serves or kills has the machine for itself.
-SIDE_BY_SIDE := tests/data tests/evaluation tests/models tests/report tests/tasks tests/text
+# Tests run in two processes; benches, the whole circle and what has to end in so many seconds have the machine to
+# themselves.
+ALONE := tests/test_bench.py tests/test_circle.py tests/serving/test_stopping.py
 
 .PHONY: help setup demo test lint browser clean
 
@@ -38,8 +39,8 @@ test: .venv/.ready-test browser  ## ruff, mypy --strict, and every test, the bro
 ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
 else
-	$(BIN)/pytest -n 2 --dist loadfile $(SIDE_BY_SIDE)
-	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
+	$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	$(BIN)/pytest $(ALONE)
 endif
 
 lint: .venv/.ready-test  ## ruff and mypy alone

@@ -39,12 +39,10 @@ class NotQualified(HomeroomError):
     """The reward model is not good enough to be trained against."""
 
 
-class Config(TrainingSettings):
-    """Sampling, reward and the clipped objective, as in InstructGPT."""
+class PolicySettings(TrainingSettings):
+    """Sampling and the clipped objective, as in InstructGPT."""
 
     rollouts: RolloutSettings = RolloutSettings()
-    questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
-    mix: Mix = MIX
     optimizer: OptimizerKind = "adamw"
     learning_rate: PositiveFloat = 1e-4
     decay: Probability = 0.3
@@ -52,8 +50,15 @@ class Config(TrainingSettings):
     value_clip: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
     text: TextSettings = TextSettings()
-    require_qualified: bool = Field(True, description="refuse a reward model that fails a line of [reward.bar]")
     watch: WatchSettings = WatchSettings()
+
+
+class Config(PolicySettings):
+    """What is asked, how answers are sampled and what they are rewarded for."""
+
+    questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
+    mix: Mix = MIX
+    require_qualified: bool = Field(True, description="refuse a reward model that fails a line of [reward.bar]")
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -87,14 +92,14 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             seed=config.seed,
             dtype=resolve_precision(config.precision, actor),
         )
-        diary = _Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
+        diary = Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
         looks = None
         if judge is not None:
             looks = judge_of(judge, cleaned, tokenizer, config.watch, config.mix, config.rollouts.max_tokens)
         watch = Watch(config.watch, rollouts, tokenizer, draft.path, looks)
-        state = _train(config, rollouts, Shards(tokenized.path, "train"), diary, watch)
+        state = reinforce(config, rollouts, Shards(tokenized.path, "train"), diary, watch)
         checkpoints.save(actor.policy, tokenizer, draft.path)
-        draft.metrics |= _metrics(config, rollouts, state, diary, watch)
+        draft.metrics |= run_metrics(config.rollouts, rollouts, state, diary, watch)
     made = draft.artifact.metrics
     say(
         "ppo",
@@ -104,7 +109,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def _train(config: Config, rollouts: Rollouts, text: Shards, diary: "_Diary", watch: Watch) -> RunState:
+def reinforce(
+    config: PolicySettings, rollouts: Rollouts, text: Shards | None, diary: "Diary", watch: Watch
+) -> RunState:
     """To the end, or to where it is stopped: then the policy gets the last good weights back."""
     settings = config.loop_settings(config.rollouts.iterations * diary.steps)
     settings = settings.model_copy(update={"checkpoint_seconds": CHECKPOINT_SECONDS})
@@ -148,13 +155,16 @@ def _train(config: Config, rollouts: Rollouts, text: Shards, diary: "_Diary", wa
     return state
 
 
-def _metrics(config: Config, rollouts: Rollouts, state: RunState, diary: "_Diary", watch: Watch) -> dict[str, Json]:
+def run_metrics(
+    settings: RolloutSettings, rollouts: Rollouts, state: RunState, diary: "Diary", watch: Watch
+) -> dict[str, Json]:
+    """What a run came to."""
     figures = diary.iterations()
     kept = figures[-1 if watch.last_good is None else watch.last_good]
     return {
         "iterations": rollouts.iteration,
-        "episodes": rollouts.iteration * config.rollouts.episodes,
-        "episodes_per_second": state.step / diary.steps * config.rollouts.episodes / state.seconds,
+        "episodes": rollouts.iteration * settings.episodes,
+        "episodes_per_second": state.step / diary.steps * settings.episodes / state.seconds,
         "steps": state.step,
         "kl": kept["kl"],
         "reward_first": figures[0]["reward"],
@@ -204,7 +214,7 @@ def _scorer(reward: Artifact) -> Callable[[list[list[int]]], Tensor]:
     return lambda rows: (model.score(rows) - mean) / deviation
 
 
-class _Diary:
+class Diary:
     """What each iteration of so many steps showed: figures into the curves, a few episodes as samples."""
 
     def __init__(self, draft: Draft, tokenizer: Tokenizer, steps: int) -> None:
