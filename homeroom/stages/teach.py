@@ -104,6 +104,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     """Teach the champion, and promote what comes of it or refuse it. Raises NothingToLearn."""
     harvest = workspace.latest("harvest")
     if done := made_before(workspace, "teach", config, harvest, VERSION):
+        if done.metrics["promoted"]:  # a kill may have come between
+            compress.run(compress.Config(text_megabytes=config.text_megabytes), workspace, done)
         enact(done, workspace)
         return done
     before = champion(workspace)
@@ -114,7 +116,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("teach", config, [harvest, before], VERSION) as draft:
         base = _base(config, before, draft)
         judge, judged = _judge(config, base, pairs, thumbs, draft)
-        suite = _suite(config, base, judge, [one for one in thumbs if one.split == "heldout"], draft.id)
+        said: list[Thumb | Pair] = [*thumbs, *pairs]
+        suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
         measured_before = _measured(
             suite, base.tokenizer, before.id, "champion", draft, lambda: load_model(before.path)
         )
@@ -173,7 +176,7 @@ def _judge(
         contests(Lessons.of(pairs, thumbs, side), base.tokenizer, context, settings.seed)
         for side in ("judge", "heldout")
     )
-    rows = [RankedRows([list(a.token_ids), list(b.token_ids)], [0, 1]) for a, b in learned]
+    rows = [RankedRows([list(a.token_ids), list(b.token_ids)], [0, 1], a.weight) for a, b in learned]
     if len(rows) < settings.minimum_pairs:
         raise NothingToLearn(
             f"{len(rows)} contests of two answers were set apart for a judge, which needs {settings.minimum_pairs}: "
@@ -238,7 +241,7 @@ def _told(state: RunState) -> dict[str, str]:
     return {name: f"{state.metrics[name]:.3f}" for name in ("loss", "accuracy") if name in state.metrics}
 
 
-def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb], name: str) -> Suite:
+def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:
     asked = questions_asked(heldout, config.questions)
     if not asked:
         raise NothingToLearn("no question that people asked is held out, so that nothing could be measured")
