@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--kills", type=int, default=5)
     given = parser.parse_args()
-    FORKS.set_forkserver_preload(["bench.voters"])
+    FORKS.set_forkserver_preload(["bench.serve_load", "homeroom.serving.app"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model_of(folder, tiny=True)
