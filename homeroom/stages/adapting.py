@@ -167,7 +167,9 @@ def qualified(
 
 
 def _ranked(learned: Contests) -> list[RankedRows]:
-    return [RankedRows([list(better.token_ids), list(worse.token_ids)], [0, 1]) for better, worse in learned]
+    return [
+        RankedRows([list(better.token_ids), list(worse.token_ids)], [0, 1], better.weight) for better, worse in learned
+    ]
 
 
 def by_reward(

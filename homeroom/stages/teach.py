@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from homeroom.data.preferences import Thumb, load_pairs, load_thumbs
+from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
@@ -73,6 +73,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     """Teach the champion, and promote what comes of it or refuse it. Raises NothingToLearn."""
     harvest = workspace.latest("harvest")
     if done := made_before(workspace, "teach", config, harvest, VERSION):
+        if done.metrics["promoted"]:  # a kill may have come between
+            compress.run(compress.Config(text_megabytes=config.text_megabytes), workspace, done)
         enact(done, workspace)
         return done
     before = champion(workspace)
@@ -84,7 +86,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         base = Base.of(before, config, config.whole, draft)
         heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
         judge, judged = _judge(config, base, Lessons.of(pairs, thumbs, "judge"), heldout, draft)
-        suite = _suite(config, base, judge, [one for one in thumbs if one.split == "heldout"], draft.id)
+        said: list[Thumb | Pair] = [*thumbs, *pairs]
+        suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
         measured_before = _measured(
             suite, base.tokenizer, before.id, "champion", draft, lambda: load_model(before.path)
         )
@@ -183,7 +186,7 @@ def _follow(
     return model, {"lessons": lesson.lessons, "steps": state.step, "training_seconds": state.seconds}
 
 
-def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb], name: str) -> Suite:
+def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:
     asked = questions_asked(heldout, config.questions)
     if not asked:
         raise NothingToLearn("no question that people asked is held out, so that nothing could be measured")

@@ -103,7 +103,8 @@ def publish(
     """Publish what the block leaves in the draft's folder, which waits there after an exception or a kill."""
     input_ids = tuple(artifact.id for artifact in inputs)
     artifact_id = identity(stage, settings, input_ids, version)
-    with _only_one(work / f"{artifact_id}.lock", artifact_id), _full_disk_explained(work, artifact_id):
+    busy = f"{artifact_id} is being made by another process. Wait for it, or stop it and run this again."
+    with only_one(work / f"{artifact_id}.lock", busy), _full_disk_explained(work, artifact_id):
         if store.find(artifact_id):
             raise AlreadyPublished(f"{artifact_id} is published already. Run the command again to use it.")
         with runs.record(stage, artifact_id), _Effort(work, artifact_id) as effort:
@@ -138,7 +139,7 @@ def tidy(work: Path) -> list[str]:
     """Remove what lies in the work folder and is not being made right now; the names of what that was."""
     removed = []
     for artifact_id in sorted({path.name.lstrip(".").partition(".")[0] for path in work.iterdir()}):
-        with contextlib.suppress(WorkspaceBusy), _only_one(work / f"{artifact_id}.lock", artifact_id):
+        with contextlib.suppress(WorkspaceBusy), only_one(work / f"{artifact_id}.lock", artifact_id):
             if (work / artifact_id).is_dir():
                 shutil.rmtree(work / artifact_id)
                 removed.append(artifact_id)
@@ -237,15 +238,14 @@ def _peak_memory() -> int:
 
 
 @contextmanager
-def _only_one(path: Path, artifact_id: str) -> Iterator[None]:
-    """The system lets go of the lock when its process dies, however it dies."""
+def only_one(path: Path, busy: str) -> Iterator[None]:
+    """Raises WorkspaceBusy(busy) while another has it. The system lets go of the lock when its process dies, however
+    it dies."""
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:
-        raise WorkspaceBusy(
-            f"{artifact_id} is being made by another process. Wait for it, or stop it and run this again."
-        ) from error
+        raise WorkspaceBusy(busy) from error
     try:
         yield
         # Only here, where the work is over: who opened the file before and locks it now finds the artifact published.

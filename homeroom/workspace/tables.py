@@ -224,6 +224,17 @@ claims = Table(
     sqlite_autoincrement=True,
 )
 
+standings = Table(
+    "standings",
+    metadata,
+    _number(),
+    Column("user", String(200), nullable=False, index=True),
+    Column("word", String(20), nullable=False),  # an operator's; "judged" takes the one before back
+    Column("at", Moment, nullable=False),
+    CheckConstraint("word IN ('restored', 'distrusted', 'judged')", name="word"),
+    sqlite_autoincrement=True,
+)
+
 users = Table(
     "users",
     metadata,

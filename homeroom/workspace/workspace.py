@@ -23,11 +23,13 @@ from homeroom.workspace.drafts import Draft
 from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
 from homeroom.workspace.exchange import Imported, import_file
 from homeroom.workspace.feedback import Feedback
+from homeroom.workspace.judged import judged_up_to
 from homeroom.workspace.keys import Keys
 from homeroom.workspace.queue import Queue
 from homeroom.workspace.registry import Registry
 from homeroom.workspace.runs import Runs
 from homeroom.workspace.sessions import Sessions
+from homeroom.workspace.standings import Standings
 from homeroom.workspace.users import Users
 
 DATABASE = "homeroom.sqlite"
@@ -43,6 +45,7 @@ class Workspace:
         self.registry = Registry(database)
         self.feedback = Feedback(database)
         self.queue = Queue(database)
+        self.standings = Standings(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
         self.users = Users(database)
@@ -122,6 +125,16 @@ class Workspace:
     def tidy(self) -> list[str]:
         """Remove unfinished work that no process is at, such as that of settings nobody has any more; its names."""
         return drafts.tidy(self.path / "work")
+
+    def judged_up_to(self) -> tuple[int, ...]:
+        """Where judgements have got to: another answer than before says that there are new ones."""
+        with self._database.read() as connection:
+            return judged_up_to(connection)
+
+    def only_watcher(self) -> AbstractContextManager[None]:
+        """While it is held, another one raises WorkspaceBusy, in this process or any other."""
+        busy = f"another `homeroom improve --watch` is at work on {self.path}. One is enough: stop it first."
+        return drafts.only_one(self.path / "watch.lock", busy)
 
     def import_feedback(self, path: Path, user: str = "import") -> Imported:
         """Add the judgements of a JSONL file, whose formats are in exchange.py."""
