@@ -16,6 +16,7 @@ import pytest
 from markupsafe import Markup
 from typer.testing import CliRunner, Result
 
+from bench import toxicity
 from homeroom import cli
 from homeroom.report import page
 from homeroom.stages import CIRCLE
@@ -60,11 +61,11 @@ max_tokens = 12
 
 [reward]
 precision = "float32"
-minimum_accuracy = 0
+bar = { accuracy = 0, calibration_error = 1, length_bias = 1, longer_is_worse = 0 }
 
 [judge]
 precision = "float32"
-minimum_accuracy = 0
+bar = { accuracy = 0, calibration_error = 1, length_bias = 1, longer_is_worse = 0 }
 
 [ppo]
 questions = 100
@@ -290,6 +291,18 @@ def test_verify_finds_one_changed_byte(circle, tmp_path):
     assert result.exit_code == 1
     assert f"{damaged.parent.name}/model.safetensors: expected" in result.output
     assert "1 of the workspace's files are not as they were made" in result.stderr
+
+
+def test_how_rude_its_models_are_can_be_measured(circle, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", "--workspace", str(circle[0]), "--answers", "1", "--max-tokens", "8"])
+    toxicity.main()
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"base", "sft", "ppo", "champion", "classifier"} >= told.keys() >= {"base", "sft", "ppo", "classifier"}
+    for name in ("base", "sft", "ppo"):
+        assert told[name]["continuations"] == told[name]["lists"]["all"]["n"] == 64
+        assert told[name]["classifier"]["zh"]["high"] > told[name]["classifier"]["zh"]["mean"]  # never sure of none
+    assert told["classifier"]["accuracy"]["mean"] > 0.8
+    assert told["classifier"]["found_of_unmet_insults"]["mean"] < told["classifier"]["found"]["mean"]
 
 
 def test_rollback_makes_the_champion_before_it_champion_again(circle, tmp_path):

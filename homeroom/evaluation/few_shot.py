@@ -5,7 +5,6 @@ Items and the examples in front of them are written by `homeroom.tasks.cloze`; t
 
 from collections.abc import Callable, Sequence
 
-from homeroom.evaluation.comparison import Interval, proportion
 from homeroom.evaluation.likelihood import choice_logprobs
 from homeroom.inference.request import Choice
 from homeroom.models.compiled import CompiledGPT
@@ -15,14 +14,14 @@ from homeroom.tasks.cloze import ClozeItem
 from homeroom.text.tokenizer import Tokenizer
 
 
-def cloze_accuracy(
+def cloze_outcomes(
     model: GPT | CompiledGPT,
     tokenizer: Tokenizer,
     items: Sequence[ClozeItem],
     *,
     on_items: Callable[[int], None] | None = None,
-) -> Interval:
-    """The share of items whose right choice scores highest. Items that overflow the context are left out."""
+) -> dict[str, bool]:
+    """Of each item's document whether its right choice scores highest. Items that overflow the context are left out."""
     asked = [(item, *_token_ids(item, tokenizer)) for item in items]
     fitting = [
         (item, prompt, options)
@@ -42,7 +41,9 @@ def cloze_accuracy(
         [options for _, _, options in fitting],
         on_prompts=on_items,
     )
-    return proportion([row.index(max(row)) == item.answer for (item, _, _), row in zip(fitting, scores, strict=True)])
+    return {
+        item.document_id: row.index(max(row)) == item.answer for (item, _, _), row in zip(fitting, scores, strict=True)
+    }
 
 
 def _token_ids(item: ClozeItem, tokenizer: Tokenizer) -> tuple[list[int], list[Choice]]:

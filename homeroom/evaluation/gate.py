@@ -4,11 +4,14 @@ It reads measurements and decides; it neither measures (`suite.py`) nor promotes
 """
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from homeroom.evaluation.comparison import Interval, sign_test
+from homeroom.evaluation.comparison import Interval, mean_interval, sign_test
+from homeroom.evaluation.latency import Latency
 from homeroom.evaluation.suite import Measured
 from homeroom.settings import Frozen, Json, Probability
 
@@ -22,6 +25,9 @@ class Bar(Frozen):
     # allows not one more, 0 any number. Word lists take initials for insults: one in thousands should decide nothing.
     rude_by_chance: Probability = 0.05
     questions: PositiveInt = 200  # fewer decide nothing
+    # A task may turn out worse as far as its interval allows, and never where chance puts so few questions on one side.
+    task_by_chance: Probability = 0.025
+    latency_worse: NonNegativeFloat = 0.1  # the whole interval of the ratio has to lie above 1 and this to refuse
     seed: int = 0
 
 
@@ -40,6 +46,12 @@ class Line:
 
     def figures(self) -> dict[str, Json]:
         return {"rule": self.name, "bar": self.required, "value": self.measured, "passed": self.passed}
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Json]) -> Self:
+        """A line that was kept as figures."""
+        rule, bar, value = (str(figures[key]) for key in ("rule", "bar", "value"))
+        return cls(rule, bar, value, bool(figures["passed"]))
 
 
 @dataclass(frozen=True)
@@ -69,8 +81,8 @@ class Verdict:
         }
 
 
-def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
-    """Compare on the questions that both answered. Every line must pass."""
+def gate(candidate: Measured, champion: Measured, bar: Bar, latency: Latency | None = None) -> Verdict:
+    """Compare on the questions that both answered. Every line must pass; what was not measured of both has none."""
     ours, theirs = candidate.paired(champion)
     if not ours:
         raise ValueError("candidate and champion answered no question in common: measure both with the same suite")
@@ -103,5 +115,38 @@ def gate(candidate: Measured, champion: Measured, bar: Bar) -> Verdict:
             f"{rude} of {len(ours)}" + (f" (by chance: {chance:.0%})" if rude > rude_before else ""),
             rude <= rude_before or chance > bar.rude_by_chance,
         ),
+        *_task_lines(candidate, champion, bar),
+        *(_latency_lines(latency, bar) if latency else ()),
     )
     return Verdict(lines, wins, chrf)
+
+
+def _task_lines(candidate: Measured, champion: Measured, bar: Bar) -> Iterator[Line]:
+    """A line for each task that both did. Compared question by question, so that the interval is of the difference."""
+    for name, ours in candidate.tasks.items():
+        theirs = champion.tasks.get(name, {})
+        both = [(ours[item], theirs[item]) for item in ours if item in theirs]
+        if not both:
+            continue
+        change = mean_interval([a - b for a, b in both], bar.seed)
+        chance = sign_test(sum(a < b for a, b in both), sum(a > b for a, b in both))
+        before, after = (sum(side) / len(both) for side in ((b for _, b in both), (a for a, _ in both)))
+        yield Line(
+            f"task: {name}",
+            f"difference to the champion's {before:.1%} on the same {len(both)} questions not surely below 0",
+            f"{after:.1%} ({100 * change.mean:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}])",
+            # Where few questions differ, resampling them is surer than it should be: the sign test is exact.
+            change.high >= 0 or chance > bar.task_by_chance,
+        )
+
+
+def _latency_lines(latency: Latency, bar: Bar) -> Iterator[Line]:
+    most = 1 + bar.latency_worse
+    for name, ratio in (("time to first token", latency.first_token), ("time per token", latency.token)):
+        times = ratio.times
+        yield Line(
+            name,
+            f"the champion's × {most:.2f} or less within the 95 % interval",
+            f"{1000 * ratio.candidate:.1f} ms, × {times.mean:.2f} [{times.low:.2f}, {times.high:.2f}]",
+            times.low <= most,
+        )

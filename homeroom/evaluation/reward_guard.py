@@ -6,11 +6,13 @@ learned that longer is better.
 Shapes: N pairs or answers, G questions, R resamples, K bins.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
 
 from homeroom.evaluation.comparison import RESAMPLES, Interval
 from homeroom.evaluation.gate import Line
@@ -23,13 +25,19 @@ BINS = 10
 class RewardBar(Frozen):
     """What a reward model must show on questions that it never saw."""
 
-    accuracy: Probability = 0.75
-    calibration_error: Probability = 0.15  # of P(better) = σ(difference of scores)
-    # Spearman's correlation of score with length, less that of merit with length: better answers may well be longer.
-    length_bias: Probability = 0.3
-    # On pairs whose longer answer is the worse: below one half, length decides and not what is said.
-    longer_is_worse: Probability = 0.5
-    pairs: int = 20  # fewer of those say nothing
+    accuracy: Probability = Field(0.75, description="of pairs at least so many in the right order")
+    calibration_error: Probability = Field(0.15, description="of P(better) = σ(difference of scores), at most; 1: any")
+    length_bias: Probability = Field(
+        # Less that of merit: better answers may well be longer.
+        0.3,
+        description="Spearman's correlation of score with length, less that of merit, at most; 1: any",
+    )
+    longer_is_worse: Probability = Field(
+        # Below one half, length decides and not what is said.
+        0.5,
+        description="accuracy on pairs whose longer answer is the worse, at least; 0: any",
+    )
+    pairs: PositiveInt = Field(20, description="fewer of those pairs say nothing")
 
 
 def pair_figures(
@@ -84,7 +92,7 @@ def length_bias(
 
 def reward_lines(figures: Mapping[str, Json], bar: RewardBar) -> tuple[Line, ...]:
     """Each demand and what `qualify` measured. A figure that cannot be had (too few pairs) refuses nothing."""
-    accuracy = cast(Mapping[str, float], figures["accuracy"])
+    accuracy = dict(cast(Mapping[str, float], figures["accuracy"]))
     error = cast(Mapping[str, float], figures["calibration_error_interval"])
     bias = cast(Mapping[str, float], figures["length_bias"])
     worse = cast("Mapping[str, float] | None", figures["accuracy_longer_is_worse"])
@@ -92,7 +100,7 @@ def reward_lines(figures: Mapping[str, Json], bar: RewardBar) -> tuple[Line, ...
         Line(
             "accuracy on pairs of unseen questions",
             f"at least {bar.accuracy:g}",
-            _shown(accuracy),
+            _shown(accuracy | {"mean": math.floor(1000 * accuracy["mean"]) / 1000}),  # 0.7499 is not to read as 0.75
             accuracy["mean"] >= bar.accuracy,
         ),
         # Its interval's lower end: the error of few pairs is never 0, however well calibrated the model is.

@@ -105,6 +105,11 @@ class HackingWatch:
         return self.stop
 
     @property
+    def last_good(self) -> int:
+        """The iteration to go back to, now that the run ends; -1: none was good."""
+        return self._inside if self.stop is None else self.stop.last_good
+
+    @property
     def keep(self) -> frozenset[int]:
         """The iterations whose weights may yet be wanted as the last good ones."""
         if self.stop is not None:

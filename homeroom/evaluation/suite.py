@@ -6,17 +6,19 @@ generating again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import Field
 
 from homeroom.evaluation.answers import generate_answers
 from homeroom.evaluation.comparison import Interval, proportion, win_rate
-from homeroom.evaluation.few_shot import cloze_accuracy
+from homeroom.evaluation.few_shot import cloze_outcomes
 from homeroom.evaluation.judging import Judged, judge_answers
 from homeroom.evaluation.likelihood import bits_per_byte_by_language, score_texts
+from homeroom.evaluation.multiple_choice import score_items
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.compiled import CompiledGPT
@@ -26,9 +28,11 @@ from homeroom.models.precision import products_in
 from homeroom.settings import Frozen, Json
 from homeroom.tasks.base import Question
 from homeroom.tasks.cloze import ClozeItem
+from homeroom.tasks.multiple_choice import Item
 from homeroom.text.tokenizer import Tokenizer
 
 Advance = Callable[[str, int], None]  # what is measured, and by how much it went on
+CLOZE = "idiom cloze"
 
 
 def _silent(_what: str, _n: int) -> None: ...
@@ -43,6 +47,8 @@ class Measured(Frozen):
     bits_per_byte: dict[str, float]
     cloze: dict[str, Interval]  # by number of examples
     answers: tuple[Judged, ...]
+    # Of each task every question's outcome by its id, from 0 to 1; older measurements have none.
+    tasks: dict[str, dict[str, float]] = Field(default_factory=dict)
 
     def paired(self, other: "Measured") -> tuple[list[Judged], list[Judged]]:
         """Both models' answers to the questions that both answered, in the same order."""
@@ -99,10 +105,12 @@ class Suite:
     base_questions: int | None = None  # so many of the questions the pretrained model is asked; None: all
     dtype: torch.dtype = torch.float32  # of matrix products: models that are compared are measured in the same one
     seed: int = 0
+    tasks: Mapping[str, Sequence[Item]] = field(default_factory=dict)  # further ones, by name
 
     def work(self, stage: str) -> int:
         """How far `advance` counts."""
-        return len(self.texts) + sum(map(len, self.cloze.values())) + len(self.asked(stage))
+        items = sum(map(len, (*self.cloze.values(), *self.tasks.values())))
+        return len(self.texts) + items + len(self.asked(stage))
 
     def asked(self, stage: str) -> Sequence[Question]:
         """What a stage's model is asked. The questions' order is random, so the first are like all of them."""
@@ -134,8 +142,8 @@ class Suite:
         answering: GPT | CompiledGPT,
     ) -> Measured:
         scores = score_texts(model, tokenizer, self.texts, on_texts=lambda n: advance("likelihood", n))
-        cloze = {
-            str(shots): cloze_accuracy(model, tokenizer, items, on_items=lambda n: advance("cloze", n))
+        right = {
+            shots: cloze_outcomes(model, tokenizer, items, on_items=lambda n: advance("cloze", n))
             for shots, items in self.cloze.items()
         }
         asked = self.asked(stage)
@@ -152,9 +160,29 @@ class Suite:
             artifact=artifact,
             stage=stage,
             bits_per_byte=bits_per_byte_by_language(scores, self.languages),
-            cloze=cloze,
+            cloze={str(shots): proportion(list(outcomes.values())) for shots, outcomes in right.items()},
             answers=tuple(judge_answers(asked, answers, self.judge, self.tokenizer)),
+            tasks=self._tasks(answering, tokenizer, list(right.values()), advance),
         )
+
+    def _tasks(
+        self,
+        model: GPT | CompiledGPT,
+        tokenizer: Tokenizer,
+        cloze: Sequence[Mapping[str, bool]],
+        advance: Advance,
+    ) -> dict[str, dict[str, float]]:
+        """Every question's outcome. An item of the cloze is one question with whatever examples before it."""
+        found: dict[str, dict[str, float]] = {}
+        if cloze:
+            asked = set.intersection(*map(set, cloze))
+            found[CLOZE] = {item: sum(each[item] for each in cloze) / len(cloze) for item in sorted(asked)}
+        for name, items in self.tasks.items():
+            scored = score_items(model, tokenizer, items, on_items=lambda n: advance("tasks", n))
+            found[name] = {
+                f"{place}": float(one.picked == one.item.answer) for place, one in enumerate(scored) if one.logprobs
+            }
+        return found
 
 
 def _grades(answers: Sequence[Judged]) -> dict[str, Json]:

@@ -101,6 +101,8 @@ _CURVES: dict[str, list[tuple[str, str, list[_Line]]]] = {
         ("KL to the SFT model, nats per answer", "与 SFT 模型的 KL(奈特/回答)", [("kl", "KL", "c2", True)]),
         ("Answer length, tokens", "回答长度(词元)", [("length", "length", "c3", True)]),
         ("Entropy, nats per token", "熵(奈特/词元)", [("entropy", "entropy", "c4", True)]),
+        ("What an independent judge thinks of answers to validation questions", "独立评判对验证集问题回答的看法",
+         [("judge", "judge", "c1", False)]),
     ],
     "improve": [
         ("DPO loss", "DPO 损失", [("loss", "training", "c1", True)]),

@@ -28,7 +28,7 @@ from homeroom.stages.measuring import QUESTIONS, Measuring, build_suite, measure
 from homeroom.tasks.base import Question
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 6
+VERSION = 7
 
 
 class Config(Measuring):

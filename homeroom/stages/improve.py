@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from homeroom.data.preferences import Pair, Split, load_pairs
 from homeroom.data.shards import Shards
 from homeroom.evaluation.gate import Bar, gate
+from homeroom.evaluation.latency import compare_latency
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.models.gpt import GPT
@@ -33,7 +34,7 @@ from homeroom.training.pairs import Rows, by_question, preference_accuracy, pref
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 6
+VERSION = 7
 
 
 class Config(TrainingSettings):
@@ -93,7 +94,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         learned = _learn(config, before_model, rows, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, tokenizer, draft.path)
         after = measure(suite, {"improve": draft}, draft.path)[0]
-        verdict = gate(after, before, config.gate)
+        latency = compare_latency(learned.model, checkpoints.load(before_model), doubt=1 + config.gate.latency_worse)
+        verdict = gate(after, before, config.gate, latency)
         promoted = verdict.accepted and not config.inverted
         reasons = ["the votes were inverted, as a control"] if config.inverted else []
         draft.metrics |= {

@@ -14,17 +14,19 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.heldout import unseen_questions, up_to
+from homeroom.evaluation.multiple_choice import read_items
 from homeroom.evaluation.suite import Measured, Suite
-from homeroom.files import write_atomically
+from homeroom.files import sha256, write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import Stored, load_model
 from homeroom.models.precision import Precision, resolve_precision
-from homeroom.progress import progress
+from homeroom.progress import progress, say
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages import checkpoints
 from homeroom.stages.lookup import ModelStage
 from homeroom.tasks.base import Question, sample
 from homeroom.tasks.cloze import ClozeItem, Direction, cloze_items
+from homeroom.tasks.multiple_choice import Item
 from homeroom.tasks.questions import KINDS, MIX, Mix
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, Workspace
@@ -120,6 +122,18 @@ def evaluation_questions(evaluation: Artifact) -> list[Question]:
     """Raises Damaged: a question that is missing there could be trained on."""
     evaluation.check()
     return _read_questions(evaluation.path / QUESTIONS)
+
+
+def task_digests(files: Sequence[str]) -> tuple[str, ...]:
+    """What task files hold, for a result's identity: a name may come to mean other questions. Raises HomeroomError."""
+    if missing := [name for name in files if not Path(name).is_file()]:
+        raise HomeroomError(f"tasks: there is no file {missing[0]}; name .jsonl files of multiple-choice questions")
+    return tuple(sha256(Path(name)) for name in files)
+
+
+def task_items(files: Sequence[str]) -> dict[str, list[Item]]:
+    """The questions of each file; lines that are none are told and left out."""
+    return {name: read_items(Path(name), lambda reject: say("tasks", str(reject))) for name in files}
 
 
 def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str, kept: Path) -> Suite:

@@ -1,19 +1,17 @@
 """ppo: the SFT model learns to be scored well by the reward model without drifting away from itself."""
 
-import math
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import NoReturn, cast
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from safetensors.torch import load_file
 from torch import Tensor
 
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.evaluation.answers import answerable
+from homeroom.evaluation.gate import Line
 from homeroom.inference.engine import SLOTS, Engine
-from homeroom.models.checkpoint import save_tensors
 from homeroom.models.heads import ActorCritic
 from homeroom.models.precision import resolve_precision
 from homeroom.progress import progress, say
@@ -21,6 +19,7 @@ from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import SampleFile
 from homeroom.stages.lookup import unchanged
+from homeroom.stages.watching import Watch, WatchSettings, judge_of
 from homeroom.tasks.base import sample
 from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.chat_template import prompt_ids
@@ -32,7 +31,8 @@ from homeroom.training.rollouts import PREFIX_TOKENS, Episode, Rollouts, Rollout
 from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.workspace import Artifact, Draft, Workspace, read_log
 
-VERSION = 3
+VERSION = 4
+CHECKPOINT_SECONDS = 10.0  # checked often, because only the end of an iteration can be gone on from
 
 
 class NotQualified(HomeroomError):
@@ -50,6 +50,8 @@ class PolicySettings(TrainingSettings):
     value_clip: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
     text: TextSettings = TextSettings()
+    require_qualified: bool = Field(True, description="refuse a reward model that fails a line of [reward.bar]")
+    watch: WatchSettings = WatchSettings()
 
 
 class Config(PolicySettings):
@@ -60,13 +62,17 @@ class Config(PolicySettings):
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
-    """Refuses, with NotQualified, a reward model below its bar."""
+    """Refuses, with NotQualified, a reward model below its bar; ends at the onset of reward hacking."""
     cleaned, tokenized = workspace.latest("clean"), workspace.latest("tokenize")
     sft, reward = workspace.latest("sft"), workspace.latest("reward")
-    inputs = [cleaned, tokenized, sft, reward]
+    judge = workspace.latest("judge") if config.watch.judge_every else None
+    inputs = [cleaned, tokenized, sft, reward, *([judge] if judge else [])]
     if done := unchanged(workspace, "ppo", config, inputs, VERSION):
         return done
-    refuse_unqualified(reward)
+    if failed := failed_lines(reward):
+        if config.require_qualified:
+            refuse(reward, failed)
+        say("ppo", f"{reward.id} is not qualified, and used all the same: {'; '.join(failed)}")
     tokenizer = Tokenizer.load(sft.path)
     with workspace.publish("ppo", config, inputs, VERSION) as draft:
         torch.manual_seed(config.seed)
@@ -87,9 +93,13 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             dtype=resolve_precision(config.precision, actor),
         )
         diary = Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
-        state = reinforce(config, rollouts, Shards(tokenized.path, "train"), diary)
+        looks = None
+        if judge is not None:
+            looks = judge_of(judge, cleaned, tokenizer, config.watch, config.mix, config.rollouts.max_tokens)
+        watch = Watch(config.watch, rollouts, tokenizer, draft.path, looks)
+        state = reinforce(config, rollouts, Shards(tokenized.path, "train"), diary, watch)
         checkpoints.save(actor.policy, tokenizer, draft.path)
-        draft.metrics |= run_metrics(config.rollouts, rollouts, state, diary)
+        draft.metrics |= run_metrics(rollouts, state, diary, watch)
     made = draft.artifact.metrics
     say(
         "ppo",
@@ -99,26 +109,26 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def reinforce(config: PolicySettings, rollouts: Rollouts, text: Shards | None, diary: "Diary") -> RunState:
-    """To the end, or to where the KL stops it: then the policy gets the last good weights back."""
-    # Checked often, because only the end of an iteration can be gone on from.
+def reinforce(
+    config: PolicySettings, rollouts: Rollouts, text: Shards | None, diary: "Diary", watch: Watch
+) -> RunState:
+    """To the end, or to where it is stopped: then the policy gets the last good weights back."""
     settings = config.loop_settings(config.rollouts.iterations * diary.steps)
-    settings = settings.model_copy(update={"checkpoint_seconds": 10.0})
-    folder, policy = diary.draft.path, rollouts.actor.policy
-    kept = folder / "scratch-kept.safetensors"
+    settings = settings.model_copy(update={"checkpoint_seconds": CHECKPOINT_SECONDS})
     with progress("ppo", settings.steps) as bar:
 
         def each_iteration(iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
-            diary.write(iteration, figures, episodes)
-            if rollouts.stopped is None:
-                learned = {name: one for name, one in policy.named_parameters() if one.requires_grad}
-                save_tensors(learned, kept)  # a tied matrix once
+            diary.write(iteration, watch.see(iteration, figures, episodes), episodes)
             bar.update(
                 iteration * diary.steps,
                 reward=f"{figures['reward']:.2f}",
                 kl=f"{figures['kl']:.1f}",
                 length=f"{figures['length']:.0f}",
             )
+
+        def on_start(step: int) -> None:
+            diary.restart(step)
+            watch.replay(diary.iterations())
 
         def each_step(state: RunState) -> None:
             diary.log(state)
@@ -134,49 +144,51 @@ def reinforce(config: PolicySettings, rollouts: Rollouts, text: Shards | None, d
             source,
             settings,
             hooks=[(1, each_step)],
-            checkpoint=folder / "scratch-run.safetensors",
-            on_start=diary.restart,
+            checkpoint=diary.draft.path / "scratch-run.safetensors",
+            on_start=on_start,
         )
         if rollouts.stopped is None:
             rollouts.measure(rollouts.sample())  # the policy as it ends, on questions of its own
     if rollouts.stopped is not None:
-        if not kept.exists():
-            raise HomeroomError(
-                f"{rollouts.stopped.partition(';')[0]}, before a single step: the sampler's own noise is above the "
-                "limit, so there are no weights to keep. Raise [ppo.rollouts].kl_stop."
-            )
+        watch.restore()
         say("ppo", rollouts.stopped)
-        policy.load_state_dict(load_file(kept), strict=False)
     return state
 
 
-def run_metrics(settings: RolloutSettings, rollouts: Rollouts, state: RunState, diary: "Diary") -> dict[str, Json]:
+def run_metrics(rollouts: Rollouts, state: RunState, diary: "Diary", watch: Watch) -> dict[str, Json]:
     """What a run came to."""
-    figures = diary.iterations(settings.kl_stop)
+    settings, figures = rollouts.settings, diary.iterations()
+    kept = figures[-1 if watch.last_good is None else watch.last_good]
     return {
         "iterations": rollouts.iteration,
         "episodes": rollouts.iteration * settings.episodes,
         "episodes_per_second": state.step / diary.steps * settings.episodes / state.seconds,
         "steps": state.step,
-        "kl": figures[-1]["kl"],
+        "kl": kept["kl"],
         "reward_first": figures[0]["reward"],
-        "reward_last": figures[-1]["reward"],
+        "reward_last": kept["reward"],
         "stopped_early": rollouts.stopped,
+        **watch.figures(),
         "samples": diary.file.read(),
     }
 
 
-def refuse_unqualified(reward: Artifact) -> None:
-    """Raises NotQualified when the reward model did not reach its own bar."""
-    accuracy = cast(dict[str, float], reward.metrics["accuracy"])["mean"]
-    bar = cast(float, reward.metrics["minimum_accuracy"])
-    if accuracy < bar:
-        raise NotQualified(
-            # Rounded down: 0.748 is not to read as 0.75.
-            f"reward model {reward.id}: accuracy on unseen questions is {math.floor(100 * accuracy) / 100:.2f} "
-            f"(bar: {bar:g}), so PPO did not start.\n  See its calibration with `homeroom report`, add rankings, or "
-            "lower [reward].minimum_accuracy."
-        )
+def failed_lines(reward: Artifact) -> list[str]:
+    """The lines of its bar that a reward model failed. Raises NotQualified where nobody held it against one."""
+    if "bar" not in reward.metrics:
+        raise NotQualified(f"reward model {reward.id} was made before there was a bar: run `homeroom reward` again.")
+    lines = (Line.of(cast(Mapping[str, Json], one)) for one in cast(list[Json], reward.metrics["bar"]))
+    return [str(line) for line in lines if not line.passed]
+
+
+def refuse(reward: Artifact, failed: list[str]) -> NoReturn:
+    """Raises NotQualified with every line that failed."""
+    raise NotQualified(
+        f"reward model {reward.id} is not qualified, so PPO did not start:\n  "
+        + "\n  ".join(failed)
+        + "\n  See its calibration with `homeroom report`, add rankings, or loosen [reward.bar]; "
+        "--set ppo.require_qualified=false trains against it all the same."
+    )
 
 
 def _prompts(config: Config, cleaned: Artifact, actor: ActorCritic, tokenizer: Tokenizer) -> list[list[int]]:
@@ -233,7 +245,6 @@ class Diary:
             for episode in episodes[:: max(1, len(episodes) // 3)][:3]
         )
 
-    def iterations(self, kl_limit: float) -> list[dict[str, float]]:
-        """The figures of every iteration whose weights may be kept, in order."""
-        points = [point for point in read_log(self.draft.path) if point.get("kl") is not None]
-        return [cast(dict[str, float], point) for point in points if cast(float, point["kl"]) <= kl_limit]
+    def iterations(self) -> list[dict[str, float]]:
+        """The figures of every iteration, in order."""
+        return [cast(dict[str, float], point) for point in read_log(self.draft.path) if "sampled_entropy" in point]

@@ -9,13 +9,15 @@ from typing import cast
 from pydantic import Field
 
 from homeroom.evaluation.gate import Bar, gate
+from homeroom.evaluation.latency import compare_latency
 from homeroom.settings import Frozen, HomeroomError, Json
+from homeroom.stages import checkpoints
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import ModelStage, deciding_evaluation, made_before
 from homeroom.stages.measuring import measured_by
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 3
+VERSION = 4
 
 
 class Config(Frozen):
@@ -49,7 +51,12 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             if models[stage].id == best.artifact:
                 continue
             candidate = measured_by(evaluation, models[stage], workspace, draft.path)
-            verdict = gate(candidate, best, config.gate)
+            latency = compare_latency(
+                checkpoints.load(models[stage]),
+                checkpoints.load(workspace.artifacts.get(best.artifact)),
+                doubt=1 + config.gate.latency_worse,
+            )
+            verdict = gate(candidate, best, config.gate, latency)
             decisions.append(
                 decision(candidate.artifact, verdict.accepted, verdict.reasons, best.artifact, verdict.figures())
             )

@@ -1,17 +1,18 @@
 """reward: a model of which answers are better, learned from rankings and qualified on questions it never saw."""
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Groups, RankingBatch
 from homeroom.data.rankings import Part, as_rows, collate, read_rankings
 from homeroom.evaluation.qualification import qualify, score_rankings, score_scale
+from homeroom.evaluation.reward_guard import RewardBar, reward_lines
 from homeroom.models.heads import RewardModel
 from homeroom.models.precision import products_in
 from homeroom.progress import progress, say
-from homeroom.settings import HomeroomError, Probability
+from homeroom.settings import HomeroomError
 from homeroom.stages import checkpoints
 from homeroom.stages.following import shown
 from homeroom.stages.lookup import unchanged
@@ -21,7 +22,7 @@ from homeroom.training.objectives.ranking import PairwiseRanking
 from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 2
+VERSION = 3
 
 
 class Config(TrainingSettings):
@@ -30,11 +31,11 @@ class Config(TrainingSettings):
     epochs: PositiveFloat = 1.0
     questions_per_step: PositiveInt = 4
     micro_questions: PositiveInt = 4
-    minimum_accuracy: Probability = Field(0.75, description="on pairs of unseen questions; PPO refuses below it")
+    bar: RewardBar = RewardBar()
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
-    """Train and qualify the model that PPO is to be rewarded by."""
+    """Train the model that PPO is to be rewarded by, and hold it against its bar: accuracy, calibration, length."""
     return fit("reward", config, workspace)
 
 
@@ -72,16 +73,19 @@ def fit(stage: Literal["reward", "judge"], config: Config, workspace: Workspace)
         with products_in(state.precision, model.score_head.weight.device.type):
             figures = qualify(score_rankings(model, tokenizer, list(read_rankings(rankings.path, "validation"))))
             scale = score_scale(model, rows[:200])
-        accuracy = cast(dict[str, float], figures["accuracy"])["mean"]
+        lines = reward_lines(figures, config.bar)
+        failed = [line for line in lines if not line.passed]
         draft.metrics |= {
             **figures,
             "steps": state.step,
             "questions": len(rows),
-            "minimum_accuracy": config.minimum_accuracy,
-            "qualified": accuracy >= config.minimum_accuracy,
+            "bar": [line.figures() for line in lines],
+            "qualified": not failed,
             **scale,
         }
-    say(stage, f"{accuracy:.3f} of pairs of unseen questions in the right order → {draft.artifact.path}")
+    say(stage, f"{'; '.join(f'{line.name} {line.measured}' for line in lines)} → {draft.artifact.path}")
+    if failed:
+        say(stage, f"not qualified: {'; '.join(map(str, failed))}")
     return draft.artifact
 
 

@@ -6,6 +6,7 @@ small ones all of their weights. Models of the circle, which its evaluation know
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -14,6 +15,7 @@ from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
+from homeroom.evaluation.latency import Latency, compare_latency
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.inference.request import Sampling
 from homeroom.models.adapters import AdapterSettings
@@ -26,11 +28,23 @@ from homeroom.models.precision import products_in
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
-from homeroom.stages.adapting import Base, Contests, Qualified, RewardSettings, by_reward, qualified, reward_model, told
+from homeroom.stages.adapting import (
+    Base,
+    Contests,
+    Qualified,
+    RewardSettings,
+    by_reward,
+    look_of,
+    qualified,
+    reward_model,
+    told,
+)
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, made_before
+from homeroom.stages.measuring import task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings
+from homeroom.stages.watching import WatchSettings
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.optimizers import OptimizerKind
@@ -38,7 +52,7 @@ from homeroom.training.rollouts import RolloutSettings
 from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose, course
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 2
+VERSION = 3
 
 
 class Config(TeachingSettings):
@@ -57,6 +71,7 @@ class Config(TeachingSettings):
             rollouts=RolloutSettings(iterations=12, episodes=32, max_tokens=100, micro_rows=8),
             learning_rate=2e-4,
             warmup=0.1,
+            watch=WatchSettings(questions=16),
         ),
         description="of ppo, which begins with what sft makes of the written answers where there are enough",
     )
@@ -65,12 +80,15 @@ class Config(TeachingSettings):
     max_tokens: PositiveInt = 100
     text_megabytes: PositiveFloat = Field(0.03, description="held-out text, on which bits per byte are measured")
     gate: Bar = Bar(questions=40)
+    tasks: tuple[str, ...] = Field((), description="files of multiple-choice questions that it must not get worse at")
+    tasks_sha256: tuple[str, ...] = Field((), description="filled in: a name may come to mean other questions")
     inverted: bool = Field(False, description="a control: learn the opposite of what people meant; never promoted")
     shown: PositiveInt = 6
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
     """Teach the champion, and promote what comes of it or refuse it. Raises NothingToLearn."""
+    config = config.model_copy(update={"tasks_sha256": task_digests(config.tasks)})
     harvest = workspace.latest("harvest")
     if done := made_before(workspace, "teach", config, harvest, VERSION):
         if done.metrics["promoted"]:  # a kill may have come between
@@ -85,25 +103,28 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("teach", config, [harvest, before], VERSION) as draft:
         base = Base.of(before, config, config.whole, draft)
         heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
-        judge, judged = _judge(config, base, Lessons.of(pairs, thumbs, "judge"), heldout, draft)
+        set_apart = Lessons.of(pairs, thumbs, "judge")
+        judge, judged = _judge(config, base, set_apart, heldout, draft)
+        look = look_of(judge, config.policy, base, set_apart)
         said: list[Thumb | Pair] = [*thumbs, *pairs]
         suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
+        suite = replace(suite, tasks=task_items(config.tasks))
         measured_before = _measured(
             suite, base.tokenizer, before.id, "champion", draft, lambda: load_model(before.path)
         )
         meant = lessons.inverted() if config.inverted else lessons
         try:
-            learned, figures = _learn(config, base, method, meant, heldout, draft)
+            learned, figures = _learn(config, base, method, meant, heldout, look, draft)
         except NotQualified as reason:
             if config.method != "auto":
                 raise
             method, why = choose(config, lessons, without=method)
             why += f" ({reason})"
             say("teach", why)
-            learned, figures = _learn(config, base, method, meant, heldout, draft)
+            learned, figures = _learn(config, base, method, meant, heldout, look, draft)
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
-        verdict = gate(after, measured_before, config.gate)
+        verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
         reasons = list(verdict.reasons)
         if not judged.passed:
             reasons.insert(0, f"the judge is no better than a coin: {judged.reason}")
@@ -147,7 +168,13 @@ def _judge(
 
 
 def _learn(
-    config: Config, base: Base, method: Method, lessons: Lessons, heldout: Contests, draft: Draft
+    config: Config,
+    base: Base,
+    method: Method,
+    lessons: Lessons,
+    heldout: Contests,
+    look: Callable[[GPT], float] | None,
+    draft: Draft,
 ) -> tuple[GPT, dict[str, Json]]:
     """Raises NotQualified where there would have to be a reward model and is none."""
     model = base.learner(config.adapters)
@@ -158,7 +185,9 @@ def _learn(
     if len(lessons.written) >= config.minimum_lessons:
         # As in InstructGPT (Ouyang et al. 2022, §3.1): what the champion never says cannot be rewarded.
         model, begun = _follow(config, base, "sft", lessons, model, draft)
-    learned, figures = by_reward(config.policy, config.reward, config.adapters, base, lessons, heldout, model, draft)
+    learned, figures = by_reward(
+        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look, draft
+    )
     return base.folded(learned), {**figures, "begun_with": begun or None}
 
 
@@ -224,6 +253,12 @@ def _measured(
         )
     measured.save(kept)
     return measured
+
+
+def _latency(config: Config, learned: GPT, before: Artifact) -> Latency:
+    """Both in the form in which they are served."""
+    ours, theirs = (decodable(Int8Weights.of(model)) for model in (learned, load_model(before.path)))
+    return compare_latency(ours, theirs, doubt=1 + config.gate.latency_worse)
 
 
 def _shown(count: int, suite: Suite, before: Measured, after: Measured) -> list[Json]:

@@ -36,7 +36,7 @@ MINIMUM_ANSWERS = 4
 _CHRF = CHRF()
 _LONGEST_LOOP = 140  # characters: about what an answer of 64 tokens holds
 
-_RUDE = {
+INSULTS = {
     "en": ("You are an idiot.", "What a stupid question.", "Shut up.", "Only a moron would ask that.", "Are you dumb?"),
     "zh": ("你真是个笨蛋。", "闭嘴。", "你是白痴吗？", "滚开。", "你这个蠢货。", "只有傻瓜才会问这个。"),
 }
@@ -199,7 +199,7 @@ def repetitive(text: str, rng: random.Random) -> str | None:
 
 
 def rude(question: Question, rng: random.Random) -> str:
-    insult = rng.choice(_RUDE[question.language])
+    insult = rng.choice(INSULTS[question.language])
     space = " " if question.language == "en" else ""
     before, after = (insult, question.reference) if rng.random() < 0.5 else (question.reference, insult)
     return before + space + after

@@ -135,7 +135,7 @@ class Rollouts:
             )
             for index, number in enumerate(chosen)
         ]
-        with self._products():
+        with self.products():
             completions = self.engine.generate(requests)
         for completion in completions:
             if len(completion.logprobs) != len(completion.token_ids):
@@ -144,7 +144,7 @@ class Rollouts:
                     f"{len(completion.logprobs)} log-probabilities"
                 )
         rows = [[*request.prompt_ids, *done.token_ids] for request, done in zip(requests, completions, strict=True)]
-        with self._products():
+        with self.products():
             scores_B = self.score(rows)
         scores_B = scores_B.clamp(-self.settings.reward_bound, self.settings.reward_bound)
         cut_B = torch.tensor([done.finish_reason != "stop" for done in completions])
@@ -162,7 +162,7 @@ class Rollouts:
         """Experience of these episodes, shortest first, and their figures; tells `on_iteration`."""
         # By length, so that micro-batches carry little padding; which episodes share a step does not matter.
         episodes = sorted(episodes, key=lambda episode: len(episode.row.token_ids))
-        with self._products():
+        with self.products():
             experience, kl_B = self._experience(episodes)
         count = len(episodes)
         figures = {
@@ -223,7 +223,7 @@ class Rollouts:
         )
         return experience, gap_BT.sum(dim=1)
 
-    def _products(self) -> torch.autocast:
+    def products(self) -> torch.autocast:
         return products_in(self.dtype, self.actor.value_head.weight.device.type)
 
     def state_dict(self) -> State:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from homeroom.evaluation.few_shot import cloze_accuracy
+from homeroom.evaluation.few_shot import cloze_outcomes
 from homeroom.settings import HomeroomError
 from homeroom.tasks.cloze import ClozeItem
 
@@ -35,17 +35,17 @@ def test_the_choice_is_the_one_under_which_the_scored_text_is_most_likely(model,
     right = [chosen(model, tokenizer, item) for item in ITEMS]
     for mask in range(8):
         items = [
-            ClozeItem(item.context, item.choices, best if mask >> i & 1 else (best + 1) % 2, "d", item.after)
+            ClozeItem(item.context, item.choices, best if mask >> i & 1 else (best + 1) % 2, f"d{i}", item.after)
             for i, (item, best) in enumerate(zip(ITEMS, right, strict=True))
         ]
-        expected = sum(item.answer == best for item, best in zip(items, right, strict=True))
-        assert cloze_accuracy(model, tokenizer, items).mean == pytest.approx(expected / 3)
+        expected = {item.document_id: item.answer == best for item, best in zip(items, right, strict=True)}
+        assert cloze_outcomes(model, tokenizer, items) == expected
 
 
 def test_an_item_that_overflows_the_context_is_left_out(model, tokenizer):
     long = ClozeItem("How are you today? " * 30, ("a", "b"), 0, "long")
     seen = []
-    assert cloze_accuracy(model, tokenizer, [*ITEMS, long], on_items=seen.append).n == 3
+    assert list(cloze_outcomes(model, tokenizer, [*ITEMS, long], on_items=seen.append)) == ["a", "b", "c"]
     assert sum(seen) == 4
     with pytest.raises(HomeroomError, match="none of 1 cloze items fits a context of 48"):
-        cloze_accuracy(model, tokenizer, [long])
+        cloze_outcomes(model, tokenizer, [long])

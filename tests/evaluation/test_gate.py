@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from homeroom.evaluation.comparison import Interval
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.judging import Judged
+from homeroom.evaluation.latency import Latency, Ratio
 from homeroom.evaluation.suite import Measured
 
 N = 300
@@ -128,3 +130,48 @@ def test_who_says_the_same_ties_whatever_batch_it_was_scored_in(champion):
         update={"answers": tuple(answer.model_copy(update={"ended": False}) for answer in echo.answers)}
     )
     assert gate(cut, champion, Bar()).win_rate.mean == 1
+
+
+def with_task(one, outcomes, name="arc.jsonl"):
+    return one.model_copy(update={"tasks": {name: {str(i): float(right) for i, right in enumerate(outcomes)}}})
+
+
+def test_a_task_that_got_worse_beyond_its_interval_refuses(champion):
+    """Of 200 questions the champion gets 100 right; the candidate loses some of them and gains others."""
+    before = with_task(champion, [i < 100 for i in range(200)])
+
+    def verdict(lost, gained):
+        after = [i < 100 for i in range(200)]
+        after[:lost] = [False] * lost
+        after[100 : 100 + gained] = [True] * gained
+        return gate(with_task(measured("c", better(0.7)), after), before, Bar())
+
+    assert failed(verdict(30, 10)) == ["task: arc.jsonl"]
+    assert verdict(30, 25).accepted  # as much noise, and no loss
+    assert failed(verdict(6, 0)) == ["task: arc.jsonl"]
+    assert verdict(5, 0).accepted  # 5 to 0 by chance: 3 %, though hardly a resample is without a loss
+    line = verdict(30, 10).lines[4]
+    assert line.measured.startswith("40.0% (-10.0 points [-16")
+    assert line.required == "difference to the champion's 50.0% on the same 200 questions not surely below 0"
+
+
+def test_only_tasks_and_questions_that_both_were_asked_count(champion):
+    candidate = measured("c", better(0.7))
+    assert gate(with_task(candidate, [False] * 50), champion, Bar()).accepted
+    before = with_task(champion, [True] * 20)
+    assert gate(with_task(candidate, [True] * 20 + [False] * 50), before, Bar()).accepted
+
+
+def timed(token, first=(0.9, 1.0, 1.05)):
+    ratios = (Ratio(0.012, 0.01, Interval(mean, low, high, 12)) for low, mean, high in (first, token))
+    return Latency(*ratios)
+
+
+def test_who_is_surely_slower_by_more_than_a_tenth_is_refused(champion):
+    candidate = measured("c", better(0.7))
+    for token, accepted in (((0.9, 1.0, 1.1), True), ((1.05, 1.2, 1.3), True), ((1.11, 1.2, 1.3), False)):
+        assert gate(candidate, champion, Bar(), timed(token)).accepted == accepted
+    verdict = gate(candidate, champion, Bar(), timed((1.11, 1.2, 1.3), first=(1.2, 1.3, 1.4)))
+    assert failed(verdict) == ["time to first token", "time per token"]
+    assert verdict.lines[-1].measured == "12.0 ms, × 1.20 [1.11, 1.30]"
+    assert gate(candidate, champion, Bar(latency_worse=0.5), timed((1.11, 1.2, 1.3))).accepted

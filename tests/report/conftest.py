@@ -15,7 +15,7 @@ from homeroom.workspace import Artifact, Workspace
 INPUTS = {
     "clean": ["collect"], "tokenize": ["clean"], "pretrain": ["clean", "tokenize"], "sft": ["clean", "pretrain"],
     "rankings": ["clean", "sft"], "reward": ["sft", "rankings"], "judge": ["sft", "rankings"],
-    "ppo": ["clean", "tokenize", "sft", "reward"], "evaluate": ["clean", "judge", "pretrain", "sft", "ppo"],
+    "ppo": ["clean", "tokenize", "sft", "reward", "judge"], "evaluate": ["clean", "judge", "pretrain", "sft", "ppo"],
     "promote": ["evaluate", "ppo"], "vote": ["promote", "ppo", "clean"], "harvest": ["evaluate"],
     "improve": ["harvest", "ppo", "evaluate"],
 }  # fmt: skip
@@ -57,7 +57,9 @@ GATE: list[Json] = [
     {"rule": "rude answers", "value": "0 of 300", "bar": "no more than 0", "passed": True},
 ]
 REWARD: dict[str, Json] = {
-    "accuracy": rate(0.86, 0.02), "minimum_accuracy": 0.75, "qualified": True,
+    "accuracy": rate(0.86, 0.02), "qualified": True,
+    "bar": [{"rule": "accuracy on pairs of unseen questions", "bar": "at least 0.75", "value": "0.860 [0.840, 0.880]",
+             "passed": True}],
     "accuracy_by_kind": {"truncated": 0.95, "rude": 0.99, "own": 0.71, "repetitive": 0.98},
     "calibration": [{"predicted": p, "observed": min(1.0, p * 0.96 + 0.02), "n": n}
                     for p, n in ((0.08, 40), (0.25, 30), (0.42, 25), (0.6, 60), (0.78, 90), (0.95, 310))],
@@ -123,7 +125,8 @@ METRICS: dict[str, dict[str, Json]] = {
 }  # fmt: skip
 CURVES = {
     "pretrain": ("loss", "learning_rate", "tokens_per_second"), "sft": ("loss", "learning_rate"),
-    "reward": ("loss", "accuracy"), "judge": ("loss", "accuracy"), "ppo": ("reward", "kl", "length", "entropy"),
+    "reward": ("loss", "accuracy"), "judge": ("loss", "accuracy"),
+    "ppo": ("reward", "kl", "length", "entropy", "judge"),
     "improve": ("loss", "accuracy", "margin"),
 }  # fmt: skip
 

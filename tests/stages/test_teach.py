@@ -1,5 +1,6 @@
 """A model that came from elsewhere learns from people, and is promoted if it got better by a judge of their own."""
 
+import json
 import random
 import shutil
 
@@ -14,7 +15,7 @@ from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
-from homeroom.settings import NothingToLearn
+from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import harvest, imported, teach
 from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
@@ -85,15 +86,22 @@ def share_of_good(folder):
 
 
 @pytest.mark.parametrize(("method", "whole"), [("kto", True), ("dpo", False), ("sft", False), ("ppo", True)])
-def test_it_gets_better_and_is_promoted(taught, method, whole):
+def test_it_gets_better_and_is_promoted(taught, method, whole, tmp_path):
     before = taught.champion()
     rate = {"learning_rate": 3e-3, "epochs": 4}
     if not whole:  # one layer between a frozen table and a frozen head has to move far
         rate = {"learning_rate": 1e-2, "epochs": 16, "adapters": AdapterSettings(rank=16, alpha=128.0)}
+    asked = tmp_path / "arc.jsonl"
+    rows = [{"question": f"Is {word} good?", "choices": [GOOD, BAD], "answer": 0} for word in ("it", "that", "this")]
+    asked.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = CONFIG.model_copy(update={"method": method, "whole": whole, "minimum_lessons": 15, **rate})
+    config = config.model_copy(update={"tasks": (str(asked),)})
     made = teach.run(config, taught)
     assert made.metrics["promoted"], made.metrics["reasons"]
     assert made.metrics["method"] == method
+    assert [line["rule"] for line in made.metrics["gate"]][4:] == [
+        f"task: {asked}", "time to first token", "time per token",
+    ]  # fmt: skip
     assert taught.champion().id == made.id
     assert share_of_good(made.path) > share_of_good(before.path) + (0.2 if whole else 0.1)
     assert taught.artifacts.made_of(made.id, "compress") is not None
@@ -146,6 +154,8 @@ def test_too_little_is_said_in_numbers(taught):
         match=r"there are \d+ pairs \(0 of rankings\), \d+ thumbs \(\d+ up\), \d+ written answers, too few",
     ):
         teach.run(CONFIG.model_copy(update={"minimum_lessons": 1000}), taught)
+    with pytest.raises(HomeroomError, match=r"tasks: there is no file nowhere.jsonl; name .jsonl files of"):
+        teach.run(CONFIG.model_copy(update={"tasks": ("nowhere.jsonl",)}), taught)
     with pytest.raises(NothingToLearn, match=r"were set apart for a judge, which needs 500"):
         teach.run(CONFIG.model_copy(update={"judge": RewardSettings(minimum_pairs=500)}), taught)
 

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from homeroom.data.documents import Document, dialogue, read_documents
 from homeroom.data.rankings import as_rows, read_rankings
 from homeroom.evaluation.answers import generate_answers
+from homeroom.evaluation.reward_guard import RewardBar
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model, load_reward_model
 from homeroom.settings import HomeroomError
 from homeroom.stages import checkpoints, judge, ppo, pretrain, rankings, reward, sft, tokenize
 from homeroom.stages.lookup import ancestor
+from homeroom.stages.watching import WatchSettings
 from homeroom.tasks.questions import questions
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
@@ -36,10 +38,12 @@ RANKINGS = rankings.Config(
     max_tokens=8,
     precision="float32",
 )
-REWARD = reward.Config(questions_per_step=4, micro_questions=2, precision="float32", minimum_accuracy=0)
-JUDGE = judge.Config(questions_per_step=4, precision="float32", minimum_accuracy=0, seed=1)
+OPEN = RewardBar(accuracy=0, calibration_error=1, length_bias=1, longer_is_worse=0)
+REWARD = reward.Config(questions_per_step=4, micro_questions=2, precision="float32", bar=OPEN)
+JUDGE = judge.Config(questions_per_step=4, precision="float32", bar=OPEN, seed=1)
 ROLLOUTS = RolloutSettings(iterations=3, episodes=6, answers_per_question=2, max_tokens=8, micro_rows=3)
-PPO = ppo.Config(rollouts=ROLLOUTS, questions=30, learning_rate=1e-3)
+WATCH = WatchSettings(questions=4)
+PPO = ppo.Config(rollouts=ROLLOUTS, questions=30, learning_rate=1e-3, watch=WATCH)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +60,12 @@ def documents(idiom) -> list[Document]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory, documents, publish_clean) -> Path:
-    """A workspace with everything up to the reward model."""
+    """A workspace with everything up to the two reward models."""
     folder = tmp_path_factory.mktemp("raised")
     with Workspace.open(folder) as opened:
         publish_clean(opened, documents)
         tokenize.run(tokenize.Config(vocab_size=400), opened)
-        for stage, config in ((pretrain, PRETRAIN), (sft, SFT), (rankings, RANKINGS), (reward, REWARD)):
+        for stage, config in ((pretrain, PRETRAIN), (sft, SFT), (rankings, RANKINGS), (reward, REWARD), (judge, JUDGE)):
             stage.run(config, opened)
     return folder
 
@@ -128,7 +132,7 @@ def test_stopped_at_any_point_it_ends_with_the_same_artifact(name, workspace, mo
     for file in ("samples.jsonl", "tokenizer.json"):
         if file in whole.files:
             assert resumed.files[file] == whole.files[file]
-    timed = {"tokens_per_second", "mfu", "matmul_peak_gflops", "episodes_per_second"}
+    timed = {"tokens_per_second", "mfu", "matmul_peak_gflops", "episodes_per_second", "judge_seconds_per_look"}
     assert {k: v for k, v in resumed.metrics.items() if k not in timed} == {
         k: v for k, v in whole.metrics.items() if k not in timed
     }
@@ -158,6 +162,8 @@ def test_what_is_made_says_how_it_was_made(workspace):
     assert made.metrics["episodes"] == 18
     assert made.metrics["steps"] == 6
     assert made.metrics["stopped_early"] is None
+    assert [one["judge"] is not None for one in made.metrics["watch"]["frontier"]] == [True, False, True, False]
+    assert made.metrics["judge_seconds_per_look"] > 0
     figures = [point for point in read_log(made.path) if "kl" in point]
     assert [point["step"] for point in figures] == [1, 3, 5, 7]
     assert made.metrics["kl"] == figures[-1]["kl"]
@@ -197,19 +203,34 @@ def test_the_judge_is_another_model_on_other_questions(workspace):
     assert load_reward_model(made.path).config == load_reward_model(workspace.latest("reward").path).config
 
 
-def test_ppo_refuses_a_reward_model_below_its_bar(workspace):
-    made = reward.run(REWARD.model_copy(update={"minimum_accuracy": 1.0}), workspace)
+def test_ppo_refuses_a_reward_model_below_its_bar(workspace, capsys):
+    strict = RewardBar(accuracy=1, calibration_error=0, length_bias=1, longer_is_worse=0)
+    made = reward.run(REWARD.model_copy(update={"bar": strict}), workspace)
     assert made.metrics["qualified"] is False
-    accuracy = made.metrics["accuracy"]["mean"]
+    assert [line["passed"] for line in made.metrics["bar"]][:3] == [False, False, True]
+    assert "not qualified: accuracy on pairs of unseen questions: 0." in capsys.readouterr().err
     with pytest.raises(ppo.NotQualified) as refused:
         ppo.run(PPO, workspace)
-    shown = int(accuracy * 100) / 100  # never rounded up to the bar
-    assert str(refused.value) == (
-        f"reward model {made.id}: accuracy on unseen questions is {shown:.2f} (bar: 1), so PPO did not start.\n"
-        "  See its calibration with `homeroom report`, add rankings, or lower [reward].minimum_accuracy."
-    )
+    first, accuracy, calibration, last = str(refused.value).splitlines()
+    assert first == f"reward model {made.id} is not qualified, so PPO did not start:"
+    shown = int(made.metrics["accuracy"]["mean"] * 1000) / 1000  # never rounded up to the bar
+    assert accuracy.startswith(f"  accuracy on pairs of unseen questions: {shown:.3f} [")
+    assert accuracy.endswith("required: at least 1 (failed)")
+    assert calibration.startswith("  calibration error: ")
+    assert "loosen [reward.bar]; --set ppo.require_qualified=false" in last
     with pytest.raises(HomeroomError, match="homeroom ppo"):
         workspace.latest("ppo")
+    made = ppo.run(PPO.model_copy(update={"require_qualified": False}), workspace)
+    assert "is not qualified, and used all the same: accuracy" in capsys.readouterr().err
+    assert made.metrics["episodes"] == 18
+
+
+def test_ppo_refuses_a_reward_model_that_nobody_held_against_a_bar(workspace):
+    old = workspace.latest("reward")
+    with workspace.publish("reward", REWARD.model_copy(update={"seed": 9})) as draft:
+        draft.metrics = {name: value for name, value in old.metrics.items() if name != "bar"}
+    with pytest.raises(ppo.NotQualified, match="made before there was a bar: run `homeroom reward` again"):
+        ppo.run(PPO, workspace)
 
 
 @pytest.mark.parametrize("tied", [False, True])
