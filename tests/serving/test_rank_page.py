@@ -59,6 +59,14 @@ def test_two_items_by_keyboard_alone(page: Page, workspace: Workspace) -> None:
     expect(page.locator(".card").nth(3)).to_be_focused()
     expect(page.locator(".place")).to_have_text(["1", "2", "3", "3"])
     expect(page.locator(".rank-live")).to_have_text("Place 4 of 4, as good as the answer above")
+    for key in "kkk3":
+        page.keyboard.press(key)
+    expect(answers(page)).to_have_text([c, d, b, a])
+    expect(page.locator(".place")).to_have_text(["1", "2", "2", "2"])  # who lands between equals is as good
+    page.keyboard.press("1")
+    expect(page.locator(".place")).to_have_text(["1", "2", "3", "3"])
+    for _ in range(3):
+        page.keyboard.press("j")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("u")
     page.keyboard.press("h")
