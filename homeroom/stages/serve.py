@@ -18,4 +18,4 @@ class Config(ServingSettings):
 
 
 def run(config: Config, workspace: Workspace) -> None:
-    serve(workspace, config, partial(agreement, workspace.feedback))
+    serve(workspace, config, agree=partial(agreement, workspace.feedback))

@@ -67,7 +67,11 @@
   }
 
   function keep() {
-    localStorage.setItem(keyOf(begun.dataset.item), JSON.stringify({ ...said(), at: Date.now() }));
+    try {
+      localStorage.setItem(keyOf(begun.dataset.item), JSON.stringify({ ...said(), at: Date.now() }));
+    } catch {
+      return; // the store is full or switched off: then only what is sent outlives a reload
+    }
     const drafts = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
     if (drafts.length <= KEPT) return;
     const at = (key) => Number(/"at":(\d+)\}$/.exec(localStorage.getItem(key))?.[1] || 0);
