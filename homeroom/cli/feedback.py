@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from homeroom.cli.common import WORKSPACE, Group, Place, err, open_workspace, out
+from homeroom.cli.common import WORKSPACE, Group, Place, RecipePath, Sets, err, open_workspace, out, recipe_of
 from homeroom.settings import HomeroomError
 
 SHOWN = 20  # bad lines that are named one by one
@@ -24,6 +24,7 @@ feedback_app = typer.Typer(
 Examples:
 
   homeroom feedback export pairs.jsonl --format pairs     [dim]# chosen above rejected, for DPO[/]
+  homeroom feedback queue questions.jsonl                 [dim]# answered, to be ranked at /rank[/]
   homeroom feedback import others.jsonl                   [dim]# the format is recognised[/]
   homeroom feedback delete ann                            [dim]# her rows; names the models they went into[/]
   homeroom feedback set-aside                             [dim]# whose votes count for nothing, and why[/]
@@ -51,6 +52,36 @@ def export_feedback(
     out.print(f"{count:,} {format_} in {file}", markup=False)
 
 
+@feedback_app.command("queue")
+def queue_feedback(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL: one question a line")],
+    answers: Annotated[int, typer.Option(min=2, max=9, help="how many the champion gives to each question")] = 4,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="how they are sampled")] = 1.0,
+    recipe: RecipePath = None,
+    workspace: Place = WORKSPACE,
+    set_: Sets = None,
+) -> None:
+    """Ask the champion each question several times and queue its answers for the page Rank.
+
+    Lines: {"prompt": "…"} or {"messages": […]}; with "answers": ["…", "…"] those are queued and nobody is asked.
+    Questions that were answered four times in a chat come into the queue by themselves.
+
+    Example: homeroom feedback queue questions.jsonl --answers 4
+    """
+    from homeroom.serving.queueing import queue_file
+    from homeroom.serving.settings import ServingSettings
+
+    settings = recipe_of(recipe, workspace, set_ or ()).configs["serve"]
+    assert isinstance(settings, ServingSettings)
+    with open_workspace(workspace) as opened:
+        done = queue_file(opened, settings, file, answers=answers, temperature=temperature)
+    _print_bad(done.bad)
+    told = f"{done.added:,} questions wait to be ranked at /rank, {done.known:,} were there already"
+    out.print(told + (f", {len(done.bad):,} lines left out" if done.bad else ""), markup=False)
+    if done.bad and not done.added and not done.known:
+        raise HomeroomError(f"{file} holds no question that could be queued")
+
+
 @feedback_app.command("import")
 def import_feedback(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL: pairs, thumbs or rankings")],
@@ -66,10 +97,7 @@ def import_feedback(
     """
     with open_workspace(workspace, create=True) as opened:
         done = opened.import_feedback(file, user)
-    for number, reason in list(done.bad.items())[:SHOWN]:
-        err.print(f"line {number}: {escape(reason)}")
-    if len(done.bad) > SHOWN:
-        err.print(f"and {len(done.bad) - SHOWN:,} lines more")
+    _print_bad(done.bad)
     told = f"{done.added:,} {done.format or 'judgements'} added, {done.known:,} were there already"
     out.print(told + (f", {len(done.bad):,} bad lines left out" if done.bad else ""), markup=False)
     if done.bad and not done.added and not done.known:
@@ -149,3 +177,10 @@ def set_aside_feedback(
         out.print("nothing was harvested yet: `homeroom harvest` decides what counts")
     if said:
         out.print("The next harvest obeys: `homeroom harvest`, or `homeroom improve`, which begins with one.")
+
+
+def _print_bad(bad: dict[int, str]) -> None:
+    for number, reason in list(bad.items())[:SHOWN]:
+        err.print(f"line {number}: {escape(reason)}")
+    if len(bad) > SHOWN:
+        err.print(f"and {len(bad) - SHOWN:,} lines more")

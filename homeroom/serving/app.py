@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from homeroom.progress import say
 from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, schemas
 from homeroom.serving.access import Access, check_start
+from homeroom.serving.agreement import Agree
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.chat import Chat
 from homeroom.serving.guard import Guard
@@ -33,9 +34,9 @@ log = logging.getLogger(__name__)
 CHAMPION_SECONDS = 2.0
 
 
-def serve(workspace: Workspace, settings: ServingSettings) -> None:
-    """Serve API and pages until interrupted."""
-    with _server(workspace, settings, pages=True) as (server, listener, url):
+def serve(workspace: Workspace, settings: ServingSettings, agree: Agree | None = None) -> None:
+    """Serve API and pages until interrupted. `agree` measures how far annotators agree."""
+    with _server(workspace, settings, pages=True, agree=agree) as (server, listener, url):
         say("serve", f"chat at {url}   OpenAI API at {url}/v1   (Ctrl-C ends it)")
         server.run(sockets=[listener])
 
@@ -57,7 +58,14 @@ def serving(workspace: Workspace, settings: ServingSettings, *, pages: bool = Fa
             thread.join(timeout=15)
 
 
-def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assistant, *, pages: bool = True) -> FastAPI:
+def create_app(
+    workspace: Workspace,
+    settings: ServingSettings,
+    assistant: Assistant,
+    *,
+    pages: bool = True,
+    agree: Agree | None = None,
+) -> FastAPI:
     """The application. The assistant has a model loaded; it is closed when the application ends."""
     figures = metrics.Metrics()
     chat = Chat(assistant, workspace.feedback, figures.answered)
@@ -93,10 +101,11 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
     described = app.openapi()["paths"]
     if pages:
         from homeroom.serving.pages import chat as chat_page
-        from homeroom.serving.pages import sign_in
+        from homeroom.serving.pages import rank, sign_in
 
         sign_in.mount(app, workspace)
         chat_page.mount(app, chat, settings, ModelNames(workspace.artifacts))
+        rank.mount(workspace.feedback, workspace.queue, agree)
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
     # The last is the outermost.
     app.add_middleware(Paths, described=described)
@@ -137,14 +146,14 @@ async def _follow_champion(workspace: Workspace, assistant: Assistant) -> None:
 
 @contextmanager
 def _server(
-    workspace: Workspace, settings: ServingSettings, *, pages: bool
+    workspace: Workspace, settings: ServingSettings, *, pages: bool, agree: Agree | None = None
 ) -> Iterator[tuple[Server, socket.socket, str]]:
     check_start(settings, workspace)
     listener = _listen(settings.host, settings.port)
     assistant = Assistant(settings)
     try:
         load_champion(workspace, assistant)
-        app = create_app(workspace, settings, assistant, pages=pages)
+        app = create_app(workspace, settings, assistant, pages=pages, agree=agree)
         config = uvicorn.Config(
             app,
             log_level="warning",

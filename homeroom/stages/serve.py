@@ -3,8 +3,11 @@
 Unlike the other stages it makes no artifact; what people say and vote goes into the workspace.
 """
 
+from functools import partial
+
 from homeroom.serving.app import serve
 from homeroom.serving.settings import ServingSettings
+from homeroom.stages.agreement import agreement
 from homeroom.workspace import Workspace
 
 VERSION = 1
@@ -15,4 +18,4 @@ class Config(ServingSettings):
 
 
 def run(config: Config, workspace: Workspace) -> None:
-    serve(workspace, config)
+    serve(workspace, config, agree=partial(agreement, workspace.feedback))

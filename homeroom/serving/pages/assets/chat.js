@@ -80,7 +80,14 @@ window.homeroom = {
     this.searching = setTimeout(() => emit(text), 200);
   },
 
-  open: (id) => document.getElementById(id).showModal(),
+  usesLetters: () => localStorage.getItem("homeroom_letters") !== "off",
+
+  useLetters: (use) => localStorage.setItem("homeroom_letters", use ? "on" : "off"),
+
+  open(id) {
+    document.getElementById("letters").checked = this.usesLetters();
+    document.getElementById(id).showModal();
+  },
 
   close: (id) => document.getElementById(id).close(),
 

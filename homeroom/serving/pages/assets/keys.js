@@ -2,8 +2,6 @@
 "use strict";
 
 (() => {
-  const LETTERS = "homeroom_letters";
-  const usesLetters = () => localStorage.getItem(LETTERS) !== "off";
   const isShown = (element) => element && element.offsetParent !== null;
   const turns = () => [...document.querySelectorAll(".turn")];
   const focused = () => document.activeElement?.closest(".turn");
@@ -50,19 +48,11 @@
     } else if (isPlain && event.key === "ArrowUp" && field === homeroom.area() && field.value === "") {
       event.preventDefault();
       press(turns().at(-1)?.querySelector(".edit-question"));
-    } else if (isPlain && !field && usesLetters() && Object.hasOwn(letters, event.key)) {
+    } else if (isPlain && !field && homeroom.usesLetters() && Object.hasOwn(letters, event.key)) {
       event.preventDefault();
       letters[event.key]();
     }
   }
-
-  homeroom.useLetters = (use) => localStorage.setItem(LETTERS, use ? "on" : "off");
-
-  const openDialog = homeroom.open;
-  homeroom.open = (id) => {
-    document.getElementById("letters").checked = usesLetters();
-    openDialog(id);
-  };
 
   document.addEventListener("keydown", onKey);
 })();
