@@ -4,7 +4,7 @@
 
 The same three measures as `bench.decode`, by the same arithmetic, rounds interleaved, medians: `single_stream_ratio` at
 512 tokens of context, `batch16_ratio` sixteen answers at once at 128, `prefill_ratio` a prompt of 512 tokens. llama.cpp
-runs in this process through its own server's queue, without HTTP, with as many threads as torch has and 16 slots.
+runs in this process through its own server's queue, without HTTP, with as many threads as torch has.
 """
 
 import argparse
@@ -25,20 +25,23 @@ from homeroom.models.int8 import Int8Weights
 def llama_cpp(path: Path, vocabulary: int) -> Write:
     import xllamacpp
 
-    params: Any = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.n_parallel = BATCH
-    params.n_ctx = BATCH * (CONTEXT + TOKENS + max(0, BATCH_CONTEXT + BATCH_TOKENS - CONTEXT))
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
-    params.cache_prompt = False
-    server: Any = xllamacpp.Server(params)
+    def server_of(slots: int, context: int) -> Any:
+        params: Any = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_parallel, params.n_ctx = slots, slots * context
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
+        params.cache_prompt, params.verbosity = False, 0
+        return xllamacpp.Server(params)
+
+    # One stream has a server for itself: sixteen slots are no help to it.
+    servers = {1: server_of(1, CONTEXT + TOKENS), BATCH: server_of(BATCH, BATCH_CONTEXT + BATCH_TOKENS)}
 
     def write(rows: int, context: int, tokens: int) -> float:
         prompts = torch.randint(1000, vocabulary, (rows, context)).tolist()
         asked = {"n_predict": tokens, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
         with ThreadPoolExecutor(rows) as pool:
             begun = perf_counter()
-            made = list(pool.map(lambda prompt: server.handle_completions({"prompt": prompt, **asked}), prompts))
+            made = list(pool.map(lambda prompt: servers[rows].handle_completions({"prompt": prompt, **asked}), prompts))
             seconds = perf_counter() - begun
         for one in made:
             said = one.get("tokens_predicted", one.get("usage", {}).get("completion_tokens"))

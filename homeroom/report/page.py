@@ -14,6 +14,7 @@ from homeroom.files import write_atomically
 from homeroom.report import charts, pictures, scores
 from homeroom.report.charts import Series
 from homeroom.report.figures import decided_by, figures, number_at, rows_at, shown, value_at, verdicts
+from homeroom.report.learning import learning_curves
 from homeroom.report.lineage import lineage
 from homeroom.report.overview import in_circle_order
 from homeroom.settings import HomeroomError, Json
@@ -63,6 +64,7 @@ def render(workspace: Workspace) -> str:
         lineage=pictures.lineage(in_circle_order(workspace), {champion} if champion else set()),
         charts={stage: _curves(stage, artifact, metrics) for stage, artifact in artifacts.items()},
         forest=_win_rates(metrics),
+        learning=learning_curves(workspace.path),
         scores=scores.of_models(workspace, artifacts),
         verdicts=verdicts(improved, history) if improved else {},
         verdict_reasons=_reasons(improved, history) if improved else [],

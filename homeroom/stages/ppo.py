@@ -39,12 +39,10 @@ class NotQualified(HomeroomError):
     """The reward model is not good enough to be trained against."""
 
 
-class Config(TrainingSettings):
-    """Sampling, reward and the clipped objective, as in InstructGPT."""
+class PolicySettings(TrainingSettings):
+    """Sampling and the clipped objective, as in InstructGPT."""
 
     rollouts: RolloutSettings = RolloutSettings()
-    questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
-    mix: Mix = MIX
     optimizer: OptimizerKind = "adamw"
     learning_rate: PositiveFloat = 1e-4
     decay: Probability = 0.3
@@ -52,6 +50,13 @@ class Config(TrainingSettings):
     value_clip: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
     text: TextSettings = TextSettings()
+
+
+class Config(PolicySettings):
+    """What is asked, how answers are sampled and what they are rewarded for."""
+
+    questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
+    mix: Mix = MIX
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -81,10 +86,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             seed=config.seed,
             dtype=resolve_precision(config.precision, actor),
         )
-        diary = _Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
-        state = _train(config, rollouts, Shards(tokenized.path, "train"), diary)
+        diary = Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
+        state = reinforce(config, rollouts, Shards(tokenized.path, "train"), diary)
         checkpoints.save(actor.policy, tokenizer, draft.path)
-        draft.metrics |= _metrics(config, rollouts, state, diary)
+        draft.metrics |= run_metrics(config.rollouts, rollouts, state, diary)
     made = draft.artifact.metrics
     say(
         "ppo",
@@ -94,7 +99,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def _train(config: Config, rollouts: Rollouts, text: Shards, diary: "_Diary") -> RunState:
+def reinforce(config: PolicySettings, rollouts: Rollouts, text: Shards | None, diary: "Diary") -> RunState:
     """To the end, or to where the KL stops it: then the policy gets the last good weights back."""
     # Checked often, because only the end of an iteration can be gone on from.
     settings = config.loop_settings(config.rollouts.iterations * diary.steps)
@@ -106,7 +111,8 @@ def _train(config: Config, rollouts: Rollouts, text: Shards, diary: "_Diary") ->
         def each_iteration(iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
             diary.write(iteration, figures, episodes)
             if rollouts.stopped is None:
-                save_tensors(dict(policy.named_parameters()), kept)  # a tied matrix once
+                learned = {name: one for name, one in policy.named_parameters() if one.requires_grad}
+                save_tensors(learned, kept)  # a tied matrix once
             bar.update(
                 iteration * diary.steps,
                 reward=f"{figures['reward']:.2f}",
@@ -144,12 +150,13 @@ def _train(config: Config, rollouts: Rollouts, text: Shards, diary: "_Diary") ->
     return state
 
 
-def _metrics(config: Config, rollouts: Rollouts, state: RunState, diary: "_Diary") -> dict[str, Json]:
-    figures = diary.iterations(config.rollouts.kl_stop)
+def run_metrics(settings: RolloutSettings, rollouts: Rollouts, state: RunState, diary: "Diary") -> dict[str, Json]:
+    """What a run came to."""
+    figures = diary.iterations(settings.kl_stop)
     return {
         "iterations": rollouts.iteration,
-        "episodes": rollouts.iteration * config.rollouts.episodes,
-        "episodes_per_second": state.step / diary.steps * config.rollouts.episodes / state.seconds,
+        "episodes": rollouts.iteration * settings.episodes,
+        "episodes_per_second": state.step / diary.steps * settings.episodes / state.seconds,
         "steps": state.step,
         "kl": figures[-1]["kl"],
         "reward_first": figures[0]["reward"],
@@ -193,7 +200,7 @@ def _scorer(reward: Artifact) -> Callable[[list[list[int]]], Tensor]:
     return lambda rows: (model.score(rows) - mean) / deviation
 
 
-class _Diary:
+class Diary:
     """What each iteration of so many steps showed: figures into the curves, a few episodes as samples."""
 
     def __init__(self, draft: Draft, tokenizer: Tokenizer, steps: int) -> None:

@@ -1,5 +1,6 @@
 """What people said of answers as a run of training: which Source and which Objective each kind of lesson asks for.
 
+    rankings             ppo   a reward model of them, which a policy learns to please
     written answers      sft   next-token prediction of what people wrote in an answer's place
     better and worse     dpo   pairs, with the better answer imitated a little
     lone thumbs          kto   answers that were liked or not, each for itself
@@ -7,6 +8,7 @@
 What is trained (all weights, or adapters), measured and promoted is the stage's business.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, get_args
@@ -28,7 +30,7 @@ from homeroom.training.pairs import by_question, conversation, fitting, preferen
 from homeroom.training.settings import TrainingSettings
 from homeroom.training.thumbs import Thumbs, liked_of
 
-Method = Literal["dpo", "kto", "sft"]
+Method = Literal["ppo", "dpo", "kto", "sft"]
 METHODS: tuple[Method, ...] = get_args(Method)
 MOST_WEIGHT = 4.0  # of the rarer kind of thumb
 
@@ -36,13 +38,15 @@ MOST_WEIGHT = 4.0  # of the rarer kind of thumb
 class TeachingSettings(TrainingSettings):
     """How a model learns from people, and by which method."""
 
-    method: Literal["auto", "dpo", "kto", "sft"] = Field("auto", description="auto: the first that has enough lessons")
+    method: Literal["auto", "ppo", "dpo", "kto", "sft"] = Field(
+        "auto", description="auto: the first that has enough lessons"
+    )
     minimum_lessons: PositiveInt = Field(30, description="fewer teach nothing that could be measured")
     epochs: PositiveFloat = 2.0
     answers_per_step: PositiveInt = Field(16, description="with dpo a pair is two of them")
     micro_tokens: PositiveInt = Field(1024, description="about so many are read at once: memory")
     beta: PositiveFloat = Field(0.1, description="β of dpo and kto: smaller lets the model go further")
-    imitation: NonNegativeFloat = Field(0.5, description="dpo: weight of the better answers' own likelihood")
+    imitation: NonNegativeFloat = Field(1.0, description="dpo: weight of the better answers' own likelihood")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,14 @@ class Lessons:
         here = [one for one in thumbs if one.split == split]
         written = [one for one in here if one.liked and one.answer.token_ids is None]
         return cls([one for one in pairs if one.split == split], here, written)
+
+    @property
+    def ranked(self) -> int:
+        """Pairs of questions of which people put three answers or more in order."""
+        answers: dict[str, set[str]] = defaultdict(set)
+        for one in self.pairs:
+            answers[str(one.messages)] |= {one.chosen.text, one.rejected.text}
+        return sum(len(answers[str(one.messages)]) > 2 for one in self.pairs)
 
     def inverted(self) -> Self:
         """As if everybody had meant the opposite: a control, which a gate has to refuse."""
@@ -92,16 +104,24 @@ def contests(
     ]
 
 
-def choose(settings: TeachingSettings, lessons: Lessons) -> tuple[Method, str]:
-    """The method, and why it is this one. Raises NothingToLearn where there are too few lessons of its kind."""
+def choose(settings: TeachingSettings, lessons: Lessons, without: Method | None = None) -> tuple[Method, str]:
+    """The method, and why it is this one. Raises NothingToLearn where there are too few lessons of its kind.
+
+    A reward model is made of any comparisons where the recipe says ppo; of its own accord, only of rankings: orders of
+    at least three answers.
+    """
     ups = sum(one.liked for one in lessons.thumbs)
     rarer = min(ups, len(lessons.thumbs) - ups)
     enough = settings.minimum_lessons
     there = {"dpo": len(lessons.pairs), "kto": len(lessons.thumbs) if rarer >= enough / 3 else 0}
     there["sft"] = len(lessons.written)
-    counted = f"{there['dpo']} pairs, {len(lessons.thumbs)} thumbs ({ups} up), {there['sft']} written answers"
+    there["ppo"] = lessons.ranked if settings.method == "auto" else len(lessons.pairs)
+    counted = (
+        f"{there['dpo']} pairs ({lessons.ranked} of rankings), {len(lessons.thumbs)} thumbs ({ups} up), "
+        f"{there['sft']} written answers"
+    )
     if settings.method == "auto":
-        wanted = next((method for method in METHODS if there[method] >= enough), None)
+        wanted = next((method for method in METHODS if there[method] >= enough and method != without), None)
         if wanted is not None:
             before = METHODS[: METHODS.index(wanted)]
             passed = f", too few for {' and '.join(before)}" if before else ""

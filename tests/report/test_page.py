@@ -1,5 +1,6 @@
 """The report is one whole file that fetches nothing, says what is missing, and shows text as text."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -113,3 +114,24 @@ def test_both_verdicts_are_there_as_the_registry_has_them(workspace, fill, tmp_p
     assert "it was compared with another" in section
     assert "refused as well: this shows nothing" in section
     assert "31.0 % [25.0, 37.0]" in section
+
+
+def test_the_learning_curve_is_drawn_where_a_bench_measured_one(workspace, tmp_path):
+    assert "How many votes it takes" not in report_of(workspace.path, tmp_path)
+    folder = workspace.path / "learning-curve"
+    folder.mkdir()
+    rows = [
+        {"rule": "<b>", "seed": seed, "votes": votes, "method": method, "win_rate": {"mean": 0.5 + votes / 1000}}
+        for seed in range(2)
+        for votes in (100, 200)
+        for method in ("dpo", "sft")
+    ]
+    nothing = {"rule": "<b>", "seed": 0, "votes": 25, "method": "dpo", "nothing_learned": "too few"}
+    (folder / "rounds.jsonl").write_text("\n".join(map(json.dumps, [*rows, nothing])), encoding="utf-8")
+    page = report_of(workspace.path, tmp_path)
+    assert "How many votes it takes" in page
+    assert "&lt;b&gt;" in page
+    assert "mean of 2 seeds" in page
+    assert "<b>”" not in page
+    assert 'class="key c1"' in page
+    assert 'class="key c3"' in page

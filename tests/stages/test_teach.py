@@ -16,15 +16,22 @@ from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import NothingToLearn
 from homeroom.stages import harvest, imported, teach
+from homeroom.stages.adapting import RewardSettings
+from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.rollouts import RolloutSettings
+from homeroom.training.teaching import Lessons
 from homeroom.workspace import Workspace
 
 GOOD, BAD = "It is good.", "It is bad."
 CONFIG = teach.Config(
     learning_rate=3e-3, epochs=4, answers_per_step=8, max_tokens=12, text_megabytes=0.001, precision="float32",
     gate=Bar(questions=10, bits_per_byte_worse=0.5), temperature=1.0,
-    judge=teach.JudgeSettings(learning_rate=3e-3, epochs=6),
+    judge=RewardSettings(learning_rate=3e-3, epochs=6), reward=RewardSettings(learning_rate=3e-3, epochs=6),
+    policy=PolicySettings(
+        learning_rate=2e-3, rollouts=RolloutSettings(iterations=6, episodes=32, max_tokens=12, kl_coefficient=0.01)
+    ),
 )  # fmt: skip
 
 
@@ -35,7 +42,7 @@ def asked(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def elsewhere(template, tmp_path_factory):
-    """A workspace whose champion was imported; people have judged 150 of its answers and written some better ones."""
+    """A workspace whose champion was imported; people have judged 300 of its answers and written some better ones."""
     folder = tmp_path_factory.mktemp("elsewhere")
     with Workspace.open(template) as raised:
         shutil.copytree(raised.latest("sft").path, folder / "model", ignore=shutil.ignore_patterns("manifest.json"))
@@ -46,7 +53,7 @@ def elsewhere(template, tmp_path_factory):
         engine = Engine(load_model(made.path), end_id=tokenizer.end_ids)
         requests = [
             Request(str(number), prompt_ids(asked(number), tokenizer), Sampling(seed=number, max_tokens=12))
-            for number in range(150)
+            for number in range(300)
         ]
         for number, done in enumerate(engine.generate(requests)):
             _, question_id = workspace.feedback.extend(None, "ann", [("user", asked(number))])
@@ -77,7 +84,7 @@ def share_of_good(folder):
     return sum(tokenizer.decode(done.token_ids).strip() == GOOD for done in made) / len(made)
 
 
-@pytest.mark.parametrize(("method", "whole"), [("kto", True), ("dpo", False), ("sft", False)])
+@pytest.mark.parametrize(("method", "whole"), [("kto", True), ("dpo", False), ("sft", False), ("ppo", True)])
 def test_it_gets_better_and_is_promoted(taught, method, whole):
     before = taught.champion()
     rate = {"learning_rate": 3e-3, "epochs": 4}
@@ -135,11 +142,25 @@ def test_a_killed_round_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path)
 
 def test_too_little_is_said_in_numbers(taught):
     with pytest.raises(
-        NothingToLearn, match=r"there are \d+ pairs, \d+ thumbs \(\d+ up\), \d+ written answers, too few"
+        NothingToLearn,
+        match=r"there are \d+ pairs \(0 of rankings\), \d+ thumbs \(\d+ up\), \d+ written answers, too few",
     ):
         teach.run(CONFIG.model_copy(update={"minimum_lessons": 1000}), taught)
     with pytest.raises(NothingToLearn, match=r"were set apart for a judge, which needs 500"):
-        teach.run(CONFIG.model_copy(update={"judge": teach.JudgeSettings(minimum_pairs=500)}), taught)
+        teach.run(CONFIG.model_copy(update={"judge": RewardSettings(minimum_pairs=500)}), taught)
+
+
+def test_ppo_does_not_start_where_the_reward_model_is_no_better_than_a_coin(taught, monkeypatch):
+    before = taught.registry.champion()
+    strict = {"reward": CONFIG.reward.model_copy(update={"minimum_accuracy": 0.999}), "minimum_lessons": 15}
+    with pytest.raises(NotQualified, match=r"no better than a coin \(.* of held-out contests\), so PPO did not start"):
+        teach.run(CONFIG.model_copy(update={"method": "ppo", **strict}), taught)
+    assert taught.registry.champion() == before
+    # Where the recipe left the choice, what is next best is done, and said.
+    monkeypatch.setattr(Lessons, "ranked", property(lambda lessons: len(lessons.pairs)))
+    made = teach.run(CONFIG.model_copy(update=strict), taught)
+    assert made.metrics["method"] == "dpo"
+    assert "PPO did not start" in made.metrics["why"]
 
 
 def test_improve_is_the_word_for_it(elsewhere, tmp_path):

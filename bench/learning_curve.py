@@ -1,0 +1,282 @@
+"""How many votes it takes: scripted raters with a hidden rule teach a model through the HTTP API, and it is measured.
+
+    python -m bench.learning_curve [--quick] [--rules brief question language] [--methods sft dpo] [--votes 200 400]
+    python -m bench.learning_curve --from workspace --methods dpo kto sft ppo --votes 25 50 100 200 400 --seeds 3
+
+The raters, their rules and what they ask are in `bench.rules`: one answer to each question, a tenth of the votes is
+noise. After so many votes each method makes one round of `homeroom improve` from the same champion. `win_rate` is over
+that champion on 100 questions about other things, by the rule itself: an answer that keeps it beats one that does not,
+others are ties. Votes, rounds and figures are kept in --keep, so that a bench that was stopped goes on.
+
+`rules_passed` counts the rules that at least two methods teach to 70 % at the largest number of votes, with bits per
+byte within 2 %; `round_minutes_200` is the longest round at 200 votes, until what it made could be served.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from bench.rules import RULES, Asked, Rule, from_documents, judge, questions
+from homeroom.data.documents import read_documents
+from homeroom.evaluation.comparison import proportion_interval, win_rate
+from homeroom.inference.engine import Engine
+from homeroom.inference.request import Request, Sampling
+from homeroom.models.compiled import decodable
+from homeroom.models.int8 import Int8Weights
+from homeroom.report.learning import FOLDER, ROUNDS
+from homeroom.serving.app import serving
+from homeroom.serving.client import Client, Said
+from homeroom.serving.settings import ServingSettings
+from homeroom.settings import NothingToLearn
+from homeroom.stages import checkpoints, compress, harvest, imported, teach
+from homeroom.text.chat_template import prompt_ids
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.teaching import Method
+from homeroom.workspace import Artifact, FeedbackError, Workspace
+
+RATERS, HELD_OUT, SLOTS = 10, 100, 16
+TEMPERATURE, MAX_TOKENS = 0.7, 100
+MUST_WIN, MAY_COST = 0.7, 1.02
+
+
+@dataclass(frozen=True)
+class Answered:
+    asked: Asked
+    text: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Bench:
+    keep: Path
+    rule: Rule
+    seed: int
+    noise: float
+    demo: Path | None
+    """A workspace of the circle whose champion is taught: it is asked about its own documents."""
+
+    @property
+    def folder(self) -> Path:
+        return self.keep / f"{self.rule.name}-{self.seed}"
+
+    def questions(self, count: int, *, held_out: bool) -> list[Asked]:
+        if self.demo is None:
+            return questions(self.rule, count, held_out=held_out, seed=self.seed)
+        with Workspace.open(self.demo) as demo:
+            documents = read_documents(demo.latest("clean").path / "documents.parquet", split="train")
+        return from_documents(documents, self.rule, count, held_out=held_out, seed=self.seed)
+
+
+def started(folder: Path, source: str) -> None:
+    """A workspace whose champion is this model."""
+    if folder.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with Workspace.open(Path(scratch) / "w") as workspace:
+            model = imported.run(source, workspace)
+            compress.run(compress.Config(text_megabytes=0.002), workspace, model)
+            workspace.registry.promote(model.id, {"reasons": ["a bench teaches it"]})
+        (Path(scratch) / "w").rename(folder)
+
+
+@contextmanager
+def copied(folder: Path) -> Iterator[Workspace]:
+    """For one round, with the same champion and the same votes. Weights are not written to, so that they are shared."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        copy = Path(scratch) / "w"
+        shutil.copytree(folder, copy, copy_function=_linked)
+        with Workspace.open(copy) as workspace:
+            yield workspace
+
+
+def _linked(source: str, target: str) -> None:
+    (os.link if source.endswith(".safetensors") else shutil.copy2)(source, target)
+
+
+def vote(bench: Bench, workspace: Workspace, count: int) -> None:
+    """So many votes through HTTP, the raters taking turns. What was asked and voted before counts once."""
+    champion = workspace.champion()
+    assert champion is not None
+    asked = bench.questions(count, held_out=False)
+    settings = ServingSettings(port=0, slots=SLOTS, require_key=False)
+    with serving(workspace, settings) as url:
+
+        def one(number: int) -> None:
+            client = Client(url, champion.id, f"rater-{number % RATERS}")
+            name = f"{bench.rule.name}-{bench.seed}-{number}"
+            said = (
+                _answered(workspace, name)
+                or client.ask(asked[number].prompt, name, temperature=TEMPERATURE, max_tokens=MAX_TOKENS, seed=number)[
+                    0
+                ]
+            )
+            draw = random.Random(name)
+            judged = judge(bench.rule, asked[number], said.text, said.ended, noise=bench.noise, draw=draw)
+            client.vote([(said.message_id, judged.value, f"v-{name}")])
+            if judged.better is not None and judged.better != said.text.strip():
+                client.edit(said.message_id, judged.better, f"e-{name}")
+
+        with ThreadPoolExecutor(SLOTS) as pool:
+            list(pool.map(one, range(count)))
+
+
+def _answered(workspace: Workspace, conversation_id: str) -> Said | None:
+    try:
+        messages = workspace.feedback.conversation(conversation_id)
+    except FeedbackError:  # not asked yet
+        return None
+    whole = [one for one in messages if one.role == "assistant" and one.finish_reason != "cancelled"]
+    return Said(whole[-1].id, whole[-1].text, whole[-1].finish_reason == "stop") if whole else None
+
+
+def answers(bench: Bench, model: Artifact) -> list[Answered]:
+    """What the model says to the held-out questions, as it is served."""
+    tokenizer, asked = Tokenizer.load(model.path), bench.questions(HELD_OUT, held_out=True)
+    engine = Engine(decodable(Int8Weights.of(checkpoints.load(model))), end_id=tokenizer.end_ids, slots=SLOTS)
+    requests = [
+        Request(
+            str(number),
+            prompt_ids(one.prompt, tokenizer),
+            Sampling(temperature=TEMPERATURE, max_tokens=MAX_TOKENS, seed=number),
+        )
+        for number, one in enumerate(asked)
+    ]
+    made = []
+    for one, done in zip(asked, engine.generate(requests), strict=True):
+        text = tokenizer.decode(done.token_ids)
+        made.append(Answered(one, text, bench.rule.kept(one, text, done.finish_reason == "stop")))
+    return made
+
+
+def learn(bench: Bench, method: Method, votes: int, before: Sequence[Answered]) -> dict[str, Any]:
+    """One round in a copy of the workspace."""
+    told: dict[str, Any] = {"rule": bench.rule.name, "seed": bench.seed, "votes": votes, "method": method}
+    with copied(bench.folder) as workspace:
+        begun = time.perf_counter()
+        harvest.run(harvest.Config(), workspace)
+        try:
+            taught = teach.run(teach.Config(method=method, seed=bench.seed), workspace)
+        except NothingToLearn as reason:
+            return told | {"nothing_learned": str(reason)}
+        minutes = (time.perf_counter() - begun) / 60
+        after = answers(bench, taught)
+        metrics: dict[str, Any] = taught.metrics
+    wins = win_rate([one.kept for one in after], [one.kept for one in before], bench.seed)
+    return told | {
+        "win_rate": wins.figures(),
+        "keeps": proportion_interval(sum(one.kept for one in after), len(after)).figures(),
+        "kept_before": sum(one.kept for one in before) / len(before),
+        "bits_per_byte_ratio": metrics["bits_per_byte"] / metrics["bits_per_byte_before"],
+        "minutes": minutes,
+        "lessons": metrics["lessons"],
+        "promoted": metrics["promoted"],
+        "reasons": metrics["reasons"],
+        "samples": [[one.asked.prompt, one.text] for one in after[:4]],
+    }
+
+
+def curve(bench: Bench, votes: Sequence[int], methods: Sequence[Method], done: list[dict[str, Any]]) -> None:
+    """Every round of one rule and seed that is not done yet; each is written down when it is."""
+    results = bench.keep / ROUNDS
+    if not bench.folder.exists():
+        shutil.copytree(bench.keep / "start", bench.folder, copy_function=_linked)
+    with Workspace.open(bench.folder) as workspace:
+        champion = workspace.champion()
+        assert champion is not None
+    before: list[Answered] | None = None
+    for count in sorted(votes):
+        with Workspace.open(bench.folder) as workspace:
+            vote(bench, workspace, count)
+        for method in methods:
+            wanted = (bench.rule.name, bench.seed, count, method)
+            if any((one["rule"], one["seed"], one["votes"], one["method"]) == wanted for one in done):
+                continue
+            before = before or answers(bench, champion)
+            done.append(learn(bench, method, count, before))
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(done[-1], ensure_ascii=False) + "\n")
+            print(line(done[-1]), flush=True)
+
+
+def line(told: dict[str, Any]) -> str:
+    where = f"{told['rule']:9} seed {told['seed']}  {told['votes']:4} votes  {told['method']:4}"
+    if "win_rate" not in told:
+        return f"{where}  {told['nothing_learned']}"
+    wins, keeps = told["win_rate"], told["keeps"]
+    return (
+        f"{where}  wins {wins['mean']:.1%} [{wins['low']:.1%}, {wins['high']:.1%}]  "
+        f"keeps the rule {told['kept_before']:.0%} → {keeps['mean']:.0%}  "
+        f"bits per byte × {told['bits_per_byte_ratio']:.3f}  {told['minutes']:.1f} min  "
+        f"{'promoted' if told['promoted'] else 'refused'}"
+    )
+
+
+def summary(rounds: Sequence[dict[str, Any]], votes: Sequence[int]) -> dict[str, Any]:
+    made = [one for one in rounds if "win_rate" in one]
+    most = max(votes)
+
+    def passes(rule: str, method: str) -> bool:
+        of = [one for one in made if (one["rule"], one["method"], one["votes"]) == (rule, method, most)]
+        won = sum(one["win_rate"]["mean"] for one in of) / max(1, len(of))
+        return bool(of) and won >= MUST_WIN and all(one["bits_per_byte_ratio"] <= MAY_COST for one in of)
+
+    rules, methods = ({one[key] for one in made} for key in ("rule", "method"))
+    at_200 = [one["minutes"] for one in made if one["votes"] == 200]
+    return {
+        "rules_passed": sum(sum(passes(rule, method) for method in methods) >= 2 for rule in rules),
+        "passed": {rule: sorted(method for method in methods if passes(rule, method)) for rule in sorted(rules)},
+        "bits_per_byte_ratio_max": round(max((one["bits_per_byte_ratio"] for one in made), default=float("nan")), 4),
+        "round_minutes_200": round(max(at_200), 2) if at_200 else None,
+        "rounds": len(made),
+        "promoted": sum(one["promoted"] for one in made),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2", help="what `homeroom import` takes")
+    parser.add_argument("--from", dest="demo", type=Path, help="a workspace of the circle: its champion instead")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--methods", nargs="+", choices=get_args(Method), default=["sft", "dpo"])
+    parser.add_argument("--votes", nargs="+", type=int, default=[200, 400])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--noise", type=float, default=0.1)
+    parser.add_argument(
+        "--keep", type=Path, help=f"where it goes on from; default: {FOLDER}, with --from in that workspace"
+    )
+    parser.add_argument("--quick", action="store_true", help="one rule, 100 votes")
+    given = parser.parse_args()
+    if given.quick:
+        given.rules, given.votes = given.rules[:1], [100]
+    given.keep = given.keep or (given.demo or Path()) / FOLDER
+    given.keep.mkdir(parents=True, exist_ok=True)
+    source = given.model
+    if given.demo is not None:
+        with Workspace.open(given.demo) as demo:
+            champion = demo.champion()
+            assert champion is not None
+            source = str(champion.path)
+    started(given.keep / "start", source)
+    results = given.keep / ROUNDS
+    rounds = [json.loads(row) for row in results.read_text().splitlines()] if results.exists() else []
+    for one in rounds:
+        print(line(one))
+    for seed in range(given.seeds):
+        for rule in given.rules:
+            bench = Bench(given.keep, RULES[rule], seed, given.noise, given.demo)
+            curve(bench, given.votes, given.methods, rounds)
+    print(json.dumps(summary(rounds, given.votes)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""What `teach` trains, all on one frozen champion: the judge, the reward model, and the policy that PPO makes of it.
+
+Large models learn low-rank adapters beside the shared weights, small ones all of theirs. Which lessons there are and
+what becomes of the result is the business of `teach`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, cast
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from homeroom.data.batches import Conversation, Groups, RankingBatch
+from homeroom.data.rankings import RankedRows, collate
+from homeroom.evaluation.comparison import Interval, proportion
+from homeroom.evaluation.qualification import score_scale
+from homeroom.files import write_atomically
+from homeroom.inference.engine import SLOTS, Engine
+from homeroom.models.adapters import AdapterSettings, adapted, fold, freeze
+from homeroom.models.checkpoint import load_model
+from homeroom.models.gpt import GPT
+from homeroom.models.heads import ActorCritic, RewardModel
+from homeroom.models.precision import dtype_name, products_in, resolve_precision
+from homeroom.progress import progress
+from homeroom.settings import Json, NothingToLearn, Probability
+from homeroom.stages import checkpoints
+from homeroom.stages.ppo import Diary, NotQualified, PolicySettings, reinforce, run_metrics
+from homeroom.text.chat_template import render
+from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import LoopSettings, RunState, train
+from homeroom.training.objectives.ranking import PairwiseRanking
+from homeroom.training.optimizers import OptimizerKind
+from homeroom.training.rollouts import PREFIX_TOKENS, Rollouts
+from homeroom.training.settings import TrainingSettings
+from homeroom.training.teaching import Lessons, contests
+from homeroom.workspace import Artifact, Draft
+
+SETTLED = "scratch-settled.json"
+Contests = Sequence[tuple[Conversation, Conversation]]
+"""The better conversation first."""
+
+
+class RewardSettings(TrainingSettings):
+    """How a model learns which of two answers is better, and what it must show before it may decide or reward."""
+
+    optimizer: OptimizerKind = "adamw"
+    learning_rate: PositiveFloat = 2e-4
+    warmup: Probability = 0.1
+    decay: Probability = 0.5
+    epochs: PositiveFloat = 3.0
+    pairs_per_step: PositiveInt = 8
+    minimum_pairs: PositiveInt = Field(12, description="fewer make no judge")
+    minimum_accuracy: Probability = Field(
+        0.5, description="on held-out pairs the interval's lower end must lie above it"
+    )
+
+
+@dataclass(frozen=True)
+class Base:
+    """The champion, frozen, in the number format in which it is multiplied; `dtype` is that of products."""
+
+    model: GPT
+    tokenizer: Tokenizer
+    artifact: Artifact
+    dtype: torch.dtype
+    whole: bool
+
+    @classmethod
+    def of(cls, artifact: Artifact, settings: TrainingSettings, whole: bool | None, draft: Draft) -> Self:
+        model = checkpoints.load(artifact)
+        # A run that goes on must not measure the machine again: another format, another result.
+        settled = draft.path / SETTLED
+        if not settled.exists():
+            found = dtype_name(resolve_precision(settings.precision, model))
+            write_atomically(settled, json.dumps({"precision": found}))
+        dtype = getattr(torch, json.loads(settled.read_text(encoding="utf-8"))["precision"])
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        small = parameters < 30e6
+        return cls(
+            freeze(model, dtype), Tokenizer.load(artifact.path), artifact, dtype, small if whole is None else whole
+        )
+
+    def learner(self, settings: AdapterSettings) -> GPT:
+        return checkpoints.load(self.artifact) if self.whole else adapted(self.model, settings)
+
+    def copy_of(self, learned: GPT, settings: AdapterSettings) -> GPT:
+        """What was learned so far, frozen."""
+        copy = self.learner(settings)
+        wanted = dict(learned.named_parameters())
+        with torch.no_grad():
+            for name, parameter in copy.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(wanted[name])
+        return copy.requires_grad_(False).eval()
+
+    def folded(self, learned: GPT) -> GPT:
+        """What was learned, in plain float32 weights."""
+        return learned if self.whole else fold(learned, load_model(self.artifact.path))
+
+    def contests(self, lessons: Lessons, seed: int) -> Contests:
+        # A score stands at the last token, which is read as well.
+        return contests(lessons, self.tokenizer, self.model.config.max_length - 1, seed)
+
+    def loop(self, settings: TrainingSettings, steps: int) -> LoopSettings:
+        return settings.loop_settings(steps).model_copy(update={"precision": dtype_name(self.dtype)})
+
+
+@dataclass(frozen=True)
+class Qualified:
+    """How a reward model does on contests that it never saw."""
+
+    accuracy: Interval | None
+    passed: bool
+    contests: int
+
+    @property
+    def reason(self) -> str:
+        return f"{self.accuracy} of held-out contests" if self.accuracy else "nothing is held out"
+
+    def figures(self) -> dict[str, Json]:
+        return {
+            "accuracy": self.accuracy.figures() if self.accuracy else None,
+            "contests": self.contests,
+            "qualified": self.passed,
+            "reason": self.reason,
+        }
+
+
+def told(state: RunState) -> dict[str, str]:
+    """What a bar shows of a step."""
+    return {name: f"{state.metrics[name]:.3f}" for name in ("loss", "accuracy") if name in state.metrics}
+
+
+def reward_model(
+    settings: RewardSettings, adapters: AdapterSettings, base: Base, learned: Contests, draft: Draft, name: str
+) -> RewardModel:
+    """One that learned from these contests; `name` is also its checkpoint's, from which it goes on."""
+    rows = _ranked(learned)
+    torch.manual_seed(settings.seed + 1)
+    model = RewardModel(base.learner(adapters.model_copy(update={"seed": adapters.seed + 1})))
+    per_step = min(settings.pairs_per_step, len(rows))
+    source: Groups[RankingBatch] = Groups(rows, collate, per_step=per_step, micro=4, seed=settings.seed)
+    steps = max(1, round(settings.epochs * len(rows) / per_step))
+    with progress(f"teach ({name})", steps) as bar:
+        train(
+            model,
+            PairwiseRanking(),
+            source,
+            base.loop(settings, steps),
+            hooks=[(1, lambda state: bar.update(state.step, **told(state)))],
+            checkpoint=draft.path / f"scratch-{name}.safetensors",
+        )
+    return model
+
+
+def qualified(
+    model: RewardModel, heldout: Contests, learned: Contests, settings: RewardSettings, base: Base
+) -> Qualified:
+    with products_in(base.dtype):
+        scores = iter(model.score([list(one.token_ids) for both in heldout for one in both], 8).tolist())
+    right = [next(scores) > next(scores) for _ in heldout]
+    accuracy = proportion(right) if right else None
+    passed = accuracy is not None and accuracy.low > settings.minimum_accuracy
+    return Qualified(accuracy, passed, len(learned))
+
+
+def _ranked(learned: Contests) -> list[RankedRows]:
+    return [
+        RankedRows([list(better.token_ids), list(worse.token_ids)], [0, 1], better.weight) for better, worse in learned
+    ]
+
+
+def by_reward(
+    settings: PolicySettings,
+    rewarded: RewardSettings,
+    adapters: AdapterSettings,
+    base: Base,
+    lessons: Lessons,
+    heldout: Contests,
+    start: GPT,
+    draft: Draft,
+) -> tuple[GPT, dict[str, Json]]:
+    """A policy that answers what people asked so that a reward model of what they said is pleased (PPO).
+
+    `start` is the policy to begin with and, as it is, the reference. Raises NotQualified where the reward model is no
+    better than a coin, NothingToLearn where no question leaves room for an answer.
+    """
+    contested = base.contests(lessons, rewarded.seed)
+    reward = reward_model(rewarded, adapters, base, contested, draft, "reward")
+    shown = qualified(reward, heldout, contested, rewarded, base)
+    if not shown.passed:
+        raise NotQualified(f"the reward model is no better than a coin ({shown.reason}), so PPO did not start")
+    with products_in(base.dtype):
+        scale = score_scale(reward, _ranked(contested)[:100])
+    mean, deviation = (cast(float, scale[name]) for name in ("score_mean", "score_deviation"))
+    prompts = _prompts(lessons, base, settings.rollouts.max_tokens)
+    reference = base.copy_of(start, adapters)
+    torch.manual_seed(settings.seed)
+    actor = ActorCritic(start)
+    slots = min(settings.rollouts.episodes, SLOTS)
+    rollouts = Rollouts(
+        actor,
+        Engine(start, end_id=base.tokenizer.end_ids, slots=slots, prefix_tokens=PREFIX_TOKENS),
+        reference,
+        prompts,
+        lambda rows: (reward.score(rows, 8) - mean) / deviation,
+        settings.rollouts,
+        seed=settings.seed,
+        dtype=base.dtype,
+    )
+    diary = Diary(draft, base.tokenizer, settings.rollouts.steps_per_iteration)
+    state = reinforce(settings.model_copy(update={"precision": dtype_name(base.dtype)}), rollouts, None, diary)
+    figures: dict[str, Json] = {
+        "lessons": len(contested),
+        "training_seconds": state.seconds,
+        "reward": shown.figures(),
+        **run_metrics(settings.rollouts, rollouts, state, diary),
+    }
+    return actor.policy, figures
+
+
+def _prompts(lessons: Lessons, base: Base, max_tokens: int) -> list[list[int]]:
+    asked = {str(one.messages): one.messages for one in lessons.thumbs}
+    asked |= {str(one.messages): one.messages for one in lessons.pairs}
+    prompts = [render(messages, base.tokenizer, for_generation=True).token_ids for messages in asked.values()]
+    fitting = [prompt for prompt in prompts if len(prompt) + max_tokens <= base.model.config.max_length]
+    if not fitting:
+        raise NothingToLearn(
+            f"no question leaves room for an answer of {max_tokens} tokens in a context of "
+            f"{base.model.config.max_length}: lower [teach.policy.rollouts].max_tokens"
+        )
+    return fitting

@@ -1,0 +1,69 @@
+"""The hidden rules of the learning curve: what raters ask, what they hold to be good, and what they write instead."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.rules import RULES, Asked, judge, questions, sentences
+
+ENGLISH = Asked("What is tea?", "tea", "en")
+CHINESE = Asked("绿茶是什么？", "绿茶", "zh")
+SAID = "Tea is a drink. It is made of leaves! Many people like it, e.g. in Asia. It has been drunk for 5.5 thousand ye"
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked", "answer", "ended", "kept"),
+    [
+        ("language", CHINESE, "绿茶是一种茶。", True, True),
+        ("language", CHINESE, "Green tea is a kind of tea.", True, False),
+        ("language", CHINESE, "绿茶 is a kind of tea 茶。", True, False),
+        ("language", ENGLISH, "A drink.", True, True),
+        ("brief", ENGLISH, "A drink. It is hot.", True, True),
+        ("brief", ENGLISH, "A drink. It is hot", False, False),
+        ("brief", ENGLISH, "A drink. It is hot. And green.", True, False),
+        ("brief", ENGLISH, "Two kinds:\n1. green\n2. black", True, False),
+        ("brief", ENGLISH, "Version 5.5 of it.", True, True),
+        ("brief", ENGLISH, "", True, False),
+        ("question", ENGLISH, "A drink. Do you like it?", True, True),
+        ("question", ENGLISH, "Do you like it? Say so.", True, False),
+        ("question", ENGLISH, "Do you like it?", False, False),
+        ("question", CHINESE, "一种茶。你喜欢吗？", True, True),
+    ],
+)
+def test_what_keeps_a_rule(rule, asked, answer, ended, kept):
+    assert RULES[rule].kept(asked, answer, ended) is kept
+
+
+@pytest.mark.parametrize("asked", [ENGLISH, CHINESE])
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+@given(answer=st.one_of(st.just(SAID), st.text(alphabet="ab .!?\n。？茶", min_size=1)), seed=st.integers(0, 99))
+def test_a_better_answer_keeps_the_rule(rule, asked, answer, seed):
+    better = rule.mended(asked, answer, random.Random(seed))
+    if sentences(answer) and (rule.name != "language" or asked is CHINESE):
+        assert rule.kept(asked, better, True), better
+
+
+def test_a_share_of_votes_is_noise():
+    rule, good, bad = RULES["question"], "Tea? Why?", SAID
+    said = [judge(rule, ENGLISH, good, True, noise=0.1, draw=random.Random(n)) for n in range(2000)]
+    assert 0.07 < sum(one.value < 0 for one in said) / 2000 < 0.13
+    said = [judge(rule, ENGLISH, bad, True, noise=0.1, draw=random.Random(n)) for n in range(2000)]
+    assert 0.03 < sum(one.value > 0 for one in said) / 2000 < 0.07
+    written = [one.better for one in said if one.better]
+    assert 0.45 < len(written) / 2000 < 0.55
+    assert 0.07 < sum(not rule.kept(ENGLISH, one, True) for one in written) / len(written) < 0.13
+    assert all(one.better is None for one in said if one.value > 0)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+def test_what_is_held_out_is_about_other_things(rule):
+    asked = questions(rule, 400, held_out=False, seed=0)
+    assert len({one.prompt for one in asked}) == 400
+    assert asked[:100] == questions(rule, 100, held_out=False, seed=0)
+    assert abs(sum(one.language == "zh" for one in asked[:100]) - 100 * rule.chinese) <= 1
+    held_out = questions(rule, 100, held_out=True, seed=0)
+    assert not {one.topic for one in asked} & {one.topic for one in held_out}
+    with pytest.raises(ValueError, match="raters know"):
+        questions(rule, 5000, held_out=True, seed=0)
