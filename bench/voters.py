@@ -28,7 +28,6 @@ from typing import Any
 
 import httpx
 
-from bench.serve_load import model_of
 from homeroom.serving.app import serving
 from homeroom.serving.settings import ServingSettings
 from homeroom.workspace import Item, Workspace
@@ -147,8 +146,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--kills", type=int, default=5)
+    from bench.serve_load import model_of  # here, because it loads more than a server needs, and each of them this file
+
     given = parser.parse_args()
-    FORKS.set_forkserver_preload(["bench.serve_load", "homeroom.serving.app"])
+    FORKS.set_forkserver_preload(["homeroom.serving.app"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model_of(folder, tiny=True)

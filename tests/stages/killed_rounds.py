@@ -21,6 +21,7 @@ from homeroom.evaluation import heldout
 from homeroom.evaluation.gate import Bar
 from homeroom.models.gpt import GPT, Config
 from homeroom.stages import checkpoints, harvest, imported, teach, watch
+from homeroom.stages.adapting import RewardSettings
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Workspace
 
@@ -28,7 +29,7 @@ from homeroom.workspace import Workspace
 TEACH = teach.Config(
     learning_rate=1e-3, epochs=1, answers_per_step=4, max_tokens=4, text_megabytes=0.0005, precision="float32",
     whole=True, questions=6, gate=Bar(questions=1, win_rate=0, bits_per_byte_worse=9, rude_by_chance=0),
-    judge=teach.JudgeSettings(minimum_accuracy=0, minimum_pairs=4, epochs=1), minimum_lessons=10,
+    judge=RewardSettings(minimum_accuracy=0, minimum_pairs=4, epochs=1), minimum_lessons=10,
 )  # fmt: skip
 
 
