@@ -50,7 +50,6 @@ class PolicySettings(TrainingSettings):
     value_clip: PositiveFloat = 0.2
     value_weight: NonNegativeFloat = 0.1
     text: TextSettings = TextSettings()
-    require_qualified: bool = Field(True, description="refuse a reward model that fails a line of [reward.bar]")
     watch: WatchSettings = WatchSettings()
 
 
@@ -59,6 +58,7 @@ class Config(PolicySettings):
 
     questions: PositiveInt = Field(2000, description="questions that answers are sampled to")
     mix: Mix = MIX
+    require_qualified: bool = Field(True, description="refuse a reward model that fails a line of [reward.bar]")
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:

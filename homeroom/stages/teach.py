@@ -16,6 +16,7 @@ from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
 from homeroom.evaluation.latency import Latency, compare_latency
+from homeroom.evaluation.reward_hacking import Limits
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.inference.request import Sampling
 from homeroom.models.adapters import AdapterSettings
@@ -69,6 +70,8 @@ class Config(TeachingSettings):
     policy: PolicySettings = Field(
         PolicySettings(
             rollouts=RolloutSettings(iterations=12, episodes=32, max_tokens=100, micro_rows=8),
+            # A rule that people have may well be to say less; the judge's questions are the gate's.
+            watch=WatchSettings(judge_every=0, limits=Limits(length_share=5)),
             learning_rate=2e-4,
             warmup=0.1,
             watch=WatchSettings(questions=16),
