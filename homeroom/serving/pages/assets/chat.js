@@ -85,7 +85,8 @@ window.homeroom = {
   useLetters: (use) => localStorage.setItem("homeroom_letters", use ? "on" : "off"),
 
   open(id) {
-    document.getElementById("letters").checked = this.usesLetters();
+    const letters = document.getElementById("letters"); // not every page lists keys
+    if (letters) letters.checked = this.usesLetters();
     document.getElementById(id).showModal();
   },
 
