@@ -70,11 +70,10 @@ class Config(TeachingSettings):
     policy: PolicySettings = Field(
         PolicySettings(
             rollouts=RolloutSettings(iterations=12, episodes=32, max_tokens=100, micro_rows=8),
-            # A rule that people have may well be to say less; the judge's questions are the gate's.
-            watch=WatchSettings(judge_every=0, limits=Limits(length_share=5)),
+            # What people want may well be shorter answers.
+            watch=WatchSettings(questions=16, limits=Limits(length_share=5)),
             learning_rate=2e-4,
             warmup=0.1,
-            watch=WatchSettings(questions=16),
         ),
         description="of ppo, which begins with what sft makes of the written answers where there are enough",
     )
