@@ -20,13 +20,13 @@ class Node:
 
 
 def lineage(nodes: Sequence[Node], champions: Collection[str] = (), *, label: str = "") -> Markup:
-    """`nodes` in an order in which what something is made of comes before it."""
+    """Rows in the order of `nodes`."""
     places = {node.id: number * ROW + 22 for number, node in enumerate(nodes)}
     arcs, rows = [], []
     for node in nodes:
         y = places[node.id]
         for top in (places[source] for source in node.inputs if source in places):
-            reach = LEFT - min(16 + 11 * (y - top) / ROW, LEFT * 1.25)
+            reach = LEFT - min(16 + 11 * abs(y - top) / ROW, LEFT * 1.25)
             arcs.append(f'<path class="arc" d="M{LEFT} {top}C{reach:.1f} {top} {reach:.1f} {y} {LEFT} {y}"/>')
         crown = " champion" if node.id in champions else ""
         drawn = (

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
 from homeroom.progress import say
-from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, schemas
+from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, operating, schemas
 from homeroom.serving.access import Access, check_start
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.chat import Chat
@@ -90,13 +90,16 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
     app.include_router(openai_api.router(chat, settings))
     app.include_router(completions_api.router(chat, settings, figures.answered))
     app.include_router(feedback_api.router(workspace.feedback, workspace.queue))
+    app.include_router(operating.router(workspace))
     described = app.openapi()["paths"]
     if pages:
         from homeroom.serving.pages import chat as chat_page
-        from homeroom.serving.pages import sign_in
+        from homeroom.serving.pages import data, lessons, sign_in
 
         sign_in.mount(app, workspace)
         chat_page.mount(app, chat, settings, ModelNames(workspace.artifacts))
+        lessons.mount(workspace, assistant)
+        data.mount(workspace)
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
     # The last is the outermost.
     app.add_middleware(Paths, described=described)

@@ -16,10 +16,10 @@ from homeroom.workspace.deletion import COLUMNS, SOURCES, Removed
 Kind = Literal["vote", "edit", "ranking", "comparison"]
 # The column of a list that names a row, the table that it is in, and what the row says of an answer.
 _KINDS: dict[Kind, tuple[str, Table, str]] = {
+    "vote": ("vote_id", tables.votes, "message_id"),
+    "edit": ("edit_id", tables.edits, "message_id"),
     "ranking": ("ranking_id", tables.rankings, "question_id"),
     "comparison": ("comparison_id", tables.comparisons, "question_id"),
-    "edit": ("edit_id", tables.edits, "message_id"),
-    "vote": ("vote_id", tables.votes, "message_id"),
 }
 
 
@@ -73,7 +73,7 @@ def rows_of(connection: Connection, name: str) -> Removed | None:
 
 
 def _kind(row: dict[str, Any]) -> Kind | None:
-    """Who wrote a better answer and voted as well said one thing: the vote tells which, the edit how."""
+    """Who voted and wrote a better answer as well said one thing, which goes by its vote."""
     return next((kind for kind, (column, _, _) in _KINDS.items() if row.get(column)), None)
 
 
@@ -88,7 +88,6 @@ def _judgement(connection: Connection, row: dict[str, Any]) -> Judgement:
     question: Row[Any] | None = message
     if message.role == "assistant":
         question = None if message.parent_id is None else _row(connection, tables.messages, message.parent_id)
-    vote = _row(connection, tables.votes, row.get("vote_id"))
     return Judgement(
         row[column],
         kind,
@@ -97,16 +96,18 @@ def _judgement(connection: Connection, row: dict[str, Any]) -> Judgement:
         question="" if question is None else question.text,
         answer=message.text if message.role == "assistant" else "",
         user=stored.user,
-        value=None if vote is None else vote.value,
-        written=_written(kind, stored),
+        value=stored.value if kind == "vote" else None,
+        written=_written(connection, row),
         at=stored.at,
     )
 
 
-def _written(kind: Kind, stored: Row[Any]) -> str:
-    if kind == "edit":
-        return str(stored.text)
-    return (stored.ideal_answer or "") if kind == "ranking" else ""
+def _written(connection: Connection, row: dict[str, Any]) -> str:
+    edit = _row(connection, tables.edits, row.get("edit_id"))
+    ranking = _row(connection, tables.rankings, row.get("ranking_id"))
+    if edit is not None:
+        return str(edit.text)
+    return (ranking.ideal_answer or "") if ranking is not None else ""
 
 
 def _row(connection: Connection, table: Table, name: str | None) -> Row[Any] | None:

@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 import httpx
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from openai import OpenAI
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from torch.nn.functional import cross_entropy
@@ -191,6 +192,22 @@ def page(context: BrowserContext, url: str) -> Iterator[Page]:
 
 def _is_local(address: str, host: str) -> bool:
     return address.startswith(("data:", "blob:")) or urlparse(address).netloc == host
+
+
+@pytest.fixture
+def violations() -> Callable[[Page], list[str]]:
+    """What axe-core finds wrong, its advice on good practice included."""
+
+    def violations(page: Page) -> list[str]:
+        page.evaluate("Promise.all(document.getAnimations().map((a) => a.playState === 'running' ? 0 : a.finished))")
+        found = Axe().run(page).response["violations"]
+        return [
+            f"{each['id']}: {node['html'][:120]}: {node['failureSummary'][:200]}"
+            for each in found
+            for node in each["nodes"]
+        ]
+
+    return violations
 
 
 @pytest.fixture

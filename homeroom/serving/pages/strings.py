@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from homeroom.serving.pages import operate_strings
 from homeroom.workspace import ModelName
 
 Language = Literal["en", "zh"]
@@ -98,6 +99,7 @@ class Strings:
     role_held: str
     other_account: str
     to_chat: str
+    operate: operate_strings.OperateStrings
 
 
 ENGLISH = Strings(
@@ -213,6 +215,7 @@ ENGLISH = Strings(
     role_held="You are signed in as {name}, with the role “{held}”.",
     other_account="Sign in with another account",
     to_chat="Back to the chat",
+    operate=operate_strings.ENGLISH,
 )
 
 CHINESE = Strings(
@@ -328,6 +331,7 @@ CHINESE = Strings(
     role_held="你当前以 {name} 的身份登录，权限为“{held}”。",
     other_account="换一个账号登录",
     to_chat="返回对话",
+    operate=operate_strings.CHINESE,
 )
 
 
