@@ -77,7 +77,7 @@ class DataPage:
                 )
                 for one in artifacts
             ]
-            parts.table(says.artifacts, heads, rows)
+            parts.table(says.artifacts, heads, rows, "wide-end")
 
 
 class ArtifactPage:
@@ -200,8 +200,15 @@ class RunsPage:
             if not shift.runs:
                 element("p", "empty-note", says.no_runs)
                 return
-            heads = (says.stage, f"{says.state}=", f"{says.artifact}=", f"{says.started}=", f"{says.took}#", says.error)
-            parts.table(says.all_runs, heads, [_run(run, strings) for run in shift.runs], "of-runs")
+            heads = (
+                f"{says.stage}=",
+                f"{says.state}=",
+                f"{says.artifact}=",
+                f"{says.started}=",
+                f"{says.took}#",
+                says.error,
+            )
+            parts.table(says.all_runs, heads, [_run(run, strings) for run in shift.runs], "wide-end")
 
 
 class Live:
