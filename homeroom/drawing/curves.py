@@ -52,6 +52,11 @@ _PPO = (
     Curve("KL to the SFT model, nats per answer", "与 SFT 模型的 KL(奈特/回答)", (Line("kl", "KL", "c2"),)),
     Curve("Answer length, tokens", "回答长度(词元)", (Line("length", "length", "c3"),)),
     Curve("Entropy, nats per token", "熵(奈特/词元)", (Line("entropy", "entropy", "c4"),)),
+    Curve(
+        "What an independent judge thinks of answers to validation questions",
+        "独立评判对验证集问题回答的看法",
+        (Line("judge", "judge", "c1", False),),
+    ),
 )
 _RATE = Curve("Learning rate", "学习率", (Line("learning_rate", "learning rate", "c3", False),))
 CURVES: dict[str, tuple[Curve, ...]] = {

@@ -24,7 +24,7 @@ from homeroom.serving.pages.verdict_words import in_chinese
 from homeroom.workspace import Judgement, Workspace
 
 WATCH_SECONDS = 1.0
-KINDS = {"champion": "good", "promoted": "good", "refused": "bad", "rolled_back": "quiet", "none": "quiet"}
+KINDS = {"champion": "good", "promoted": "good", "refused": "bad", "on_trial": "live"}  # others are quiet
 DECIDE = "(event) => { event.preventDefault(); homeroom.decide(event.target); }"
 
 
@@ -186,7 +186,7 @@ class LessonsPage:
                 current = shown is not None and one.id == shown.summary.id
                 with element("a", "round-link", href=f"/lessons/{one.id}") as link:
                     element("span", "round-name", says.stages[one.stage])
-                    parts.fill(Pill(says.outcomes[one.outcome], KINDS[one.outcome]))
+                    parts.fill(Pill(says.outcomes[one.outcome], KINDS.get(one.outcome, "quiet")))
                     element("span", "round-when", parts.moment(one.created))
                 if current:
                     link.props["aria-current"] = "page"
@@ -196,7 +196,7 @@ class LessonsPage:
         with parts.card(""):
             with element("div", "round-head"):
                 element("h2", text=says.stages[summary.stage])
-                parts.fill(Pill(says.outcomes[summary.outcome], KINDS[summary.outcome]))
+                parts.fill(Pill(says.outcomes[summary.outcome], KINDS.get(summary.outcome, "quiet")))
                 if shown.model is not None and summary.outcome != "champion":
                     self._build_promote(shown, shown.model, strings)
             pairs: list[tuple[str, Cell]] = [
@@ -224,7 +224,7 @@ class LessonsPage:
                 with element("div", "verdict"):
                     with element("p", "verdict-head"):
                         kind = one.kind or "none"
-                        parts.fill(Pill(says.kinds.get(kind, says.outcomes["none"]), KINDS[kind]))
+                        parts.fill(Pill(says.kinds.get(kind, says.outcomes["none"]), KINDS.get(kind, "quiet")))
                         parts.fill(Link(one.model, f"/data/{one.model}"))
                         element("span", "hint-text", parts.moment(one.at))
                         if one.by is not None:

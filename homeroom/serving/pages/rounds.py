@@ -24,7 +24,7 @@ from homeroom.workspace import (
 STAGES = ("improve", "teach", "promote", "ppo")  # of a round, and of what is promoted without votes
 SHOWN = 60  # judgements of a round
 SAMPLES = 6
-Outcome = Literal["champion", "promoted", "refused", "rolled_back", "none"]
+Outcome = Literal["champion", "promoted", "refused", "rolled_back", "on_trial", "none"]
 Log = list[dict[str, float | None]]
 
 
@@ -62,7 +62,7 @@ class Rule:
 class Verdict:
     """One decision of the registry, or what a round meant to decide and did not live to (`kind` is None)."""
 
-    kind: Literal["promoted", "refused", "rolled_back"] | None
+    kind: str | None
     model: str
     at: str
     by: str | None  # who decided by hand
@@ -169,7 +169,7 @@ def _champion(
     if champion is None:
         return None
     artifact = artifacts.get(champion)
-    decision = next(one for one in reversed(history) if one.kind != "refused")
+    decision = next(one for one in reversed(history) if one.kind in ("promoted", "rolled_back"))
     name = model_name(artifact) if artifact else ModelName(champion)
     return Champion(champion, name, decision, workspace.registry.before())
 
