@@ -110,6 +110,21 @@ def test_rollback_restores_the_previous_champion_once(workspace: Path) -> None:
     assert "nothing to roll back to" in again.stderr
 
 
+def test_a_rollback_is_taken_back_by_hand_and_the_record_says_so(workspace: Path) -> None:
+    with Workspace.open(workspace) as opened:
+        first, second = (decision.artifact_id for decision in opened.registry.history())
+    assert homeroom("champion", "-w", workspace).output.strip() == second
+    homeroom("rollback", "-w", workspace)
+    told = homeroom("champion", second[:-3], "--reason", "a mistake", "-w", workspace).output
+    assert f"champion is {second}, in place of {first}. `homeroom rollback` undoes it" in told
+    with Workspace.open(workspace) as opened:
+        rolled_back, promoted = opened.registry.history()[-2:]
+    assert (rolled_back.verdict["by"], promoted.verdict["by"]) == ("the command line", "the command line")
+    assert promoted.verdict["reasons"] == ["by hand, the command line", "a mistake"]
+    again = homeroom("champion", second, "-w", workspace)
+    assert (again.exit_code, "is the champion already" in again.stderr) == (1, True)
+
+
 def test_verify_names_the_damaged_file(workspace: Path) -> None:
     assert "all 2 artifacts are as they were made" in homeroom("verify", "-w", workspace).output
     damaged = next(workspace.glob("artifacts/*/model.txt"))

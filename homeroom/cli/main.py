@@ -18,6 +18,7 @@ from rich.table import Table
 from homeroom import __version__
 from homeroom.cli import models
 from homeroom.cli.common import (
+    COMMAND_LINE,
     WORKSPACE,
     Group,
     Place,
@@ -282,9 +283,11 @@ def verify(
 
 @app.command(rich_help_panel="The workspace")
 def rollback(workspace: Place = WORKSPACE) -> None:
-    """Make the previous champion the champion again."""
+    """Make the previous champion the champion again. `homeroom champion MODEL` takes that back."""
+    from homeroom.workspace import by_hand
+
     with open_workspace(workspace) as opened:
-        decision = opened.registry.rollback()
+        decision = opened.registry.rollback(by_hand(COMMAND_LINE))
     out.print(f"champion is {decision.artifact_id} again, in place of {decision.previous_id}", markup=False)
 
 

@@ -30,7 +30,7 @@ def as_json(workspace: Workspace) -> dict[str, object]:
         "verdicts": verdicts(improved, history) if improved else None,
         "artifacts": [
             {"id": a.id, "stage": a.stage, "inputs": list(a.inputs), "created": a.created, "seconds": a.seconds,
-             "peak_memory_bytes": a.peak_memory_bytes, "bytes": sum(file.bytes for file in a.files.values()),
+             "peak_memory_bytes": a.peak_memory_bytes, "bytes": a.size,
              "path": str(a.path), "settings": a.settings, "metrics": a.metrics}
             for a in in_circle_order(workspace)
         ],

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
 from homeroom.progress import say
-from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, schemas
+from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, operating, schemas
 from homeroom.serving.access import Access, check_start
 from homeroom.serving.agreement import Agree
 from homeroom.serving.assistant import Assistant
@@ -98,14 +98,17 @@ def create_app(
     app.include_router(openai_api.router(chat, settings))
     app.include_router(completions_api.router(chat, settings, figures.answered))
     app.include_router(feedback_api.router(workspace.feedback, workspace.queue))
+    app.include_router(operating.router(workspace))
     described = app.openapi()["paths"]
     if pages:
         from homeroom.serving.pages import chat as chat_page
-        from homeroom.serving.pages import rank, sign_in
+        from homeroom.serving.pages import data, lessons, rank, sign_in
 
         sign_in.mount(app, workspace)
         chat_page.mount(app, chat, settings, ModelNames(workspace.artifacts))
         rank.mount(workspace.feedback, workspace.queue, agree)
+        lessons.mount(workspace, assistant)
+        data.mount(workspace)
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
     # The last is the outermost.
     app.add_middleware(Paths, described=described)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,35 @@ def publish(
             remove_scratch(artifact.path)
             store.record(artifact)
             draft.published = artifact
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What lies in the work folder, made right now or left by a kill. Seconds and memory are of all attempts at it."""
+
+    id: str
+    stage: str
+    path: Path
+    seconds: float
+    peak_memory_bytes: int
+
+
+def unfinished(work: Path) -> list[Unfinished]:
+    """The drafts that are there, the one worked on last at the end. Who is at work, the runs know."""
+    found = []
+    for path in work.iterdir():
+        with contextlib.suppress(OSError):  # published or tidied away meanwhile
+            if path.is_dir() and "-" in path.name and not is_aside(path.name):
+                found.append((path.stat().st_mtime, path))
+    return [_look_at(path) for _, path in sorted(found)]
+
+
+def _look_at(path: Path) -> Unfinished:
+    effort = {"seconds": 0.0, "peak_memory_bytes": 0}
+    with contextlib.suppress(OSError, ValueError):
+        effort |= json.loads((path.parent / f"{path.name}.effort.json").read_bytes())
+    stage = path.name.rpartition("-")[0]
+    return Unfinished(path.name, stage, path, float(effort["seconds"]), int(effort["peak_memory_bytes"]))
 
 
 def tidy(work: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Which model is champion, and every decision that led there. Whom to promote is the gate's business."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from homeroom.settings import Json, as_json
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
-from homeroom.workspace.errors import MissingArtifact, NothingToRollBack
+from homeroom.workspace.errors import AlreadyChampion, ChampionChanged, MissingArtifact, NothingToRollBack
 
 Kind = Literal["promoted", "refused", "rolled_back"]
 
@@ -59,19 +59,55 @@ class Registry:
             champions = _champions(connection)
             return _decide(connection, "refused", artifact_id, champions[-1] if champions else None, verdict)
 
-    def rollback(self, verdict: Mapping[str, object] | None = None) -> Decision:
-        """Restore the champion before this one; again, the one before that."""
+    def rollback(self, verdict: Mapping[str, object] | None = None, *, of: str | None = None) -> Decision:
+        """Restore the champion before this one; again, the one before that.
+
+        With `of`, only while this is the champion: raises ChampionChanged if another came meanwhile.
+        """
         with self._database.write() as connection:
             champions = _champions(connection)
+            if of is not None and champions[-1:] != [of]:
+                raise ChampionChanged(_changed(of, champions))
             if len(champions) < 2:
                 now = f"{champions[0]} is the first champion" if champions else "no model was promoted yet"
                 raise NothingToRollBack(f"nothing to roll back to: {now}. See `homeroom status`.")
             return _decide(connection, "rolled_back", champions[-2], champions[-1], verdict or {})
 
+    def promote_by_hand(self, artifact_id: str, by: str, reason: str = "", *, over: str | None = None) -> Decision:
+        """Make it champion because a person says so, which its verdict tells. The champion itself is refused.
+
+        With `over`, only in the place of this champion: raises ChampionChanged if another came meanwhile.
+        """
+        with self._database.write() as connection:
+            champions = _champions(connection)
+            if over is not None and champions[-1:] != [over]:
+                raise ChampionChanged(_changed(over, champions))
+            if champions[-1:] == [artifact_id]:
+                raise AlreadyChampion(f"{artifact_id} is the champion already, so nothing was changed.")
+            champion = champions[-1] if champions else None
+            verdict = by_hand(by, reason) | {"promoted": True, "model": artifact_id, "over": champion}
+            return _decide(connection, "promoted", artifact_id, champion, verdict)
+
+    def before(self) -> str | None:
+        """To whom a rollback would go back."""
+        with self._database.read() as connection:
+            champions = _champions(connection)
+        return champions[-2] if len(champions) > 1 else None
+
     def history(self) -> list[Decision]:
         """All decisions, oldest first."""
         with self._database.read() as connection:
             return _decisions(connection)
+
+
+def by_hand(by: str, reason: str = "") -> dict[str, Json]:
+    """What a verdict says where a person decided and no gate."""
+    return {"by_hand": True, "by": by, "reasons": [f"by hand, {by}", *([reason] if reason else [])]}
+
+
+def _changed(expected: str, champions: Sequence[str]) -> str:
+    now = champions[-1] if champions else "none"
+    return f"the champion is {now} now and not {expected}, so nothing was changed. Look again, then decide."
 
 
 def _decisions(connection: Connection) -> list[Decision]:

@@ -19,17 +19,19 @@ from homeroom.workspace import drafts
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, identity
 from homeroom.workspace.database import Database
 from homeroom.workspace.deletion import Forgotten, readers, remove_person
-from homeroom.workspace.drafts import Draft
-from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
+from homeroom.workspace.drafts import Draft, Unfinished
+from homeroom.workspace.errors import DiskFull, NotServable, WorkspaceError, is_disk_full
 from homeroom.workspace.exchange import Imported, import_file
 from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.judged import judged_up_to
 from homeroom.workspace.keys import Keys
+from homeroom.workspace.names import MODEL_STAGES
 from homeroom.workspace.queue import Queue
-from homeroom.workspace.registry import Registry
+from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Runs
 from homeroom.workspace.sessions import Sessions
 from homeroom.workspace.standings import Standings
+from homeroom.workspace.traces import Judgement, learned_from, rows_of
 from homeroom.workspace.users import Users
 
 DATABASE = "homeroom.sqlite"
@@ -117,6 +119,32 @@ class Workspace:
                 f"{error} It is the champion: `homeroom rollback` makes the one before it champion again."
             ) from None
         return artifact
+
+    def promote_by_hand(self, name: str, by: str, reason: str = "", *, over: str | None = None) -> Decision:
+        """Make a model champion because a person says so. Raises for what is no model, damaged, or champion already."""
+        artifact = self.artifacts.get(name)
+        if artifact.stage not in MODEL_STAGES:
+            raise NotServable(
+                f"{name} was made by {artifact.stage} and is no language model, so it cannot answer. "
+                f"Allowed: what was made by {', '.join(MODEL_STAGES)}; see `homeroom status`."
+            )
+        artifact.check()
+        return self.registry.promote_by_hand(name, by, reason, over=over)
+
+    def learned_from(self, artifact: Artifact, limit: int = 100) -> tuple[int, list[Judgement]]:
+        """How many judgements an artifact read, and the first of them: see traces.py."""
+        with self._database.read() as connection:
+            return learned_from(connection, artifact.path, limit)
+
+    def went_into(self, name: str) -> Forgotten | None:
+        """What was made of a conversation, a message or a judgement, by its id; None: there is no such row."""
+        with self._database.read() as connection:
+            rows = rows_of(connection, name)
+        return None if rows is None else readers(rows, self.artifacts.all(), self.path / "work")
+
+    def unfinished(self) -> list[Unfinished]:
+        """What stages are making, or were when they were killed."""
+        return drafts.unfinished(self.path / "work")
 
     def verify(self) -> list[Damage]:
         """Hash everything again and name what is damaged or missing."""

@@ -89,6 +89,9 @@ class ChatPage:
             self._sidebar = Sidebar(self._words, self._searched)
             if self._frame.may_visit("/rank"):
                 self._sidebar.link("/rank", "format_list_numbered", lambda s: s.rank.title)
+            if self._frame.may_visit("/lessons"):
+                self._sidebar.link("/lessons", "school", lambda s: s.operate.lessons)
+                self._sidebar.link("/data", "account_tree", lambda s: s.operate.data_and_runs)
             with self._sidebar.foot:
                 self._frame.build_controls(lambda: self._composer.tell(""))
             with element("div", "main"):  # NiceGUI has put a <main> around the whole page

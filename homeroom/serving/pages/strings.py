@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from homeroom.serving.pages import rank_strings
+from homeroom.serving.pages import operate_strings, rank_strings
 from homeroom.workspace import ModelName
 
 Language = Literal["en", "zh"]
@@ -100,6 +100,7 @@ class Strings:
     other_account: str
     to_chat: str
     rank: rank_strings.RankStrings
+    operate: operate_strings.OperateStrings
 
 
 ENGLISH = Strings(
@@ -216,6 +217,7 @@ ENGLISH = Strings(
     other_account="Sign in with another account",
     to_chat="Back to the chat",
     rank=rank_strings.ENGLISH,
+    operate=operate_strings.ENGLISH,
 )
 
 CHINESE = Strings(
@@ -332,6 +334,7 @@ CHINESE = Strings(
     other_account="换一个账号登录",
     to_chat="返回对话",
     rank=rank_strings.CHINESE,
+    operate=operate_strings.CHINESE,
 )
 
 
