@@ -12,6 +12,7 @@ from homeroom.workspace.errors import (
     MissingArtifact,
     NothingToRollBack,
     PasswordRefused,
+    TrialRefused,
     UserRefused,
     WorkspaceBusy,
     WorkspaceError,
@@ -21,6 +22,7 @@ from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, V
 from homeroom.workspace.judged import GivenAnswer, JudgedAnswer, JudgedComparison, JudgedRanking
 from homeroom.workspace.keys import Key, Keys
 from homeroom.workspace.names import ModelName, ModelNames, model_name
+from homeroom.workspace.pairs import Ballot, Chosen, Pair, Pairs
 from homeroom.workspace.questions import NewAnswer
 from homeroom.workspace.queue import PLAN, Item, Plan, Progress, Queue, ShownAnswer, ShownItem
 from homeroom.workspace.rankings import FLAGS, Comparison, Flag, Ranking
@@ -37,6 +39,8 @@ __all__ = [
     "AlreadyPublished",
     "Artifact",
     "ArtifactStore",
+    "Ballot",
+    "Chosen",
     "Comparison",
     "Conversation",
     "Damage",
@@ -65,6 +69,8 @@ __all__ = [
     "ModelNames",
     "NewAnswer",
     "NothingToRollBack",
+    "Pair",
+    "Pairs",
     "PasswordRefused",
     "Plan",
     "Progress",
@@ -78,6 +84,7 @@ __all__ = [
     "Sessions",
     "ShownAnswer",
     "ShownItem",
+    "TrialRefused",
     "User",
     "UserRefused",
     "Users",

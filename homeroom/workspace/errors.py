@@ -40,6 +40,10 @@ class NothingToRollBack(WorkspaceError):
     """There is no earlier champion."""
 
 
+class TrialRefused(WorkspaceError):
+    """A model cannot be put on trial now."""
+
+
 class FeedbackError(WorkspaceError):
     """A message, vote or edit does not fit what is recorded already."""
 

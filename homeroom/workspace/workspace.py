@@ -24,6 +24,7 @@ from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
 from homeroom.workspace.exchange import Imported, import_file
 from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.keys import Keys
+from homeroom.workspace.pairs import Pairs
 from homeroom.workspace.queue import Queue
 from homeroom.workspace.registry import Registry
 from homeroom.workspace.runs import Runs
@@ -43,6 +44,7 @@ class Workspace:
         self.registry = Registry(database)
         self.feedback = Feedback(database)
         self.queue = Queue(database)
+        self.pairs = Pairs(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
         self.users = Users(database)
