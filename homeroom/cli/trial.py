@@ -35,7 +35,9 @@ def trial(
     from homeroom.evaluation.trial import TrialSettings
     from homeroom.stages import trial as trials
 
-    given = {"maximum": maximum, **({"votes_per_person": None} if alone else {})}
+    given: dict[str, object] = {} if maximum is None else {"maximum": maximum}
+    if alone:
+        given["votes_per_person"] = None
     with open_workspace(workspace) as opened:
         if stop:
             if model is not None:
@@ -43,12 +45,13 @@ def trial(
             trials.stop(opened)
         elif model is not None:
             try:
-                settings = TrialSettings(**{name: value for name, value in given.items() if value or name != "maximum"})
+                settings = TrialSettings.model_validate(given)
             except ValidationError as error:
-                raise HomeroomError(f"--maximum {maximum}: {error.errors()[0]['msg'].removeprefix('Value error, ')}")
+                wrong = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise HomeroomError(f"--maximum {maximum}: {wrong}") from None
             trials.begin(opened, model, settings, anyway=anyway)
             out.print("`homeroom serve` asks people; `homeroom trial` tells how it stands", markup=False)
-        elif not show(opened):
+        elif trials.decide(opened) is None and not show(opened):
             out.print("no model is on trial. `homeroom trial MODEL` begins one", markup=False)
 
 
