@@ -32,7 +32,8 @@ from homeroom.workspace import Artifact, ModelNames, Workspace
 
 log = logging.getLogger(__name__)
 CHAMPION_SECONDS = 0.5
-# Promotes or refuses the candidate on trial if the votes allow it: the stages' business, which the server only asks for.
+RETRY_SECONDS = 2.0  # what cannot be loaded was read through for it
+# Promotes or refuses the candidate on trial if the votes allow it. How is the stages' business.
 Decide = Callable[[Workspace], object]
 
 
@@ -173,6 +174,7 @@ async def _follow_registry(workspace: Workspace, assistant: Assistant, decide: D
                 if str(error) != said.get(what):
                     log.warning("%s: %s", what.format(assistant.loaded_id), error)
                 said[what] = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
 
 
 @contextmanager

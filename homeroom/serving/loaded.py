@@ -25,6 +25,7 @@ class Loaded:
     tokenizer: Tokenizer
     engine: Engine
     grammars: Grammars
+    compressed: bool
     writing: dict[str, Writing] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -33,10 +34,10 @@ class Loaded:
         tokenizer = Tokenizer.load(artifact.path)
         model = decodable(Int8Weights.load(compressed.path)) if compressed else load_model(artifact.path)
         grammars = Grammars(tokenizer, model.config.vocab_size)
-        return cls(artifact.id, model, tokenizer, _engine(model, tokenizer, settings), grammars)
+        return cls(artifact.id, model, tokenizer, _engine(model, tokenizer, settings), grammars, compressed is not None)
 
     def is_of(self, artifact: Stored, compressed: Stored | None) -> bool:
-        return self.model_id == artifact.id and isinstance(self.model, CompiledGPT) == (compressed is not None)
+        return self.model_id == artifact.id and self.compressed == (compressed is not None)
 
     def renew(self, settings: ServingSettings) -> None:
         """Set the engine up anew, after it failed."""

@@ -216,7 +216,7 @@ from homeroom.serving.app import serve
 from homeroom.serving.settings import ServingSettings
 from homeroom.workspace import Workspace
 with Workspace.open(Path(sys.argv[1])) as workspace:
-    serve(workspace, ServingSettings(port=0, temperature=0.0, max_tokens=4000, **eval(sys.argv[2])))
+    serve(workspace, ServingSettings(port=0, temperature=0.0, max_tokens=4000, **({"pairs": 0.0} | eval(sys.argv[2]))))
 """
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
 

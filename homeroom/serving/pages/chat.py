@@ -21,6 +21,7 @@ from nicegui import ui
 from homeroom import __version__
 from homeroom.inference.request import Sampling
 from homeroom.serving.access import form_token_of, user_of
+from homeroom.serving.blind import Blind
 from homeroom.serving.chat import Chat
 from homeroom.serving.pages import help, sampling
 from homeroom.serving.pages.answer import Desk
@@ -35,7 +36,7 @@ from homeroom.settings import HomeroomError
 from homeroom.workspace import ModelNames
 
 ASSETS = Path(__file__).parent / "assets"
-STYLES = ("theme", "thread", "answer", "chat", "dialogs")
+STYLES = ("theme", "thread", "answer", "pair", "chat", "dialogs")
 SCRIPTS = ("chat", "keys")
 MODEL_SECONDS = 2.0
 VIEWPORT = "width=device-width, initial-scale=1, viewport-fit=cover, interactive-widget=resizes-content"
@@ -43,14 +44,14 @@ Life = Callable[[Any], AbstractAsyncContextManager[Any]]
 Theme = Literal["auto", "light", "dark"]
 
 
-def mount(app: FastAPI, chat: Chat, settings: ServingSettings, names: ModelNames) -> None:
+def mount(app: FastAPI, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames) -> None:
     """Put the pages at / of the application. NiceGUI keeps one set of pages in a process."""
     if nicegui_app.config.has_run_config:
         raise HomeroomError("the pages are being served by this process already; start another process to serve again")
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
 
     async def page(request: Request, conversation_id: str | None = None) -> None:
-        await ChatPage(chat, settings, names, request).build(conversation_id)
+        await ChatPage(chat, blind, settings, names, request).build(conversation_id)
 
     ui.page("/", viewport=VIEWPORT)(page)
     ui.page("/c/{conversation_id}", viewport=VIEWPORT)(page)
@@ -77,8 +78,10 @@ def _without_others_warnings(life: Life) -> Life:
 class ChatPage:
     """Surroundings of its Thread."""
 
-    def __init__(self, chat: Chat, settings: ServingSettings, names: ModelNames, request: Request) -> None:
-        self._chat, self._settings, self._names = chat, settings, names
+    def __init__(
+        self, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames, request: Request
+    ) -> None:
+        self._chat, self._blind, self._settings, self._names = chat, blind, settings, names
         cookies = request.cookies
         self._words = Words(preferred(cookies.get("homeroom_language"), request.headers.get("accept-language", "")))
         chosen = cookies.get("homeroom_theme")
@@ -106,7 +109,7 @@ class ChatPage:
                 self._build_topbar()
                 with element("div", "scroller", tabindex="-1"), element("div", "column"):
                     self._build_empty()
-                    desk = Desk(self._words, self._chat.feedback, self._user, self._names)
+                    desk = Desk(self._words, self._chat.feedback, self._user, self._names, self._blind)
                     self._thread = Thread(self._chat, desk, self)
                 self._composer = Composer(self._words, self._thread.sent, self._thread.stop)
             self._sampling.build()
@@ -118,7 +121,7 @@ class ChatPage:
         self.changed()
         await self._list_conversations()
         ui.timer(MODEL_SECONDS, self._show_model)
-        ui.context.client.on_delete(self._thread.stop)
+        ui.context.client.on_delete(self._thread.left)
 
     # What the thread needs of its surroundings.
 
@@ -139,6 +142,10 @@ class ChatPage:
 
     def changed(self) -> None:
         set_class(self._empty, "hidden", bool(self._thread.turns))
+
+    def chosen(self) -> None:
+        """The button that was pressed is gone: the keyboard goes on in the box."""
+        ui.run_javascript("homeroom.backToBox()")
 
     def _build_head(self) -> None:
         scheme = {"auto": "light dark", "light": "light", "dark": "dark"}[self._theme]

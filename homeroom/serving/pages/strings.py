@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from homeroom.serving.pages.strings_pair import CHINESE_PAIR, ENGLISH_PAIR, PairStrings
 from homeroom.workspace import ModelName
 
 Language = Literal["en", "zh"]
@@ -83,6 +84,7 @@ class Strings:
     help: str
     letters: str
     shortcuts: tuple[tuple[str, str], ...]  # keys, apart by two spaces, and what they do
+    pair: PairStrings
     sign_in: str
     sign_in_introduction: str
     sign_in_name: str
@@ -196,8 +198,11 @@ ENGLISH = Strings(
         ("j  k", "Next, previous turn"),
         ("Alt+↓  Alt+↑", "The same, also while writing"),
         ("g  b", "Good, bad: vote on the answer"),
+        ("←  →", "Of two answers: A, B is better (with an empty box)"),
+        ("=  x", "Of two answers: equally good, both bad"),
         ("?", "Show these keys"),
     ),
+    pair=ENGLISH_PAIR,
     sign_in="Sign in",
     sign_in_introduction="This assistant is open to those who have an account or a key. Whoever runs it gives them.",
     sign_in_name="Name",
@@ -311,8 +316,11 @@ CHINESE = Strings(
         ("j  k", "下一轮、上一轮对话"),
         ("Alt+↓  Alt+↑", "同上，写消息时也可用"),
         ("g  b", "好、不好：评价回答"),
+        ("←  →", "两个回答时：A、B 更好（输入框为空时）"),
+        ("=  x", "两个回答时：一样好、都不好"),
         ("?", "显示这些快捷键"),
     ),
+    pair=CHINESE_PAIR,
     sign_in="登录",
     sign_in_introduction="只有持有账号或密钥的人才能使用这个助手。请向管理员索取。",
     sign_in_name="用户名",

@@ -30,6 +30,8 @@
     k: () => step(-1),
     g: () => press(turn()?.querySelector(".up")),
     b: () => press(turn()?.querySelector(".down")),
+    "=": () => press(turn()?.querySelector(".choose-same")),
+    x: () => press(turn()?.querySelector(".choose-bad")),
   };
 
   function escape() {
@@ -37,6 +39,16 @@
     if (document.documentElement.classList.contains("menu-open")) homeroom.menu(false);
     else if (editing) homeroom.editQuestion(editing, false);
     else press(document.querySelector(".composer .stop"));
+  }
+
+  const sides = { ArrowLeft: ".choose-left", ArrowRight: ".choose-right" };
+
+  // In the empty box these keys do nothing else. In an answer they scroll what is wide.
+  function side(event, field) {
+    if (!Object.hasOwn(sides, event.key) || event.repeat || event.target.closest(".answer-text")) return null;
+    if (field && (field !== homeroom.area() || field.value !== "")) return null;
+    const choice = turn()?.querySelector(sides[event.key]);
+    return isShown(choice) ? choice : null;
   }
 
   function onKey(event) {
@@ -50,6 +62,9 @@
     } else if (isPlain && event.key === "ArrowUp" && field === homeroom.area() && field.value === "") {
       event.preventDefault();
       press(turns().at(-1)?.querySelector(".edit-question"));
+    } else if (isPlain && side(event, field)) {
+      event.preventDefault();
+      side(event, field).click();
     } else if (isPlain && !field && usesLetters() && Object.hasOwn(letters, event.key)) {
       event.preventDefault();
       letters[event.key]();
