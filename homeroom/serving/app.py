@@ -97,7 +97,12 @@ def create_app(
     async def health() -> JSONResponse:
         """Open to everybody; 503 tells a load balancer that this server is about to end."""
         status = "stopping" if app_life.stopping else "ok"
-        told = {"status": status, "model": assistant.model_id, "answers_in_work": assistant.unfinished}
+        told = {
+            "status": status,
+            "model": assistant.model_id,
+            "candidate": assistant.candidate_id,
+            "answers_in_work": assistant.unfinished,
+        }
         return JSONResponse(told, 503 if app_life.stopping else 200)
 
     @app.get("/metrics", response_class=Response, responses=schemas.METRICS)
@@ -146,7 +151,7 @@ def load_candidate(workspace: Workspace, assistant: Assistant) -> None:
         candidate = workspace.artifacts.get(trial.artifact_id)
         candidate.check()
         # In the champion's number format: people are asked for the models.
-        small = workspace.artifacts.made_of(trial.previous_id, "compress") is not None
+        small = workspace.artifacts.made_of(str(trial.previous_id), "compress") is not None
         assistant.load_candidate(candidate, _compressed(workspace, assistant, candidate.id) if small else None)
 
 

@@ -212,11 +212,11 @@ def say() -> Say:
 SERVE = """
 import sys
 from pathlib import Path
-from homeroom.serving.app import serve
-from homeroom.serving.settings import ServingSettings
+from homeroom.stages.serve import Config, run
 from homeroom.workspace import Workspace
+settings = {"port": 0, "temperature": 0.0, "max_tokens": 4000, "pairs": 0.0} | eval(sys.argv[2])
 with Workspace.open(Path(sys.argv[1])) as workspace:
-    serve(workspace, ServingSettings(port=0, temperature=0.0, max_tokens=4000, **({"pairs": 0.0} | eval(sys.argv[2]))))
+    run(Config(**settings), workspace)
 """
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
 

@@ -1,7 +1,7 @@
 """What the chat page shows of earlier conversations, read from the workspace. Slow enough to belong in a thread.
 
 A conversation is a tree: a question asked in other words and an answer made again stand beside the first. What is shown
-is one branch of it. Of a blind pair it leads through the answer that was chosen, or the left one before there is a choice.
+is one branch of it. Of a blind pair it leads through the answer that was chosen, before that through the left one.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,9 @@ def past(
         for pair, choice in shown_pairs
         if pair.left_id in stored and pair.right_id in stored
     }
-    for answer in sorted(answered[::-1], key=lambda one: one.id in behind):
+    newest_first = answered[::-1]
+    newest_first.sort(key=lambda one: one.id in behind)
+    for answer in newest_first:
         branch = _up_to(answer, stored)
         if through is None or any(message.id == through for message in branch):
             break

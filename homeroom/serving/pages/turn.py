@@ -129,8 +129,8 @@ class Turn:
                     edit.on("click", js_handler=OPEN)
                     words.label(edit, lambda s: s.edit_question)
             self._holder = element("div", "answers")
-            self.answers = [self._new_answer()]
-            self.bar = PairBar(words, lambda chosen: steps.choose(self, chosen))
+            self.answers: list[AnswerView] = [self._new_answer()]
+            self.bar: PairBar = PairBar(words, lambda chosen: steps.choose(self, chosen))
 
     def _new_answer(self) -> AnswerView:
         with self._holder:
