@@ -3,7 +3,7 @@
 Recording the choice is the thread's business; the keys are keys.js's, which presses these buttons.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from nicegui.elements.mixins.text_element import TextElement
@@ -20,7 +20,7 @@ class PairBar:
 
     def __init__(self, words: Words, choose: Callable[[Chosen], Awaitable[None]]) -> None:
         self._words, self._choose = words, choose
-        self._models: Sequence[ModelName] = ()
+        self._models: Mapping[str, ModelName] = {}
         self._reason, self._busy = "", False
         with element("div", "choice hidden", role="group") as self._group:
             words.bind(self._group, lambda s: set_attribute(self._group, "aria-label", s.pair.ask))
@@ -33,13 +33,13 @@ class PairBar:
         words.bind(self._told, lambda s: self._tell(s))
 
     def ask(self) -> None:
-        self._models, self._reason = (), ""
+        self._models, self._reason = {}, ""
         set_class(self._group, "hidden", False)
         self._tell(self._words.strings)
 
-    def close(self, models: Sequence[ModelName] = ()) -> None:
-        """Ask no more; tell whose the answers were, if that is given: one model, or A's and B's."""
-        self._models, self._reason = models, ""
+    def close(self, models: Mapping[str, ModelName] | None = None) -> None:
+        """Ask no more; tell whose the answers were, if that is given by id: one model, or A's and B's."""
+        self._models, self._reason = models or {}, ""
         set_class(self._group, "hidden", True)
         self._tell(self._words.strings)
 
@@ -64,7 +64,9 @@ class PairBar:
             await self._choose(chosen)
 
     def _tell(self, strings: Strings) -> None:
-        shown = [model_shown(name, strings) for name in self._models]
+        shown = [model_shown(name, strings) for name in self._models.values()]
+        if len(set(shown)) < len(shown):
+            shown = list(self._models)  # two models of one day have one name
         text = strings.not_saved.format(reason=self._reason) if self._reason else ""
         if len(shown) == 1:
             text = strings.pair.told_same.format(model=shown[0])

@@ -249,7 +249,7 @@ class Thread:
         try:
             await asyncio.to_thread(self._desk.blind.pairs.choose, pair.pair.id, chosen, user=self._desk.user)
             models = list(dict.fromkeys(one.model_id or "" for one in (pair.left, pair.right)))
-            names = [await asyncio.to_thread(self._desk.names, model) for model in models]
+            names = {model: await asyncio.to_thread(self._desk.names, model) for model in models}
             stored = (pair.left, pair.right)[stays].id
             branch = await asyncio.to_thread(self._read, self.conversation_id, stored)
         except HomeroomError as error:
