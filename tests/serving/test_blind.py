@@ -234,16 +234,17 @@ def test_promotion_rollback_and_a_trials_end_under_load(workspace: Workspace, mo
             time.sleep(0.02)
         return time.monotonic()
 
-    with httpx.Client(timeout=60) as client, Clients(url, 6) as clients:
+    with httpx.Client(timeout=60) as client, Clients(url, 4) as clients:
         alone = {first: streamed(client, url).text}
         workspace.registry.promote(second, {}, over=first)
-        promoted = served_within(second, 5)
+        served_within(second, 5)
         alone[second] = streamed(client, url).text
         workspace.registry.rollback()
         rolled_back = served_within(first, 5)
         # Now the server decides by itself, by votes that came over HTTP.
         vote(workspace, url, workspace.registry.begin_trial(second, TRIAL).id, models)
-        decided = served_within(second, 10)
+        served_within(second, 10)
+        assert streamed(client, url).models == {second}
         workspace.registry.rollback()
         served_within(first, 5)
     assert clients.errors == []
@@ -255,16 +256,14 @@ def test_promotion_rollback_and_a_trials_end_under_load(workspace: Workspace, mo
         assert (answer.status, len(answer.models)) == (200, 1), answer
         (model,) = answer.models
         assert (answer.text, answer.finish_reason) == (alone[model], "stop" if model == first else "length")
-    for moment in (rolled_back,):  # these were at work, and ended on the old weights
-        assert any(second in each.models and each.began < moment < each.ended for each in clients.answers)
-    for moment in (promoted, decided):
-        assert any(second in each.models and each.began > moment for each in clients.answers)
+    # Some were at work on the old weights, and ended on them.
+    assert any(second in each.models and each.began < rolled_back < each.ended for each in clients.answers)
 
 
 def vote(workspace: Workspace, url: str, trial: int, models: Models) -> None:
     """Three people prefer the candidate; who was not asked, and who says it again, counts for nothing."""
     for person in ("ann", "bob", "cy"):
-        for number in range(6):
+        for number in range(5):
             conversation, question = workspace.feedback.ask(None, person, f"{person} {number}", None)
             left, right = (
                 workspace.feedback.add_message(
@@ -274,11 +273,7 @@ def vote(workspace: Workspace, url: str, trial: int, models: Models) -> None:
             )
             workspace.pairs.show(question, left, right, trial=trial, user=person)
             body = {"left_id": left, "right_id": right, "kind": "trial", "id": f"{trial}-{question}", "user": person}
-            for user, choice, id in (
-                ("eve", "left", "e"),
-                (person, "right", ""),
-                (person, "right", ""),
-                (person, "left", "l"),
-            ):
+            others = [("eve", "left", "e"), (person, "right", ""), (person, "left", "l")] if number == 0 else []
+            for user, choice, id in [*others[:1], (person, "right", ""), *others[1:]]:
                 said = body | {"user": user, "choice": choice, "id": body["id"] + id}
                 assert httpx.post(f"{url}/v1/feedback/comparisons", json=said).status_code == 200
