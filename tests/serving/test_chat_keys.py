@@ -122,7 +122,7 @@ def test_the_keys_are_listed_and_single_letters_can_be_switched_off(page: Page, 
 def test_every_key_is_listed_in_both_languages() -> None:
     script = (ASSETS / "keys.js").read_text(encoding="utf-8")
     letters = set(re.findall(r'^    "?([^\s":]+)"?: \(\) =>', script, re.MULTILINE))
-    assert letters == {"/", "?", "j", "k", "g", "b", "=", "x"}
+    assert letters == {"/", "?", "j", "k", "g", "b"}
     assert [keys for keys, _ in ENGLISH.shortcuts] == [keys for keys, _ in CHINESE.shortcuts]
     assert letters <= {key for keys, _ in ENGLISH.shortcuts for key in keys.split()}
 

@@ -12,7 +12,7 @@ from homeroom.serving.pages.elements import Words, button, element, set_attribut
 from homeroom.serving.pages.strings import Strings, model_shown
 from homeroom.workspace import Chosen, ModelName
 
-BUTTONS: tuple[tuple[Chosen, str], ...] = (("left", "←"), ("same", "="), ("bad", "x"), ("right", "→"))
+BUTTONS: tuple[tuple[Chosen, str], ...] = (("left", "←"), ("same", "↓"), ("bad", "Del"), ("right", "→"))
 
 
 class PairBar:
@@ -29,7 +29,7 @@ class PairBar:
                 words.text(element("span"), lambda s: s.pair.hint)
             with element("div", "choice-buttons"):
                 self._buttons = [self._build(chosen, key) for chosen, key in BUTTONS]
-        self._told = element("p", "note told", role="status")
+        self._told = element("p", "told", role="status")
         words.bind(self._told, lambda s: self._tell(s))
 
     def ask(self) -> None:

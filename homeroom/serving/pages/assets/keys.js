@@ -30,8 +30,6 @@
     k: () => step(-1),
     g: () => press(turn()?.querySelector(".up")),
     b: () => press(turn()?.querySelector(".down")),
-    "=": () => press(turn()?.querySelector(".choose-same")),
-    x: () => press(turn()?.querySelector(".choose-bad")),
   };
 
   function escape() {
@@ -41,14 +39,20 @@
     else press(document.querySelector(".composer .stop"));
   }
 
-  const sides = { ArrowLeft: ".choose-left", ArrowRight: ".choose-right" };
+  const choices = {
+    ArrowLeft: ".choose-left",
+    ArrowRight: ".choose-right",
+    ArrowDown: ".choose-same",
+    Delete: ".choose-bad",
+  };
 
-  // In the empty box these keys do nothing else. In an answer they scroll what is wide.
-  function side(event, field) {
-    if (!Object.hasOwn(sides, event.key) || event.repeat || event.target.closest(".answer-text")) return null;
-    if (field && (field !== homeroom.area() || field.value !== "")) return null;
-    const choice = turn()?.querySelector(sides[event.key]);
-    return isShown(choice) ? choice : null;
+  // In the empty box these keys do nothing else. Elsewhere the arrow down scrolls, in an answer the others may, too.
+  function choice(event, field) {
+    if (!Object.hasOwn(choices, event.key) || event.repeat || event.target.closest(".answer-text")) return null;
+    const inBox = field === homeroom.area() && field.value === "";
+    if (!inBox && (field || event.key === "ArrowDown")) return null;
+    const pressed = turn()?.querySelector(choices[event.key]);
+    return isShown(pressed) ? pressed : null;
   }
 
   function onKey(event) {
@@ -62,9 +66,9 @@
     } else if (isPlain && event.key === "ArrowUp" && field === homeroom.area() && field.value === "") {
       event.preventDefault();
       press(turns().at(-1)?.querySelector(".edit-question"));
-    } else if (isPlain && side(event, field)) {
+    } else if (isPlain && choice(event, field)) {
       event.preventDefault();
-      side(event, field).click();
+      choice(event, field).click();
     } else if (isPlain && !field && usesLetters() && Object.hasOwn(letters, event.key)) {
       event.preventDefault();
       letters[event.key]();
