@@ -39,6 +39,7 @@ class Turn:
         self.question, self.under = question, under
         self.question_id: str | None = None  # once it is stored
         self.pair: OpenPair | None = None  # while the person may choose between its answers
+        self.answers: list[AnswerView] = []
         self._desk, self._words, self._steps = desk, desk.words, steps
         self._build()
 
@@ -129,8 +130,8 @@ class Turn:
                     edit.on("click", js_handler=OPEN)
                     words.label(edit, lambda s: s.edit_question)
             self._holder = element("div", "answers")
-            self.answers: list[AnswerView] = [self._new_answer()]
-            self.bar: PairBar = PairBar(words, lambda chosen: steps.choose(self, chosen))
+            self.answers = [self._new_answer()]
+            self.bar = PairBar(words, lambda chosen: steps.choose(self, chosen))
 
     def _new_answer(self) -> AnswerView:
         with self._holder:
