@@ -133,5 +133,6 @@ def test_one_trial_at_a_time_until_its_candidate_or_its_champion_is_decided_on(w
     assert registry.trial() is None
     assert registry.end_trial(again.id, "promoted", {}) is None
     registry.begin_trial(third, {})
+    assert registry.end_trial(again.id, "promoted", {}) is None  # that was another trial
     registry.refuse(third, {})
     assert registry.trial() is None
