@@ -313,3 +313,31 @@ def test_feedback_comes_in_goes_out_and_is_deleted(workspace: Path, tmp_path: Pa
     bad = homeroom("feedback", "import", tmp_path / "bad.jsonl", "-w", workspace)
     assert (bad.exit_code, "and 10 lines more" in bad.stderr) == (1, True)
     assert "feedback delete ann" in homeroom("feedback", "--help").output
+
+
+def test_a_model_is_put_on_trial_and_taken_off_it(workspace: Path) -> None:
+    with Workspace.open(workspace) as opened:
+        champion = opened.registry.champion()
+        candidate = next(artifact.id for artifact in opened.artifacts.all() if artifact.id != champion)
+
+    def trial(*arguments: str) -> Result:
+        return homeroom("trial", *arguments, "-w", workspace)
+
+    assert "no model is on trial" in trial().output
+    for arguments, said in (
+        ((candidate,), "no gate has measured it. `--anyway` asks people nevertheless"),
+        ((candidate, "--stop"), "leave the model out"),
+        ((candidate, "--maximum", "3"), "votes_per_person = 10 would let one person decide"),
+        (("--stop",), "no model is on trial"),
+        (("sft-nothing",), "is no model of this workspace"),
+    ):
+        refused = trial(*arguments)
+        assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+    assert trial(candidate, "--anyway", "--alone", "--maximum", "30").exit_code == 0
+    for told in (trial().output, homeroom("status", "-w", workspace).output):
+        assert f"{candidate} against {champion}" in told
+        assert "at most 30" in told
+    shown = json.loads(homeroom("status", "--json", "-w", workspace).stdout)["trial"]
+    assert (shown["candidate"], shown["champion"], shown["verdict"]) == (candidate, champion, "open")
+    assert "a person stopped the trial" in trial("--stop").output
+    assert json.loads(homeroom("status", "--json", "-w", workspace).stdout)["trial"] is None

@@ -33,6 +33,7 @@ from homeroom.cli.common import (
 from homeroom.cli.feedback import feedback_app
 from homeroom.cli.keys import keys_app
 from homeroom.cli.learning import improve
+from homeroom.cli.trial import show, trial
 from homeroom.cli.users import users_app
 from homeroom.memory import keep_freed_memory
 from homeroom.progress import say
@@ -221,6 +222,7 @@ def status(
         out.print(table)
         for decision in history:
             out.print(f"{decision.at}  {decision.kind.replace('_', ' ')}  {decision.artifact_id}")
+        show(opened)
         _print_figures(opened)
 
 
@@ -323,6 +325,7 @@ def serve(
 
 
 models.add_to(app)
+app.command("trial", rich_help_panel="Talk to it")(trial)
 app.add_typer(users_app, name="users", rich_help_panel="Talk to it")
 app.add_typer(keys_app, name="keys", rich_help_panel="Talk to it")
 app.add_typer(feedback_app, name="feedback", rich_help_panel="Talk to it")

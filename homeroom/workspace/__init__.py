@@ -15,6 +15,7 @@ from homeroom.workspace.errors import (
     NothingToRollBack,
     NotServable,
     PasswordRefused,
+    TrialRefused,
     UserRefused,
     WorkspaceBusy,
     WorkspaceError,
@@ -24,6 +25,7 @@ from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, V
 from homeroom.workspace.judged import GivenAnswer, JudgedAnswer, JudgedComparison, JudgedRanking
 from homeroom.workspace.keys import Key, Keys
 from homeroom.workspace.names import MODEL_STAGES, ModelName, ModelNames, model_name
+from homeroom.workspace.pairs import Ballot, Chosen, Pair, Pairs
 from homeroom.workspace.questions import NewAnswer
 from homeroom.workspace.queue import PLAN, Item, Plan, Progress, Queue, ShownAnswer, ShownItem
 from homeroom.workspace.rankings import FLAGS, Comparison, Flag, Ranking
@@ -43,7 +45,9 @@ __all__ = [
     "AlreadyPublished",
     "Artifact",
     "ArtifactStore",
+    "Ballot",
     "ChampionChanged",
+    "Chosen",
     "Comparison",
     "Conversation",
     "Damage",
@@ -74,6 +78,8 @@ __all__ = [
     "NewAnswer",
     "NotServable",
     "NothingToRollBack",
+    "Pair",
+    "Pairs",
     "PasswordRefused",
     "Plan",
     "Progress",
@@ -87,6 +93,7 @@ __all__ = [
     "Sessions",
     "ShownAnswer",
     "ShownItem",
+    "TrialRefused",
     "Unfinished",
     "User",
     "UserRefused",

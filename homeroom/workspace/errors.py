@@ -52,6 +52,10 @@ class NotServable(WorkspaceError):
     """An artifact that is no language model cannot be champion."""
 
 
+class TrialRefused(WorkspaceError):
+    """A model cannot be put on trial now."""
+
+
 class FeedbackError(WorkspaceError):
     """A message, vote or edit does not fit what is recorded already."""
 

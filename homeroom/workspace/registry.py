@@ -9,9 +9,15 @@ from sqlalchemy import Connection, select
 from homeroom.settings import Json, as_json
 from homeroom.workspace import tables
 from homeroom.workspace.database import Database
-from homeroom.workspace.errors import AlreadyChampion, ChampionChanged, MissingArtifact, NothingToRollBack
+from homeroom.workspace.errors import (
+    AlreadyChampion,
+    ChampionChanged,
+    MissingArtifact,
+    NothingToRollBack,
+    TrialRefused,
+)
 
-Kind = Literal["promoted", "refused", "rolled_back"]
+Kind = Literal["promoted", "refused", "rolled_back", "on_trial"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Registry:
         with self._database.write() as connection:
             champions = _champions(connection)
             if champions and champions[-1] == artifact_id:
-                return next(d for d in reversed(_decisions(connection)) if d.kind != "refused")
+                return next(d for d in reversed(_decisions(connection)) if d.kind in ("promoted", "rolled_back"))
             champion = champions[-1] if champions else None
             if over is not None and champion != over:
                 reason = f"it was compared with {over}, but the champion is {champion} now"
@@ -94,6 +100,36 @@ class Registry:
             champions = _champions(connection)
         return champions[-2] if len(champions) > 1 else None
 
+    def begin_trial(self, artifact_id: str, settings: Mapping[str, object]) -> Decision:
+        """Put a candidate on trial against the champion. Raises TrialRefused."""
+        with self._database.write() as connection:
+            champions, running = _champions(connection), _trial(connection)
+            if not champions:
+                raise TrialRefused("there is no champion to be tried against. Run `homeroom promote` first.")
+            if champions[-1] == artifact_id:
+                raise TrialRefused(f"{artifact_id} is the champion. Name another model: see `homeroom status`.")
+            if running is not None:
+                raise TrialRefused(
+                    f"{running.artifact_id} is on trial since {running.at}. "
+                    "Let it end, or end it with `homeroom trial --stop`."
+                )
+            return _decide(connection, "on_trial", artifact_id, champions[-1], settings)
+
+    def trial(self) -> Decision | None:
+        """The trial that is running. Whoever becomes champion ends it, and so does a refusal of its candidate."""
+        with self._database.read() as connection:
+            return _trial(connection)
+
+    def end_trial(
+        self, number: int, kind: Literal["promoted", "refused"], verdict: Mapping[str, object]
+    ) -> Decision | None:
+        """Decide on the candidate of this trial. None: it has ended, as when another process decided first."""
+        with self._database.write() as connection:
+            running = _trial(connection)
+            if running is None or running.id != number:
+                return None
+            return _decide(connection, kind, running.artifact_id, running.previous_id, verdict)
+
     def history(self) -> list[Decision]:
         """All decisions, oldest first."""
         with self._database.read() as connection:
@@ -124,6 +160,16 @@ def _champions(connection: Connection) -> list[str]:
         elif decision.kind == "rolled_back":
             champions.pop()
     return champions
+
+
+def _trial(connection: Connection) -> Decision | None:
+    running: Decision | None = None
+    for decision in _decisions(connection):
+        if decision.kind == "on_trial":
+            running = decision
+        elif decision.kind != "refused" or (running is not None and decision.artifact_id == running.artifact_id):
+            running = None
+    return running
 
 
 def _decide(

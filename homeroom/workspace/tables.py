@@ -112,7 +112,7 @@ decisions = Table(
     Column("previous_id", String(100), ForeignKey("artifacts.id")),
     Column("verdict", JSON, nullable=False),
     Column("at", Moment, nullable=False),
-    CheckConstraint("kind IN ('promoted', 'refused', 'rolled_back')", name="kind"),
+    CheckConstraint("kind IN ('promoted', 'refused', 'rolled_back', 'on_trial')", name="kind"),
     sqlite_autoincrement=True,
 )
 
@@ -200,6 +200,21 @@ comparisons = Table(
     Column("at", Moment, nullable=False),
     CheckConstraint("choice IN ('left', 'right', 'tie')", name="choice"),
     CheckConstraint("kind IN ('samples', 'trial')", name="kind"),
+    sqlite_autoincrement=True,
+)
+
+pairs = Table(
+    "pairs",
+    metadata,
+    _number(),
+    _id(),
+    Column("question_id", String(100), ForeignKey("messages.id"), nullable=False, index=True),
+    # No foreign keys: who stands on which side is on record before the answers are written.
+    Column("left_id", String(100), nullable=False),
+    Column("right_id", String(100), nullable=False),
+    Column("trial", Integer, ForeignKey("decisions.number"), index=True),  # none: two samples of the champion
+    Column("user", String(200), nullable=False),
+    Column("at", Moment, nullable=False),
     sqlite_autoincrement=True,
 )
 

@@ -26,6 +26,7 @@ from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.judged import judged_up_to
 from homeroom.workspace.keys import Keys
 from homeroom.workspace.names import MODEL_STAGES
+from homeroom.workspace.pairs import Pairs
 from homeroom.workspace.queue import Queue
 from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Runs
@@ -48,6 +49,7 @@ class Workspace:
         self.feedback = Feedback(database)
         self.queue = Queue(database)
         self.standings = Standings(database)
+        self.pairs = Pairs(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
         self.users = Users(database)

@@ -231,8 +231,9 @@ import sys
 from pathlib import Path
 from homeroom.stages.serve import Config, run
 from homeroom.workspace import Workspace
+settings = {"port": 0, "temperature": 0.0, "max_tokens": 4000, "pairs": 0.0} | eval(sys.argv[2])
 with Workspace.open(Path(sys.argv[1])) as workspace:
-    run(Config(port=0, temperature=0.0, max_tokens=4000, **eval(sys.argv[2])), workspace)
+    run(Config(**settings), workspace)
 """
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
 

@@ -18,6 +18,7 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 
 from homeroom.inference.request import Sampling
+from homeroom.serving.blind import Blind
 from homeroom.serving.chat import Chat
 from homeroom.serving.pages import help, sampling
 from homeroom.serving.pages.answer import Desk
@@ -32,20 +33,20 @@ from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import ModelNames
 
-STYLES = ("theme", "thread", "answer", "chat", "dialogs")
+STYLES = ("theme", "thread", "answer", "pair", "chat", "dialogs")
 SCRIPTS = ("chat", "keys")
 MODEL_SECONDS = 2.0
 Life = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-def mount(app: FastAPI, chat: Chat, settings: ServingSettings, names: ModelNames) -> None:
+def mount(app: FastAPI, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames) -> None:
     """Put the pages at / of the application. NiceGUI keeps one set of pages in a process."""
     if nicegui_app.config.has_run_config:
         raise HomeroomError("the pages are being served by this process already; start another process to serve again")
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
 
     async def page(request: Request, conversation_id: str | None = None) -> None:
-        await ChatPage(chat, settings, names, request).build(conversation_id)
+        await ChatPage(chat, blind, settings, names, request).build(conversation_id)
 
     ui.page("/", viewport=VIEWPORT)(page)
     ui.page("/c/{conversation_id}", viewport=VIEWPORT)(page)
@@ -72,8 +73,10 @@ def _without_others_warnings(life: Life) -> Life:
 class ChatPage:
     """Surroundings of its Thread."""
 
-    def __init__(self, chat: Chat, settings: ServingSettings, names: ModelNames, request: Request) -> None:
-        self._chat, self._settings, self._names = chat, settings, names
+    def __init__(
+        self, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames, request: Request
+    ) -> None:
+        self._chat, self._blind, self._settings, self._names = chat, blind, settings, names
         cookies = request.cookies
         self._frame = Frame(request, _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local")
         self._words, self._user = self._frame.words, self._frame.user
@@ -99,7 +102,7 @@ class ChatPage:
                 self._build_topbar()
                 with element("div", "scroller", tabindex="-1"), element("div", "column"):
                     self._build_empty()
-                    desk = Desk(self._words, self._chat.feedback, self._user, self._names)
+                    desk = Desk(self._words, self._chat.feedback, self._user, self._names, self._blind)
                     self._thread = Thread(self._chat, desk, self)
                 self._composer = Composer(self._words, self._thread.sent, self._thread.stop)
             self._sampling.build()
@@ -111,7 +114,7 @@ class ChatPage:
         self.changed()
         await self._list_conversations()
         ui.timer(MODEL_SECONDS, self._show_model)
-        ui.context.client.on_delete(self._thread.stop)
+        ui.context.client.on_delete(self._thread.left)
 
     # What the thread needs of its surroundings.
 
@@ -132,6 +135,10 @@ class ChatPage:
 
     def changed(self) -> None:
         set_class(self._empty, "hidden", bool(self._thread.turns))
+
+    def chosen(self) -> None:
+        """The button that was pressed is gone: the keyboard goes on in the box."""
+        ui.run_javascript("homeroom.backToBox()")
 
     def _build_head(self) -> None:
         self._frame.build_head(STYLES, SCRIPTS)

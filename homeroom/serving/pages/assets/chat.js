@@ -32,7 +32,12 @@ window.homeroom = {
     const area = this.area();
     area.value = "";
     this.fit(area);
-    if (matchMedia("(hover: hover)").matches) area.focus();
+    this.backToBox();
+  },
+
+  // A finger would bring up its keyboard over what it just chose.
+  backToBox() {
+    if (matchMedia("(hover: hover)").matches) this.area().focus();
   },
 
   fit(area) {

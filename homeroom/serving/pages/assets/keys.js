@@ -37,6 +37,22 @@
     else press(document.querySelector(".composer .stop"));
   }
 
+  const choices = {
+    ArrowLeft: ".choose-left",
+    ArrowRight: ".choose-right",
+    ArrowDown: ".choose-same",
+    Delete: ".choose-bad",
+  };
+
+  // In the empty box these keys do nothing else. Elsewhere the arrow down scrolls, in an answer the others may, too.
+  function choice(event, field) {
+    if (!Object.hasOwn(choices, event.key) || event.repeat || event.target.closest(".answer-text")) return null;
+    const inBox = field === homeroom.area() && field.value === "";
+    if (!inBox && (field || event.key === "ArrowDown")) return null;
+    const pressed = turn()?.querySelector(choices[event.key]);
+    return isShown(pressed) ? pressed : null;
+  }
+
   function onKey(event) {
     if (event.isComposing || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     const field = event.target.closest("textarea, input, select, [contenteditable]");
@@ -48,6 +64,9 @@
     } else if (isPlain && event.key === "ArrowUp" && field === homeroom.area() && field.value === "") {
       event.preventDefault();
       press(turns().at(-1)?.querySelector(".edit-question"));
+    } else if (isPlain && choice(event, field)) {
+      event.preventDefault();
+      choice(event, field).click();
     } else if (isPlain && !field && homeroom.usesLetters() && Object.hasOwn(letters, event.key)) {
       event.preventDefault();
       letters[event.key]();
