@@ -24,7 +24,7 @@ from homeroom.planner import Choice
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import CIRCLE
 
-SECTIONS = (*CIRCLE, "teach", "serve")
+SECTIONS = (*CIRCLE, "teach", "watch", "serve")
 # Which of the dial's values each section takes; a section that sets one itself keeps its own.
 DIAL = {
     "tokenize": ("vocab_size",),

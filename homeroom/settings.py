@@ -12,6 +12,7 @@ import pydantic
 from pydantic import ConfigDict, Field, JsonValue
 
 Json = JsonValue
+Number = int | float
 Probability = Annotated[float, Field(ge=0, le=1)]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -83,3 +84,24 @@ def whole_characters(text: str) -> str:
     if not _SURROGATE.search(text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def value_at(metrics: Json | Mapping[str, Json], *path: str) -> Json:
+    """What lies at the path inside of metrics, None where it does not lead anywhere."""
+    value: object = metrics
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value  # type: ignore[return-value]
+
+
+def number_at(metrics: Json | Mapping[str, Json], *path: str) -> Number | None:
+    value = value_at(metrics, *path)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def rows_at(metrics: Json | Mapping[str, Json], *path: str) -> list[dict[str, Json]]:
+    """The list of tables at the path, empty where there is none."""
+    value = value_at(metrics, *path)
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

@@ -14,7 +14,7 @@ from homeroom.stages import CIRCLE
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "__init__": 0, "files": 0, "memory": 0, "settings": 0, "progress": 0,
-    "models": 1, "parallel": 1, "planner": 1, "tasks": 1, "text": 1, "workspace": 1,
+    "drawing": 1, "models": 1, "parallel": 1, "planner": 1, "tasks": 1, "text": 1, "workspace": 1,
     "data": 2, "inference": 2,
     "training": 3, "evaluation": 3, "serving": 3,
     "stages": 4,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench import cold_start, company, decode, ppo_step, serve_load, train_throughput
+from bench import brigades, cold_start, company, decode, ppo_step, serve_load, train_throughput, voters
 
 
 def last_line(module, monkeypatch, capsys, *arguments):
@@ -64,3 +64,21 @@ def test_serve_load(monkeypatch, capsys):
     assert {"throughput_ratio", "ttft_p95_s"} <= made.keys()
     assert made["answers"] > 0
     assert (made["lost"], made["mixed"]) == (0, 0)
+
+
+def test_brigades(monkeypatch, capsys):
+    made = last_line(brigades, monkeypatch, capsys, "--seeds", "1")
+    kinds = made["kinds"]
+    assert kinds["none"]["honest_lost"] == 0
+    for kind in ("burst", "one_model", "mixed"):
+        assert kinds[kind]["right"] > kinds[kind]["right_unweighed"]
+    assert kinds["burst"]["set_aside"] == 1
+    assert made["right_min"] <= min(one["right"] for one in kinds.values())
+
+
+def test_voters(monkeypatch, capsys):
+    """Also what the feedback store promises: a server that is killed loses no vote that it said it had."""
+    made = last_line(voters, monkeypatch, capsys, "--seconds", "1", "--clients", "20", "--kills", "1")
+    assert made["acknowledged"] >= 20
+    assert made["retries"] > 0  # somebody met the server that was away
+    assert (made["lost"], made["doubled"], made["other_replies"]) == (0, 0, {})

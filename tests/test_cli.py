@@ -110,6 +110,21 @@ def test_rollback_restores_the_previous_champion_once(workspace: Path) -> None:
     assert "nothing to roll back to" in again.stderr
 
 
+def test_a_rollback_is_taken_back_by_hand_and_the_record_says_so(workspace: Path) -> None:
+    with Workspace.open(workspace) as opened:
+        first, second = (decision.artifact_id for decision in opened.registry.history())
+    assert homeroom("champion", "-w", workspace).output.strip() == second
+    homeroom("rollback", "-w", workspace)
+    told = homeroom("champion", second[:-3], "--reason", "a mistake", "-w", workspace).output
+    assert f"champion is {second}, in place of {first}. `homeroom rollback` undoes it" in told
+    with Workspace.open(workspace) as opened:
+        rolled_back, promoted = opened.registry.history()[-2:]
+    assert (rolled_back.verdict["by"], promoted.verdict["by"]) == ("the command line", "the command line")
+    assert promoted.verdict["reasons"] == ["by hand, the command line", "a mistake"]
+    again = homeroom("champion", second, "-w", workspace)
+    assert (again.exit_code, "is the champion already" in again.stderr) == (1, True)
+
+
 def test_verify_names_the_damaged_file(workspace: Path) -> None:
     assert "all 2 artifacts are as they were made" in homeroom("verify", "-w", workspace).output
     damaged = next(workspace.glob("artifacts/*/model.txt"))
@@ -298,3 +313,31 @@ def test_feedback_comes_in_goes_out_and_is_deleted(workspace: Path, tmp_path: Pa
     bad = homeroom("feedback", "import", tmp_path / "bad.jsonl", "-w", workspace)
     assert (bad.exit_code, "and 10 lines more" in bad.stderr) == (1, True)
     assert "feedback delete ann" in homeroom("feedback", "--help").output
+
+
+def test_a_model_is_put_on_trial_and_taken_off_it(workspace: Path) -> None:
+    with Workspace.open(workspace) as opened:
+        champion = opened.registry.champion()
+        candidate = next(artifact.id for artifact in opened.artifacts.all() if artifact.id != champion)
+
+    def trial(*arguments: str) -> Result:
+        return homeroom("trial", *arguments, "-w", workspace)
+
+    assert "no model is on trial" in trial().output
+    for arguments, said in (
+        ((candidate,), "no gate has measured it. `--anyway` asks people nevertheless"),
+        ((candidate, "--stop"), "leave the model out"),
+        ((candidate, "--maximum", "3"), "votes_per_person = 10 would let one person decide"),
+        (("--stop",), "no model is on trial"),
+        (("sft-nothing",), "is no model of this workspace"),
+    ):
+        refused = trial(*arguments)
+        assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+    assert trial(candidate, "--anyway", "--alone", "--maximum", "30").exit_code == 0
+    for told in (trial().output, homeroom("status", "-w", workspace).output):
+        assert f"{candidate} against {champion}" in told
+        assert "at most 30" in told
+    shown = json.loads(homeroom("status", "--json", "-w", workspace).stdout)["trial"]
+    assert (shown["candidate"], shown["champion"], shown["verdict"]) == (candidate, champion, "open")
+    assert "a person stopped the trial" in trial("--stop").output
+    assert json.loads(homeroom("status", "--json", "-w", workspace).stdout)["trial"] is None

@@ -31,6 +31,7 @@ RecipePath = Annotated[
     typer.Option("--recipe", "-r", help="default: the recipe last run in this workspace, else recipes/starter.toml"),
 ]
 WORKSPACE = Path("workspace")
+COMMAND_LINE = "the command line"  # who decided by hand, where nobody signed in
 
 
 class Group(TyperGroup):

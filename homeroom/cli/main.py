@@ -18,6 +18,7 @@ from rich.table import Table
 from homeroom import __version__
 from homeroom.cli import models
 from homeroom.cli.common import (
+    COMMAND_LINE,
     WORKSPACE,
     Group,
     Place,
@@ -31,6 +32,8 @@ from homeroom.cli.common import (
 )
 from homeroom.cli.feedback import feedback_app
 from homeroom.cli.keys import keys_app
+from homeroom.cli.learning import improve
+from homeroom.cli.trial import show, trial
 from homeroom.cli.users import users_app
 from homeroom.memory import keep_freed_memory
 from homeroom.progress import say
@@ -59,8 +62,11 @@ Examples:
 """,
 )
 
-# A person who asks to learn from the votes means those cast so far, not those of the last harvest.
-BEFORE = {"improve": ("harvest",)}
+ASIDE = {
+    "teach": "improve, for a champion that came from elsewhere",
+    "watch": "when `homeroom improve --watch` starts a round",
+    "serve": "how the champion is served",
+}
 
 
 def _version(wanted: bool) -> None:
@@ -101,20 +107,11 @@ def run(
         _print_figures(opened)
 
 
-def _meant(stage: str, workspace: "Workspace") -> str:
-    """A champion that was imported learns in another stage: the circle's own measures do not know it."""
-    from homeroom.stages.lookup import came_from_elsewhere
-
-    champion = workspace.champion() if stage == "improve" else None
-    return "teach" if champion is not None and came_from_elsewhere(workspace, champion) else stage
-
-
 def _stage_command(stage: str, does: str) -> Callable[..., None]:
     def command(recipe: RecipePath = None, workspace: Place = WORKSPACE, set_: Sets = None) -> None:
         read = recipe_of(recipe, workspace, set_ or ())
         with open_workspace(workspace, create=True) as opened:
-            for each in (*BEFORE.get(stage, ()), _meant(stage, opened)):
-                run_stage(each, read, opened)
+            run_stage(stage, read, opened)
 
     example = f"Example: homeroom {stage} --workspace {WORKSPACE}. All its keys: homeroom explain {stage}"
     command.__doc__ = f"{does[0].upper()}{does[1:]}.\n\n{example}"
@@ -170,8 +167,9 @@ def evaluate(
         out.print(scores.text(made.metrics), markup=False)
 
 
+WITH_OPTIONS: dict[str, Callable[..., None]] = {"evaluate": evaluate, "improve": improve}
 for _stage, _does in CIRCLE.items():
-    _command = evaluate if _stage == "evaluate" else _stage_command(_stage, _does)
+    _command = WITH_OPTIONS.get(_stage) or _stage_command(_stage, _does)
     app.command(_stage, rich_help_panel="One stage of the circle")(_command)
 
 
@@ -186,7 +184,7 @@ def explain(stage: Annotated[str | None, typer.Argument(help="a stage, or serve;
     if stage is None:
         stages = Table("stage", "what it does", box=None, pad_edge=False)
         for name in SECTIONS:
-            stages.add_row(name, CIRCLE.get(name, "how the champion is served"))
+            stages.add_row(name, (CIRCLE | ASIDE)[name])
         out.print(stages)
         return
     if stage not in SECTIONS:
@@ -224,6 +222,7 @@ def status(
         out.print(table)
         for decision in history:
             out.print(f"{decision.at}  {decision.kind.replace('_', ' ')}  {decision.artifact_id}")
+        show(opened)
         _print_figures(opened)
 
 
@@ -286,9 +285,11 @@ def verify(
 
 @app.command(rich_help_panel="The workspace")
 def rollback(workspace: Place = WORKSPACE) -> None:
-    """Make the previous champion the champion again."""
+    """Make the previous champion the champion again. `homeroom champion MODEL` takes that back."""
+    from homeroom.workspace import by_hand
+
     with open_workspace(workspace) as opened:
-        decision = opened.registry.rollback()
+        decision = opened.registry.rollback(by_hand(COMMAND_LINE))
     out.print(f"champion is {decision.artifact_id} again, in place of {decision.previous_id}", markup=False)
 
 
@@ -324,6 +325,7 @@ def serve(
 
 
 models.add_to(app)
+app.command("trial", rich_help_panel="Talk to it")(trial)
 app.add_typer(users_app, name="users", rich_help_panel="Talk to it")
 app.add_typer(keys_app, name="keys", rich_help_panel="Talk to it")
 app.add_typer(feedback_app, name="feedback", rich_help_panel="Talk to it")

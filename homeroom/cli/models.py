@@ -1,14 +1,15 @@
-"""Models come in, become small enough to be fast, and go out: `homeroom import`, `compress` and `export`."""
+"""Models come in, become small and fast, answer, and go out: `homeroom import`, `compress`, `champion`, `export`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from homeroom.cli.common import WORKSPACE, Place, open_workspace, out
+from homeroom.cli.common import COMMAND_LINE, WORKSPACE, Place, open_workspace, out
 
 
 def add_to(app: typer.Typer) -> None:
+    app.command("champion", rich_help_panel="The workspace")(champion)
     app.command("import", rich_help_panel="Open models")(import_model)
     app.command("compress", rich_help_panel="Open models")(compress)
     app.command("export", rich_help_panel="Open models")(export)
@@ -49,6 +50,33 @@ def import_model(
         out.print(
             f"champion is {made.id}. `homeroom serve` for the chat page, `homeroom chat` for the terminal", markup=False
         )
+
+
+def champion(
+    model: Annotated[
+        str | None, typer.Argument(help="a stage, or an id of `homeroom status`; none: say who it is")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="why, for the record")] = "",
+    workspace: Place = WORKSPACE,
+) -> None:
+    """Say who is champion, or make a model champion by hand: no gate is asked, and the record says so.
+
+    This takes back a `homeroom rollback`, too. A server that runs answers with the new champion within seconds.
+
+    Example: homeroom champion teach-0f3a --reason "the rollback was a mistake"
+    """
+    from homeroom.stages.lookup import find_model
+
+    with open_workspace(workspace) as opened:
+        if model is None:
+            out.print(opened.registry.champion() or "no model was promoted yet", markup=False)
+            return
+        made = opened.promote_by_hand(find_model(opened, model).id, COMMAND_LINE, reason)
+        slow = opened.artifacts.made_of(made.artifact_id, "compress") is None
+    instead = f", in place of {made.previous_id}" if made.previous_id else ""
+    out.print(f"champion is {made.artifact_id}{instead}. `homeroom rollback` undoes it", markup=False)
+    if slow:
+        out.print("it has no int8 weights: `homeroom compress` makes them, and answers come faster", markup=False)
 
 
 def compress(

@@ -36,12 +36,16 @@ class Source(Protocol[Item]):
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Tokens, what follows each, and where that is to be learned; with documents numbered where rows are packed."""
+    """Tokens, what follows each, and where that is to be learned; with documents numbered where rows are packed.
+
+    `weight_BT` is how much each token weighs, 1 if not given.
+    """
 
     tokens_BT: Tensor
     next_token_BT: Tensor
     learn_BT: Tensor
     document_BT: Tensor | None = None
+    weight_BT: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor | None]:
         return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
@@ -51,7 +55,8 @@ class TokenBatch:
 class RankingBatch:
     """K answers to each of some questions, several to a row; a lower tier is better, equal tiers are not compared.
 
-    `last_A` is where each answer ends, as a position of the flat (B · T) tensor.
+    `last_A` is where each answer ends, as a position of the flat (B · T) tensor; `weight_A` is how much an answer's
+    question weighs, 1 if not given.
     """
 
     tokens_BT: Tensor
@@ -59,6 +64,7 @@ class RankingBatch:
     last_A: Tensor
     question_A: Tensor
     tier_A: Tensor
+    weight_A: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor | None]:
         return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
@@ -68,12 +74,20 @@ class RankingBatch:
         return names
 
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Numbers of the better and of the worse answer, and each pair's share of its question (P,)."""
+        """Numbers of the better and of the worse answer, and each pair's share of its question's weight (P,)."""
         same_AA = self.question_A[:, None] == self.question_A[None]
         better_P, worse_P = (same_AA & (self.tier_A[:, None] < self.tier_A[None])).nonzero(as_tuple=True)
         question_P = self.question_A[better_P]
         count = torch.bincount(question_P, minlength=int(self.question_A.max()) + 1)
-        return better_P, worse_P, 1.0 / count[question_P]
+        share_P = 1.0 / count[question_P]
+        return better_P, worse_P, share_P if self.weight_A is None else share_P * self.weight_A[better_P]
+
+    def weight(self) -> Tensor:
+        """How much all questions weigh together."""
+        if self.weight_A is None:
+            return torch.tensor(len(self.questions()))
+        answers = torch.bincount(self.question_A)
+        return (self.weight_A / answers[self.question_A]).sum()
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,7 @@ class PreferenceBatch:
     """Answers, several to a row and numbered from 1 in `document_BT`, and the pairs that they form.
 
     `reference_A` is the reference's log-probability of each answer, `pairs_P2` are indices into it: chosen, rejected.
-    An answer that stands in several pairs is read once.
+    An answer that stands in several pairs is read once. `weight_P` is how much each pair weighs, 1 if not given.
     """
 
     tokens_BT: Tensor
@@ -90,6 +104,7 @@ class PreferenceBatch:
     document_BT: Tensor
     reference_A: Tensor
     pairs_P2: Tensor
+    weight_P: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor | None]:
         return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
@@ -100,7 +115,7 @@ class ThumbBatch:
     """Answers, numbered from 1 in `document_BT`, that a person liked or did not.
 
     `reference_A` is the reference's log-probability of each, `divergence` the policy's KL to the reference, in nats
-    per answer.
+    per answer, `weight_A` how much each answer weighs, 1 if not given.
     """
 
     tokens_BT: Tensor
@@ -110,6 +125,7 @@ class ThumbBatch:
     reference_A: Tensor
     liked_A: Tensor
     divergence: Tensor
+    weight_A: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor | None]:
         return {"tokens_BT": self.tokens_BT, "document_BT": self.document_BT}
@@ -218,10 +234,12 @@ class PackedTokens:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation as token ids; `learn` marks the tokens that the assistant is to have said."""
+    """A conversation as token ids; `learn` marks the tokens that the assistant is to have said, `weight` is how much
+    they weigh."""
 
     token_ids: Sequence[int]
     learn: Sequence[bool]
+    weight: float = 1.0
 
 
 def shift(rows: Sequence[Conversation], length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -269,7 +287,13 @@ class PackedConversations:
         rows = [self.conversations[member] for members in bins for member in members]
         numbers = iter(range(len(rows)))
         places = [[next(numbers) for _ in members] for members in bins]
-        return TokenBatch(*pack(rows, Packing([len(row.token_ids) - 1 for row in rows], places, self.length)))
+        packing = Packing([len(row.token_ids) - 1 for row in rows], places, self.length)
+        packed = pack(rows, packing)
+        if all(row.weight == 1 for row in rows):
+            return TokenBatch(*packed)
+        # What is no document is numbered 0.
+        weight = torch.tensor([0.0, *(row.weight for row in rows)])
+        return TokenBatch(*packed, weight[packing.document_BT])
 
     def state_dict(self) -> State:
         return self.shuffle.state_dict()

@@ -1,7 +1,8 @@
 """Votes become lessons: pairs of a better and a worse answer to one question, thumbs, and answers that people wrote.
 
 Each lies on one side of a split. Questions that nearly say the same count as one, so that what a model is tested on it
-was not trained on. Where the votes come from and what learns from the lessons is left to others.
+was not trained on. Where the votes come from, how much each weighs (see `judgements.py`) and what learns from the
+lessons is left to others.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
 _OF_CODE = re.compile("python|function|argument|parameter|module|函数|参数|模块")
 Split = Literal["train", "judge", "heldout"]
 """What is learned from, what an independent judge learns from, and what decides."""
+DIGITS = 6  # of weights: votes that cancel out are to leave nothing
 
 
 class Vote(Protocol):
@@ -60,6 +62,7 @@ class Pair:
     chosen: Said
     rejected: Said
     split: Split
+    weight: float = 1.0  # above 0 and at most 1, as that of a Thumb
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,26 @@ class Thumb:
     answer: Said
     liked: bool
     split: Split
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A person's word that of two answers to one question `better` is the better, and how much it weighs."""
+
+    history: Sequence[dict[str, str]]
+    better: Said
+    worse: Said
+    weight: float = 1.0
+
+
+@dataclass
+class _Asked:
+    """One question with all that was said of answers to it."""
+
+    messages: tuple[dict[str, str], ...]
+    votes: list[tuple[Vote, float]] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,8 +100,8 @@ class Harvest:
     pairs: list[Pair]
     thumbs: list[Thumb]  # with every better answer as one that is liked
     questions: dict[str, int]  # with pairs, by split
-    lone: int  # judged answers that no pair holds: a thumb alone compares nothing
-    excluded: int  # judged answers in conversations that touch what the evaluation asks about
+    lone: int  # votes on answers that no pair holds: a thumb alone compares nothing
+    excluded: int  # votes and choices in conversations that touch what the evaluation asks about
 
 
 def harvest(
@@ -89,41 +112,66 @@ def harvest(
     pairs_per_question: int = 4,
     evaluated_names: Sequence[str] = (),
     judge: float = 0.0,
+    *,
+    weights: Sequence[float] | None = None,
+    choices: Iterable[Choice] = (),
 ) -> Harvest:
-    """Up-voted above down-voted, and a person's better answer above the answer that it corrects.
+    """Up-voted above down-voted, a person's better answer above the answer that it corrects, and what was chosen.
+
+    `weights` are those of the votes, 1 if not given; what weighs nothing teaches nothing. Pairs of `choices` do not
+    count towards `pairs_per_question`: a ranking shares one weight among all of its own.
 
     `share` hashes a question to [0, 1); a whole cluster of near-duplicates goes where its smallest text goes, which
-    does not depend on who voted when. Several votes on one answer are added up. A conversation in which a person asks
-    what the evaluation asks, or names one of `evaluated_names` in other words, is left out.
+    does not depend on who voted when. Several votes on one answer, or choices between the same two, are added up. A
+    conversation in which a person asks what the evaluation asks, or names one of `evaluated_names` in other words, is
+    left out.
 
     The pairs' order follows from what was said: a server that answers many at once stores votes in any order.
     """
-    by_question: dict[tuple[tuple[str, str], ...], list[Vote]] = defaultdict(list)
-    for vote in sorted(votes, key=_content):
-        by_question[tuple((m["role"], simplified(worded(m["content"]))) for m in vote.history)].append(vote)
+    by_question: dict[tuple[tuple[str, str], ...], _Asked] = {}
+    for vote, weight in sorted(_weighed(votes, weights), key=lambda one: (_content(one[0]), one[1])):
+        _asked_in(by_question, vote.history).votes.append((vote, weight))
+    for choice in sorted(choices, key=_content_of_choice):
+        _asked_in(by_question, choice.history).choices.append(choice)
     # Coarser than what makes a pair: "C" and "C++" are two questions, but on one side of the split.
     asked = ["\n".join(plain(text) for role, text in key if role == "user") for key in by_question]
     clusters = near_duplicates(asked)
     smallest: dict[int, str] = {}
     for question, cluster in zip(asked, clusters, strict=True):
         smallest[cluster] = min(question, smallest.get(cluster, question))
-    evaluated = _evaluated(list(by_question.values()), evaluation_questions, evaluated_names)
+    messages = [one.messages for one in by_question.values()]
+    evaluated = _evaluated(messages, evaluation_questions, evaluated_names)
     pairs: list[Pair] = []
     thumbs: list[Thumb] = []
     with_pairs: Counter[str] = Counter(train=0, heldout=0)
     lone = excluded = 0
-    for cluster, leaks, judged in zip(clusters, evaluated, by_question.values(), strict=True):
+    for cluster, leaks, asked_of in zip(clusters, evaluated, by_question.values(), strict=True):
         if leaks:
-            excluded += len(judged)
+            excluded += len(asked_of.votes) + len(asked_of.choices)
             continue
         point = share(smallest[cluster])
         split: Split = "heldout" if point < heldout else "judge" if point < heldout + judge else "train"
-        made, used = _pairs(judged, split, pairs_per_question)
+        made, alone = _pairs(asked_of, split, pairs_per_question)
         pairs += made
-        thumbs += _thumbs(judged, split)
+        thumbs += _thumbs(asked_of, split)
         with_pairs[split] += bool(made)
-        lone += len(judged) - used
+        lone += alone
     return Harvest(pairs, thumbs, dict(with_pairs), lone, excluded)
+
+
+def question_of(history: Sequence[dict[str, str]]) -> tuple[tuple[str, str], ...]:
+    """What makes two conversations one question."""
+    return tuple((m["role"], simplified(worded(m["content"]))) for m in history)
+
+
+def _asked_in(by_question: dict[tuple[tuple[str, str], ...], _Asked], history: Sequence[dict[str, str]]) -> _Asked:
+    messages = tuple({"role": m["role"], "content": m["content"]} for m in history)
+    return by_question.setdefault(question_of(history), _Asked(messages))
+
+
+def _weighed(votes: Iterable[Vote], weights: Sequence[float] | None) -> list[tuple[Vote, float]]:
+    given = list(votes)
+    return list(zip(given, weights if weights is not None else [1.0] * len(given), strict=True))
 
 
 def _content(vote: Vote) -> str:
@@ -133,14 +181,23 @@ def _content(vote: Vote) -> str:
     return json.dumps([turns, vote.answer, vote.value, vote.better_answer, vote.finish_reason, token_ids])
 
 
-def digest(votes: Iterable[Vote]) -> str:
-    """Of what counts in votes, in whatever order they are given."""
-    return hashlib.sha256("\n".join(sorted(map(_content, votes))).encode()).hexdigest()[:16]
+def _content_of_choice(choice: Choice) -> str:
+    turns = [[m["role"], m["content"]] for m in choice.history]
+    return json.dumps([turns, asdict(choice.better), asdict(choice.worse), choice.weight])
 
 
-def _evaluated(judged: Sequence[Sequence[Vote]], questions: Sequence[str], names: Sequence[str]) -> list[bool]:
-    """For the votes on each question whether a person's turn before it touches what the evaluation asks."""
-    turns = [[m["content"] for m in votes[0].history if m["role"] == "user"] for votes in judged]
+def digest(votes: Iterable[Vote], weights: Sequence[float] | None = None, choices: Iterable[Choice] = ()) -> str:
+    """Of what counts in votes and choices, in whatever order they are given."""
+    said = [json.dumps([_content(vote), weight]) for vote, weight in _weighed(votes, weights)]
+    said += map(_content_of_choice, choices)
+    return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()[:16]
+
+
+def _evaluated(
+    asked_of: Sequence[Sequence[dict[str, str]]], questions: Sequence[str], names: Sequence[str]
+) -> list[bool]:
+    """For each conversation whether a person's turn in it touches what the evaluation asks."""
+    turns = [[m["content"] for m in messages if m["role"] == "user"] for messages in asked_of]
     asked = [*map(plain, questions)]
     said = list(dict.fromkeys(plain(turn) for each in turns for turn in each))
     clusters = near_duplicates([*asked, *said])
@@ -169,38 +226,72 @@ def _folded(text: str) -> str:
     return simplified(unicodedata.normalize("NFKC", text).casefold())
 
 
-def _pairs(judged: Sequence[Vote], split: Split, most: int) -> tuple[list[Pair], int]:
-    """At most so many pairs of one question's answers, and how many of the judged answers are in them."""
-    messages, totals, better = _judgements(judged)
+Ordered = tuple[Said, Said, float]
+"""A better answer, a worse one, and how much that weighs."""
+
+
+def _pairs(asked: _Asked, split: Split, most: int) -> tuple[list[Pair], int]:
+    """What was chosen, then at most so many pairs out of votes; and how many votes are on answers in none of them."""
+    totals, better = _judgements(asked.votes)
     ups = [answer for answer, total in totals.items() if total > 0]
     downs = [answer for answer, total in totals.items() if total < 0]
+    chosen = _chosen(asked.choices)
+    decided = {frozenset((one, other)) for one, other, _ in chosen}
+    crossed = (
+        (up, down, min(_capped(totals[up]), _capped(totals[down])))
+        for up, down in _crossed(ups, downs)
+        if frozenset((up, down)) not in decided
+    )
     # Corrections first: a person wrote them, so they survive the cap on pairs per question.
-    found = list(islice(chain(better, _crossed(ups, downs)), most))
-    in_pairs = {answer for pair in found for answer in pair}
-    used = sum(_said(vote) in in_pairs for vote in judged)
-    return [Pair(messages, chosen, rejected, split) for chosen, rejected in found], used
+    found = [*chosen, *islice(chain(better, crossed), most)]
+    in_pairs = {answer for one, other, _ in found for answer in (one, other)}
+    alone = sum(weight > 0 and _said(vote) not in in_pairs for vote, weight in asked.votes)
+    return [Pair(asked.messages, one, other, split, weight) for one, other, weight in found], alone
 
 
-def _thumbs(judged: Sequence[Vote], split: Split) -> list[Thumb]:
-    messages, totals, better = _judgements(judged)
-    liked = {answer: total > 0 for answer, total in totals.items() if total}
-    liked |= {written: True for written, _ in better}
-    return [Thumb(messages, answer, up, split) for answer, up in liked.items()]
+def _thumbs(asked: _Asked, split: Split) -> list[Thumb]:
+    totals, better = _judgements(asked.votes)
+    liked = {answer: total for answer, total in totals.items() if total}
+    for written, _, weight in better:
+        liked[written] = max(weight, liked.get(written, 0.0))
+    return [Thumb(asked.messages, answer, total > 0, split, _capped(total)) for answer, total in liked.items()]
 
 
-def _judgements(
-    judged: Sequence[Vote],
-) -> tuple[tuple[dict[str, str], ...], Counter[Said], list[tuple[Said, Said]]]:
-    """The messages before the answers, each answer's votes added up, and better answers with what they correct."""
-    messages = tuple({"role": m["role"], "content": m["content"]} for m in judged[0].history)
-    totals: Counter[Said] = Counter()
-    better: list[tuple[Said, Said]] = []
-    for vote in judged:
+def _judgements(votes: Iterable[tuple[Vote, float]]) -> tuple[dict[Said, float], list[Ordered]]:
+    """Each answer's votes added up, and better answers with what they correct."""
+    totals: dict[Said, float] = defaultdict(float)
+    better: list[Ordered] = []
+    for vote, weight in votes:
+        if not weight:
+            continue
         answer = _said(vote)
-        totals[answer] += vote.value
+        totals[answer] += weight * vote.value
         if vote.better_answer and vote.better_answer.strip() != vote.answer.strip():
-            better.append((Said(vote.better_answer, True), answer))
-    return messages, totals, better
+            better.append((Said(vote.better_answer, True), answer, weight))
+    return {answer: round(total, DIGITS) for answer, total in totals.items()}, better
+
+
+def _chosen(choices: Iterable[Choice]) -> list[Ordered]:
+    """Each two answers once, in the order that the choices between them add up to; none where they cancel out."""
+    totals: dict[tuple[Said, Said], float] = {}
+    for choice in choices:
+        if choice.better == choice.worse:
+            continue
+        way, sign = (choice.better, choice.worse), 1
+        if way[::-1] in totals:
+            way, sign = (choice.worse, choice.better), -1
+        totals[way] = totals.get(way, 0.0) + sign * choice.weight
+    found = [(one, other, round(total, DIGITS)) for (one, other), total in totals.items()]
+    return [
+        (one, other, _capped(total)) if total > 0 else (other, one, _capped(total))
+        for one, other, total in found
+        if total
+    ]
+
+
+def _capped(total: float) -> float:
+    """Many who agree weigh no more than one who is trusted: a row is read as often as any other."""
+    return min(1.0, abs(total))
 
 
 def _crossed(ups: Sequence[Said], downs: Sequence[Said]) -> Iterator[tuple[Said, Said]]:
@@ -210,10 +301,13 @@ def _crossed(ups: Sequence[Said], downs: Sequence[Said]) -> Iterator[tuple[Said,
             yield from ((up, downs[j]) for j in sorted({i - apart, i + apart}) if 0 <= j < len(downs))
 
 
+def said_of(text: str, finish_reason: str | None, token_ids: Sequence[int] | None) -> Said:
+    """An answer as it was given; it ended unless the limit of tokens cut it off or the reader stopped it."""
+    return Said(text, finish_reason not in ("length", "cancelled"), None if token_ids is None else list(token_ids))
+
+
 def _said(vote: Vote) -> Said:
-    """The answer that was judged; it ended unless the limit of tokens cut it off or the reader stopped it."""
-    ended = vote.finish_reason not in ("length", "cancelled")
-    return Said(vote.answer, ended, None if vote.token_ids is None else list(vote.token_ids))
+    return said_of(vote.answer, vote.finish_reason, vote.token_ids)
 
 
 def near_duplicates(questions: Sequence[str]) -> list[int]:
@@ -255,13 +349,21 @@ def save_lessons(lessons: Iterable[Pair | Thumb], path: Path) -> None:
 
 def load_pairs(path: Path) -> list[Pair]:
     return [
-        Pair(tuple(row["messages"]), Said(**row["chosen"]), Said(**row["rejected"]), row["split"])
+        Pair(tuple(row["messages"]), Said(**row["chosen"]), Said(**row["rejected"]), row["split"], _weight(row))
         for row in _rows(path)
     ]
 
 
 def load_thumbs(path: Path) -> list[Thumb]:
-    return [Thumb(tuple(row["messages"]), Said(**row["answer"]), row["liked"], row["split"]) for row in _rows(path)]
+    return [
+        Thumb(tuple(row["messages"]), Said(**row["answer"]), row["liked"], row["split"], _weight(row))
+        for row in _rows(path)
+    ]
+
+
+def _weight(row: dict[str, Any]) -> float:
+    """Harvests of before votes were weighed have none."""
+    return float(row.get("weight", 1.0))
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

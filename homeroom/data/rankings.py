@@ -46,6 +46,7 @@ class RankedRows:
 
     rows: list[list[int]]
     tiers: list[int]
+    weight: float = 1.0
 
 
 def as_rows(ranking: Ranking, tokenizer: Tokenizer, length: int) -> RankedRows:
@@ -62,4 +63,6 @@ def collate(rankings: Iterable[RankedRows]) -> RankingBatch:
     packing = Packing.tight([len(row) for row in rows])
     question_A = torch.tensor([number for number, ranking in enumerate(chosen) for _ in ranking.rows])
     tier_A = torch.tensor([tier for ranking in chosen for tier in ranking.tiers])
-    return RankingBatch(packing.fill(rows), packing.document_BT, packing.last_S, question_A, tier_A)
+    weights = [ranking.weight for ranking in chosen for _ in ranking.rows]
+    weight_A = None if set(weights) <= {1.0} else torch.tensor(weights)
+    return RankingBatch(packing.fill(rows), packing.document_BT, packing.last_S, question_A, tier_A, weight_A)

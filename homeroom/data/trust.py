@@ -20,14 +20,15 @@ from homeroom.data.brigades import Brigade, BrigadeSettings, find_brigades, newc
 from homeroom.data.crowd import CastVote, Crowd, fit
 from homeroom.settings import Frozen, Json, Probability
 
-Reason = Literal["replaced", "contradictory", "brigade", "cap"]
+Reason = Literal["distrusted", "replaced", "contradictory", "brigade", "cap", "disagreement"]
+NOTHING = 5e-4  # a weight below it
 TASTE = 0.1  # a crowd that agrees no better than this says nothing about anybody
 
 
 class TrustSettings(Frozen):
     """How much one person may teach, and what is taken for an attack."""
 
-    votes_per_person: PositiveInt = Field(500, description="of one round")
+    votes_per_person: PositiveInt = Field(5000, description="of one harvest, which reads all there are")
     share_per_person: Probability = Field(
         0.2, description="of all votes of a round; of few people, twice an equal part"
     )
@@ -82,15 +83,26 @@ class Trust:
 
 
 def judge_votes(
-    votes: Sequence[CastVote], settings: TrustSettings | None = None, restored: Collection[str] = ()
+    votes: Sequence[CastVote],
+    settings: TrustSettings | None = None,
+    restored: Collection[str] = (),
+    distrusted: Collection[str] = (),
 ) -> Trust:
     """The votes of one round. Of `restored` people every last vote on an answer counts whole, whatever is found.
+
+    Those of `distrusted` people count for nothing, and others are judged as if they had not been cast.
 
     Nothing depends on the order of the rows, but for two votes of one person on one answer at the same moment.
     """
     settings = settings or TrustSettings()
     if strange := {vote.value for vote in votes} - {-1, 0, 1}:
         raise ValueError(f"a vote is 1 (up), −1 (down) or 0 (a tie), given {sorted(strange)}")
+    if silenced := Counter(vote.person for vote in votes if vote.person in distrusted):
+        heard = judge_votes([vote for vote in votes if vote.person not in silenced], settings, restored)
+        rest = iter(heard.votes)
+        judged = [Trusted(0.0, "distrusted") if vote.person in silenced else next(rest) for vote in votes]
+        unheard = [Person(name, cast, 0, 0.0, 0, None, ("distrusted",), False) for name, cast in silenced.items()]
+        return Trust(judged, sorted([*heard.persons, *unheard], key=lambda one: one.person), heard.brigades)
     regulars = {vote.person for vote in votes} - newcomers(votes, settings.brigades).keys()
     crowd = fit(votes, first=frozenset(regulars))
     brigades = find_brigades(votes, crowd, settings.brigades)
@@ -116,6 +128,9 @@ def judge_votes(
     for at in capped:
         if votes[at].person not in restored:
             reasons[at] = "cap"
+    for at, vote in enumerate(votes):
+        if reasons[at] is None and vote.person not in restored and weights.get(vote.person, 1.0) < NOTHING:
+            reasons[at] = "disagreement"
     judged = [
         Trusted(0.0, reason)
         if reason is not None
@@ -127,6 +142,10 @@ def judge_votes(
         (contradicting, "contradictory"),
         (accused, "brigade"),
         ({votes[at].person for at in capped}, "cap"),
+        (
+            {vote.person for vote, reason in zip(votes, reasons, strict=True) if reason == "disagreement"},
+            "disagreement",
+        ),
     ]
     for people, name in named:
         for person in people:

@@ -6,7 +6,7 @@ Which conversations are held out is the split's business (`homeroom.data.prefere
 import hashlib
 from collections.abc import Iterable
 
-from homeroom.data.preferences import Thumb, near_duplicates
+from homeroom.data.preferences import Pair, Thumb, near_duplicates
 from homeroom.tasks.base import Question, language_of
 from homeroom.tasks.split import share
 from homeroom.tasks.wording import plain
@@ -14,7 +14,7 @@ from homeroom.tasks.wording import plain
 KIND = "asked"
 
 
-def questions_asked(judged: Iterable[Thumb], most: int) -> list[Question]:
+def questions_asked(judged: Iterable[Thumb | Pair], most: int) -> list[Question]:
     """The first turns of conversations, of those that nearly say the same one, at most so many in a stable order.
 
     Later turns hang on what the model said before, which another model would not have said.

@@ -15,6 +15,8 @@ from homeroom.evaluation.latency import Latency
 from homeroom.evaluation.suite import Measured
 from homeroom.settings import Frozen, Json, Probability
 
+QUESTIONS, WIN_RATE = "held-out questions", "win rate over the champion, by the independent judge"
+
 
 class Bar(Frozen):
     """What a candidate must show to become champion."""
@@ -95,9 +97,9 @@ def gate(candidate: Measured, champion: Measured, bar: Bar, latency: Latency | N
         turned[a.document_id] += a.rude - b.rude
     chance = sign_test(sum(n > 0 for n in turned.values()), sum(n < 0 for n in turned.values()))
     lines = (
-        Line("held-out questions", f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
+        Line(QUESTIONS, f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
         Line(
-            "win rate over the champion, by the independent judge",
+            WIN_RATE,
             f"95 % interval above {bar.win_rate:.0%}",
             f"{wins.mean:.1%} [{wins.low:.1%}, {wins.high:.1%}]",
             wins.low > bar.win_rate,

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homeroom.report.lineage import is_whole, lineage, of_one_run
-from homeroom.settings import Json
+from homeroom.settings import Json, Number
+from homeroom.settings import number_at as number_at
+from homeroom.settings import rows_at as rows_at
+from homeroom.settings import value_at as value_at
 from homeroom.workspace import Artifact, Decision, Workspace
-
-Number = int | float
 
 
 @dataclass(frozen=True)
@@ -41,27 +42,6 @@ class Figure:
             "below": self.value < self.bar,
             "above": self.value > self.bar,
         }[self.sense or "at least"]
-
-
-def value_at(metrics: Json | Mapping[str, Json], *path: str) -> Json:
-    """What lies at the path inside of metrics, None where it does not lead anywhere."""
-    value: object = metrics
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return None
-        value = value[key]
-    return value  # type: ignore[return-value]
-
-
-def number_at(metrics: Json | Mapping[str, Json], *path: str) -> Number | None:
-    value = value_at(metrics, *path)
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def rows_at(metrics: Json | Mapping[str, Json], *path: str) -> list[dict[str, Json]]:
-    """The list of tables at the path, empty where there is none."""
-    value = value_at(metrics, *path)
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def figures(workspace: Workspace) -> list[Figure]:

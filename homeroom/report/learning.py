@@ -9,8 +9,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from homeroom.report import charts
-from homeroom.report.charts import Series
+from homeroom.drawing import charts
+from homeroom.drawing.charts import Series
 
 FOLDER, ROUNDS = "learning-curve", "rounds.jsonl"
 _COLORS = {"dpo": "c1", "kto": "c2", "sft": "c3", "ppo": "c4"}

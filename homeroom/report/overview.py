@@ -30,13 +30,26 @@ def as_json(workspace: Workspace) -> dict[str, object]:
         "verdicts": verdicts(improved, history) if improved else None,
         "artifacts": [
             {"id": a.id, "stage": a.stage, "inputs": list(a.inputs), "created": a.created, "seconds": a.seconds,
-             "peak_memory_bytes": a.peak_memory_bytes, "bytes": sum(file.bytes for file in a.files.values()),
+             "peak_memory_bytes": a.peak_memory_bytes, "bytes": a.size,
              "path": str(a.path), "settings": a.settings, "metrics": a.metrics}
             for a in in_circle_order(workspace)
         ],
         "decisions": [asdict(decision) for decision in history],
+        "trial": _trial(workspace),
         "feedback": workspace.feedback.counts(),
     }  # fmt: skip
+
+
+def _trial(workspace: Workspace) -> dict[str, Json] | None:
+    """The candidate on trial and how it stands."""
+    running = workspace.registry.trial()
+    if running is None:
+        return None
+    # Here, because most workspaces have none, and a status is to come at once.
+    from homeroom.stages.trial import standing
+
+    began: dict[str, Json] = {"candidate": running.artifact_id, "champion": running.previous_id, "at": running.at}
+    return began | standing(workspace, running).figures()
 
 
 def headline(artifact: Artifact, history: Sequence[Decision] = ()) -> str:

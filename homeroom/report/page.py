@@ -1,6 +1,6 @@
 """Writes report.html: one self-contained file with everything that a workspace shows for itself.
 
-Chooses which curves are drawn; how they look is charts.py's and the style's business, what is said the templates'.
+Which curves are drawn and how is the business of `homeroom.drawing`, what is said the templates'.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from homeroom.drawing import PARTS, charts, curves
 from homeroom.files import write_atomically
-from homeroom.report import charts, pictures, scores
-from homeroom.report.charts import Series
+from homeroom.report import pictures, scores
 from homeroom.report.figures import decided_by, figures, number_at, rows_at, shown, value_at, verdicts
 from homeroom.report.learning import learning_curves
 from homeroom.report.lineage import lineage
@@ -50,8 +50,8 @@ def render(workspace: Workspace) -> str:
     champion = workspace.registry.champion()
     found, history, improved = figures(workspace), workspace.registry.history(), artifacts.get("improve")
     return environment.get_template("report.html.j2").render(
-        style=Markup((HERE / "templates" / "style.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "templates" / "script.js").read_text(encoding="utf-8")),
+        style=_texts(HERE / "templates" / "style.css", PARTS / "charts.css"),
+        script=_texts(HERE / "templates" / "script.js", PARTS / "charts.js"),
         name=workspace.path.name,
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         champion=champion,
@@ -71,6 +71,10 @@ def render(workspace: Workspace) -> str:
     )
 
 
+def _texts(*paths: Path) -> Markup:
+    return Markup("\n".join(path.read_text(encoding="utf-8") for path in paths))
+
+
 def _reasons(improved: Artifact, history: Sequence[Decision]) -> list[Json]:
     """Why the registry refused what had passed the gate."""
     told = [one.verdict.get("reasons") for one in decided_by(improved, history) if one.kind == "refused"]
@@ -78,51 +82,12 @@ def _reasons(improved: Artifact, history: Sequence[Decision]) -> list[Json]:
     return [reason for reasons in told if isinstance(reasons, list) and reasons != known for reason in reasons]
 
 
-# Title in both languages, then the lines: name in the log, name shown, color, noisy.
-_Line = tuple[str, str, str, bool]
-_CURVES: dict[str, list[tuple[str, str, list[_Line]]]] = {
-    "pretrain": [
-        ("Loss, nats per token", "损失(奈特/词元)", [("loss", "training", "c1", True)]),
-        ("Validation, bits per byte", "验证集,每字节比特", [("validation_bits_per_byte", "validation", "c2", False)]),
-        ("Learning rate", "学习率", [("learning_rate", "learning rate", "c3", False)]),
-        ("Tokens per second", "每秒词元数", [("tokens_per_second", "tokens/s", "c4", True)]),
-    ],
-    "sft": [
-        ("Loss, nats per learned token", "损失(奈特/所学词元)",
-         [("loss", "training", "c1", True), ("validation_loss", "validation", "c2", False)]),
-        ("Learning rate", "学习率", [("learning_rate", "learning rate", "c3", False)]),
-    ],
-    "reward": [
-        ("Loss per pair, nats", "每对损失", [("loss", "training", "c1", True)]),
-        ("Pairs in the right order", "排序正确的比例", [("accuracy", "training", "c1", True)]),
-    ],
-    "ppo": [
-        ("Reward", "奖励", [("reward", "reward", "c1", True)]),
-        ("KL to the SFT model, nats per answer", "与 SFT 模型的 KL(奈特/回答)", [("kl", "KL", "c2", True)]),
-        ("Answer length, tokens", "回答长度(词元)", [("length", "length", "c3", True)]),
-        ("Entropy, nats per token", "熵(奈特/词元)", [("entropy", "entropy", "c4", True)]),
-        ("What an independent judge thinks of answers to validation questions", "独立评判对验证集问题回答的看法",
-         [("judge", "judge", "c1", False)]),
-    ],
-    "improve": [
-        ("DPO loss", "DPO 损失", [("loss", "training", "c1", True)]),
-        ("Pairs in the right order", "排序正确的比例", [("accuracy", "training", "c1", True)]),
-        ("Reward margin", "奖励差距", [("margin", "margin", "c2", True)]),
-    ],
-}  # fmt: skip
-_CURVES["judge"] = _CURVES["reward"]
-
-
 def _curves(stage: str, artifact: Artifact, metrics: Mapping[str, Json]) -> list[tuple[str, str, Markup]]:
     """The stage's charts that have something to show, each with its title in both languages."""
-    log = read_log(artifact.path) if stage in _CURVES else []
-    drawn = []
-    for title, title_zh, lines in _CURVES.get(stage, []):
-        series = [Series(shown_as, _points(log, name), color, noisy) for name, shown_as, color, noisy in lines]
-        xz = number_at(metrics, "evaluate", "xz_bits_per_byte")
-        against_xz = stage == "pretrain" and "bits per byte" in title and xz
-        chart = charts.line_chart(series, references=[("xz -9e", xz)] if against_xz and xz else [])
-        drawn.append((title, title_zh, chart))
+    xz = number_at(metrics, "evaluate", "xz_bits_per_byte")
+    beside = {"Validation, bits per byte": [("xz -9e", xz)]} if stage == "pretrain" and xz else {}
+    log = read_log(artifact.path) if stage in curves.CURVES else []
+    drawn = [(one.title, one.title_zh, one.chart) for one in curves.drawn(stage, log, beside)]
     if stage in ("reward", "judge"):
         bins = [_triple(row, "predicted", "observed", "n") for row in rows_at(artifact.metrics, "calibration")]
         drawn.append(
@@ -131,12 +96,6 @@ def _curves(stage: str, artifact: Artifact, metrics: Mapping[str, Json]) -> list
         dots = [_triple(row, "length", "score", "score")[:2] for row in rows_at(artifact.metrics, "scatter")]
         drawn.append(("Score against length", "得分与长度", charts.points(dots, x_name="tokens")))
     return [chart for chart in drawn if chart[2]]
-
-
-def _points(log: Sequence[Mapping[str, float | None]], name: str) -> list[tuple[float, float]]:
-    return [
-        (step, value) for point in log if (step := point["step"]) is not None and (value := point.get(name)) is not None
-    ]
 
 
 def _triple(row: Mapping[str, Json], *names: str) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from markupsafe import Markup
 
+from homeroom.drawing import lineage as drawing
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Artifact
 
@@ -49,25 +50,9 @@ def circle(made: dict[str, Artifact], champion: str | None) -> Markup:
 
 
 def lineage(artifacts: Sequence[Artifact], champions: Collection[str]) -> Markup:
-    """One row per artifact, oldest stage first, with an arc from each to what it was made from."""
-    row, left, width = 30, 108, 560
-    line = {artifact.id: number * row + 22 for number, artifact in enumerate(artifacts)}
-    arcs, rows = [], []
-    for artifact in artifacts:
-        for source in artifact.inputs:
-            if source in line:
-                top, bottom = line[source], line[artifact.id]
-                reach = left - min(16 + 11 * (bottom - top) / row, left * 1.25)
-                arcs.append(f'<path class="arc" d="M{left} {top}C{reach} {top} {reach} {bottom} {left} {bottom}"/>')
-        y = line[artifact.id]
-        crown = " champion" if artifact.id in champions else ""
-        size = sum(file.bytes for file in artifact.files.values())
-        rows.append(
-            f'<circle class="node{crown}" cx="{left}" cy="{y}" r="5"/>'
-            f'<text class="rowname" x="{left + 14}" y="{y + 4}">{html.escape(artifact.id)}</text>'
-            f'<text class="note" x="{width - 8}" y="{y + 4}" text-anchor="end">'
-            f"{artifact.seconds:,.1f} s · {size / 1e6:,.1f} MB</text>"
-        )
-    height = len(artifacts) * row + 14
-    drawing = "".join([*arcs, *rows])
-    return Markup(f'<svg class="lineage" viewBox="0 0 {width} {height}" role="img">{drawing}</svg>')
+    """Oldest stage first, with seconds and size."""
+    nodes = [
+        drawing.Node(artifact.id, artifact.inputs, f"{artifact.seconds:,.1f} s · {artifact.size / 1e6:,.1f} MB")
+        for artifact in artifacts
+    ]
+    return drawing.lineage(nodes, champions)

@@ -1,7 +1,7 @@
 """The server: API, votes and pages in one FastAPI application, and its life from socket to shutdown.
 
-The champion is looked up every two seconds, so that `homeroom promote` and `homeroom rollback` in another process
-change who answers without a restart. Nothing is reported to anybody.
+The registry is looked at twice a second, so that `homeroom promote`, `rollback` and `trial` in another process change
+who answers without a restart. Nothing is reported to anybody.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -18,32 +18,45 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 
 from homeroom.progress import say
-from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, schemas
+from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, operating, schemas
 from homeroom.serving.access import Access, check_start
+from homeroom.serving.agreement import Agree
 from homeroom.serving.assistant import Assistant
+from homeroom.serving.blind import Blind
 from homeroom.serving.chat import Chat
 from homeroom.serving.guard import Guard
 from homeroom.serving.life import GRACE_SECONDS, Life, Server
 from homeroom.serving.paths import Paths
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
-from homeroom.workspace import ModelNames, Workspace
+from homeroom.workspace import Artifact, ModelNames, Workspace
 
 log = logging.getLogger(__name__)
-CHAMPION_SECONDS = 2.0
+CHAMPION_SECONDS = 0.5
+RETRY_SECONDS = 2.0  # what cannot be loaded was read through for it
+# Promotes or refuses the candidate on trial if the votes allow it. How is the stages' business.
+Decide = Callable[[Workspace], object]
 
 
-def serve(workspace: Workspace, settings: ServingSettings) -> None:
-    """Serve API and pages until interrupted."""
-    with _server(workspace, settings, pages=True) as (server, listener, url):
+def undecided(workspace: Workspace) -> None:
+    """Nobody is decided on while this server runs."""
+
+
+def serve(
+    workspace: Workspace, settings: ServingSettings, agree: Agree | None = None, decide: Decide = undecided
+) -> None:
+    """Serve API and pages until interrupted. `agree` measures how far annotators agree."""
+    with _server(workspace, settings, pages=True, agree=agree, decide=decide) as (server, listener, url):
         say("serve", f"chat at {url}   OpenAI API at {url}/v1   (Ctrl-C ends it)")
         server.run(sockets=[listener])
 
 
 @contextmanager
-def serving(workspace: Workspace, settings: ServingSettings, *, pages: bool = False) -> Iterator[str]:
+def serving(
+    workspace: Workspace, settings: ServingSettings, *, pages: bool = False, decide: Decide = undecided
+) -> Iterator[str]:
     """Serve in a thread while the block runs; gives the server's URL. Pages can be served once in a process."""
-    with _server(workspace, settings, pages=pages) as (server, listener, url):
+    with _server(workspace, settings, pages=pages, decide=decide) as (server, listener, url):
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
         thread.start()
         try:
@@ -57,7 +70,15 @@ def serving(workspace: Workspace, settings: ServingSettings, *, pages: bool = Fa
             thread.join(timeout=15)
 
 
-def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assistant, *, pages: bool = True) -> FastAPI:
+def create_app(
+    workspace: Workspace,
+    settings: ServingSettings,
+    assistant: Assistant,
+    *,
+    pages: bool = True,
+    agree: Agree | None = None,
+    decide: Decide = undecided,
+) -> FastAPI:
     """The application. The assistant has a model loaded; it is closed when the application ends."""
     figures = metrics.Metrics()
     chat = Chat(assistant, workspace.feedback, figures.answered)
@@ -65,7 +86,7 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(_follow_champion(workspace, assistant))
+        watcher = asyncio.create_task(_follow_registry(workspace, assistant, decide))
         yield
         watcher.cancel()
         await asyncio.to_thread(assistant.close)
@@ -80,7 +101,12 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
     async def health() -> JSONResponse:
         """Open to everybody; 503 tells a load balancer that this server is about to end."""
         status = "stopping" if app_life.stopping else "ok"
-        told = {"status": status, "model": assistant.model_id, "answers_in_work": assistant.unfinished}
+        told = {
+            "status": status,
+            "model": assistant.model_id,
+            "candidate": assistant.candidate_id,
+            "answers_in_work": assistant.unfinished,
+        }
         return JSONResponse(told, 503 if app_life.stopping else 200)
 
     @app.get("/metrics", response_class=Response, responses=schemas.METRICS)
@@ -90,13 +116,18 @@ def create_app(workspace: Workspace, settings: ServingSettings, assistant: Assis
     app.include_router(openai_api.router(chat, settings))
     app.include_router(completions_api.router(chat, settings, figures.answered))
     app.include_router(feedback_api.router(workspace.feedback, workspace.queue))
+    app.include_router(operating.router(workspace))
     described = app.openapi()["paths"]
     if pages:
         from homeroom.serving.pages import chat as chat_page
-        from homeroom.serving.pages import sign_in
+        from homeroom.serving.pages import data, lessons, rank, sign_in
 
         sign_in.mount(app, workspace)
-        chat_page.mount(app, chat, settings, ModelNames(workspace.artifacts))
+        blind = Blind(chat, workspace.pairs, workspace.registry, settings.pairs)
+        chat_page.mount(app, chat, blind, settings, ModelNames(workspace.artifacts))
+        rank.mount(workspace.feedback, workspace.queue, agree)
+        lessons.mount(workspace, assistant)
+        data.mount(workspace)
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
     # The last is the outermost.
     app.add_middleware(Paths, described=described)
@@ -116,35 +147,59 @@ def load_champion(workspace: Workspace, assistant: Assistant) -> None:
             "no model was promoted yet, so there is none to answer. "
             "Run `homeroom import smollm2` or `homeroom promote` first."
         )
-    compressed = workspace.artifacts.made_of(champion.id, "compress") if assistant.uses_compressed else None
-    if compressed is not None:
-        compressed.check()
-    assistant.load(champion, compressed)
+    assistant.load(champion, _compressed(workspace, assistant, champion.id))
 
 
-async def _follow_champion(workspace: Workspace, assistant: Assistant) -> None:
-    said = ""
+def load_candidate(workspace: Workspace, assistant: Assistant) -> None:
+    """Have the model on trial beside the champion that it is tried against, and none where no trial runs."""
+    trial = workspace.registry.trial()
+    if trial is None or trial.previous_id != assistant.loaded_id:
+        assistant.drop_candidate()
+    elif assistant.candidate_id != trial.artifact_id:
+        candidate = workspace.artifacts.get(trial.artifact_id)
+        candidate.check()
+        # In the champion's number format: people are asked for the models.
+        small = workspace.artifacts.made_of(str(trial.previous_id), "compress") is not None
+        assistant.load_candidate(candidate, _compressed(workspace, assistant, candidate.id) if small else None)
+
+
+def _compressed(workspace: Workspace, assistant: Assistant, model_id: str) -> Artifact | None:
+    found = workspace.artifacts.made_of(model_id, "compress") if assistant.uses_compressed else None
+    if found is not None:
+        found.check()
+    return found
+
+
+async def _follow_registry(workspace: Workspace, assistant: Assistant, decide: Decide) -> None:
+    steps = (
+        ("the trial was not decided", lambda: decide(workspace)),
+        ("kept serving {}", lambda: load_champion(workspace, assistant)),
+        ("the candidate does not answer", lambda: load_candidate(workspace, assistant)),
+    )
+    said: dict[str, str] = {}
     while True:
         await asyncio.sleep(CHAMPION_SECONDS)
-        try:
-            await asyncio.to_thread(load_champion, workspace, assistant)
-            said = ""
-        except Exception as error:  # the model that is loaded keeps answering
-            if str(error) != said:
-                log.warning("kept serving %s: %s", assistant.loaded_id, error)
-            said = str(error)
+        for what, step in steps:
+            try:
+                await asyncio.to_thread(step)
+                said[what] = ""
+            except Exception as error:  # the model that is loaded keeps answering
+                if str(error) != said.get(what):
+                    log.warning("%s: %s", what.format(assistant.loaded_id), error)
+                said[what] = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
 
 
 @contextmanager
 def _server(
-    workspace: Workspace, settings: ServingSettings, *, pages: bool
+    workspace: Workspace, settings: ServingSettings, *, pages: bool, agree: Agree | None = None, decide: Decide
 ) -> Iterator[tuple[Server, socket.socket, str]]:
     check_start(settings, workspace)
     listener = _listen(settings.host, settings.port)
     assistant = Assistant(settings)
     try:
         load_champion(workspace, assistant)
-        app = create_app(workspace, settings, assistant, pages=pages)
+        app = create_app(workspace, settings, assistant, pages=pages, agree=agree, decide=decide)
         config = uvicorn.Config(
             app,
             log_level="warning",

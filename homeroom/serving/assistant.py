@@ -7,33 +7,26 @@ business, the wire format openai_api.py's.
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from homeroom.inference.engine import Engine
 from homeroom.inference.request import Event, Request, Sampling
-from homeroom.models.checkpoint import Stored, load_model
-from homeroom.models.compiled import CompiledGPT, decodable
-from homeroom.models.gpt import GPT
-from homeroom.models.int8 import Int8Weights
+from homeroom.models.checkpoint import Stored
 from homeroom.serving.answers import Answer, Order, Writing
-from homeroom.serving.forms import Grammars
+from homeroom.serving.loaded import Loaded
+from homeroom.serving.prompts import ChatMessage, newest, prompt_ids, text_ids
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
-from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from homeroom.inference.constraints import GrammarConstraint
 
 log = logging.getLogger(__name__)
-ChatMessage = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 
 
 class ContextTooLong(HomeroomError):
@@ -61,23 +54,12 @@ class AssistantStopped(HomeroomError):
     """The server is shutting down, or no model was loaded."""
 
 
-@dataclass
-class _Loaded:
-    """A model with its engine, and the answers it is writing."""
-
-    model_id: str
-    model: GPT | CompiledGPT
-    tokenizer: Tokenizer
-    engine: Engine
-    grammars: Grammars
-    writing: dict[str, Writing] = dataclasses.field(default_factory=dict)
-
-
 class Assistant:
     def __init__(self, settings: ServingSettings) -> None:
         self._settings, self._max_waiting = settings, settings.max_waiting
-        self._current: _Loaded | None = None
-        self._draining: list[_Loaded] = []
+        self._current: Loaded | None = None
+        self._candidate: Loaded | None = None
+        self._draining: list[Loaded] = []
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._unfinished = 0
         self._lock = threading.Lock()
@@ -96,6 +78,11 @@ class Assistant:
     @property
     def loaded_id(self) -> str | None:
         return self._current.model_id if self._current else None
+
+    @property
+    def candidate_id(self) -> str | None:
+        """Who is on trial beside the model that answers."""
+        return self._candidate.model_id if self._candidate else None
 
     @property
     def model_id(self) -> str:
@@ -125,20 +112,54 @@ class Assistant:
 
         It answers by its `compressed` weights, if they are given, and under its own name.
         """
-        tokenizer = Tokenizer.load(artifact.path)
-        model = decodable(Int8Weights.load(compressed.path)) if compressed else load_model(artifact.path)
-        grammars = Grammars(tokenizer, model.config.vocab_size)
-        loaded = _Loaded(artifact.id, model, tokenizer, self._engine(model, tokenizer), grammars)
-        swapped = threading.Event()
+        candidate = self._candidate
+        if candidate is not None and candidate.is_of(artifact, compressed):
+            loaded = candidate  # it was on trial and need not be read again
+        else:
+            loaded = Loaded.read(artifact, compressed, self._settings)
 
         def swap() -> None:
-            if self._current is not None:
-                self._draining.append(self._current)
+            self._retire(self._current)
             self._current = loaded
-            swapped.set()
+            if self._candidate is loaded:
+                self._candidate = None
 
-        self._commands.put(swap)
-        while not swapped.wait(0.1):
+        self._do(swap)
+
+    def load_candidate(self, artifact: Stored, compressed: Stored | None = None) -> None:
+        """Have this model ready beside the one that answers, for `begin_both`. As `load` otherwise."""
+        loaded = Loaded.read(artifact, compressed, self._settings)
+
+        def swap() -> None:
+            self._retire(self._candidate)
+            self._candidate = loaded
+
+        self._do(swap)
+
+    def drop_candidate(self) -> None:
+        """It begins no more answers; those that it has begun it ends."""
+
+        def swap() -> None:
+            self._retire(self._candidate)
+            self._candidate = None
+
+        if self._candidate is not None:
+            self._do(swap)
+
+    def _retire(self, loaded: Loaded | None) -> None:
+        if loaded is not None:
+            self._draining.append(loaded)
+
+    def _do(self, command: Callable[[], None]) -> None:
+        """In the worker thread; returns when it is done."""
+        done = threading.Event()
+
+        def run() -> None:
+            command()
+            done.set()
+
+        self._commands.put(run)
+        while not done.wait(0.1):
             if self._closed:
                 raise AssistantStopped("the assistant is stopped")
 
@@ -150,9 +171,23 @@ class Assistant:
         Raises ContextTooLong, TooBusy, AssistantStopped, FormRefused, or ValueError for roles the template does not
         know.
         """
-        loaded = self._loaded()
-        prompt_ids = await asyncio.to_thread(_prompt_ids, messages, loaded.tokenizer)
-        return await self._begin(loaded, [(prompt_ids, sampling) for sampling in samplings], order, "messages")
+        return await self._begin_by([self._loaded()] * len(samplings), messages, samplings, order)
+
+    async def begin_both(
+        self, messages: Sequence[ChatMessage], samplings: Sequence[Sampling], order: Order = Order()
+    ) -> list[Answer]:
+        """Two answers: by the model that answers, and by the candidate. Raises as `begin_all`."""
+        if (candidate := self._candidate) is None:
+            raise AssistantStopped("no candidate is loaded")
+        return await self._begin_by([self._loaded(), candidate], messages, samplings, order)
+
+    async def _begin_by(
+        self, models: Sequence[Loaded], messages: Sequence[ChatMessage], samplings: Sequence[Sampling], order: Order
+    ) -> list[Answer]:
+        different = {one.model_id: one for one in models}
+        ids = {name: await asyncio.to_thread(prompt_ids, messages, one.tokenizer) for name, one in different.items()}
+        asked = [(one, ids[one.model_id], sampling) for one, sampling in zip(models, samplings, strict=True)]
+        return await self._begin(asked, order, "messages")
 
     async def continue_all(
         self, prompts: Sequence[str | list[int]], samplings: Sequence[Sampling], order: Order = Order()
@@ -162,31 +197,32 @@ class Assistant:
         loaded = self._loaded()
         tokenizer, begun = loaded.tokenizer, []
         for prompt in prompts:
-            ids = await asyncio.to_thread(_text_ids, prompt, tokenizer) if isinstance(prompt, str) else prompt
+            ids = await asyncio.to_thread(text_ids, prompt, tokenizer) if isinstance(prompt, str) else prompt
             if not ids:
                 ids = [tokenizer.document_id]  # what an empty text goes on from
             if wrong := [token for token in ids if not 0 <= token < loaded.model.config.vocab_size]:
                 raise ValueError(f"{wrong[0]} is no token id of this model, which has {loaded.model.config.vocab_size}")
-            begun += [(ids, sampling) for sampling in samplings]
-        return await self._begin(loaded, begun, order, "prompt")
+            begun += [(loaded, ids, sampling) for sampling in samplings]
+        return await self._begin(begun, order, "prompt")
 
     async def _begin(
-        self, loaded: _Loaded, asked: Sequence[tuple[list[int], Sampling]], order: Order, param: str
+        self, asked: Sequence[tuple[Loaded, list[int], Sampling]], order: Order, param: str
     ) -> list[Answer]:
-        most, goes_on = loaded.model.config.max_length, param == "prompt"
+        goes_on = param == "prompt"
         fitting = []
-        for prompt_ids, sampling in asked:
-            room = most - len(prompt_ids)
+        for loaded, ids, sampling in asked:
+            most = loaded.model.config.max_length
+            room = most - len(ids)
             if room < min(1, sampling.max_tokens):
-                raise ContextTooLong(len(prompt_ids), most, param)
+                raise ContextTooLong(len(ids), most, param)
             fitting.append(sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)}))
         with self._places(len(asked)):  # an answer whose grammar is being compiled waits as others do
             constraints: Sequence[GrammarConstraint | None] = [None] * len(asked)
-            if order.form is not None:
-                constraints = await loaded.grammars.constraints(order.form, len(asked), goes_on=goes_on)
+            if order.form is not None:  # then all are of one model
+                constraints = await asked[0][0].grammars.constraints(order.form, len(asked), goes_on=goes_on)
             begun = [
-                self._prepared(loaded, prompt_ids, sampling, order, constraint, goes_on=goes_on)
-                for (prompt_ids, _), sampling, constraint in zip(asked, fitting, constraints, strict=True)
+                self._prepared(loaded, ids, sampling, order, constraint, goes_on=goes_on)
+                for (loaded, ids, _), sampling, constraint in zip(asked, fitting, constraints, strict=True)
             ]
             # Under one lock with `close`: what is put after the worker's last look would never be written or ended.
             with self._lock:
@@ -220,7 +256,7 @@ class Assistant:
 
     def _prepared(
         self,
-        loaded: _Loaded,
+        loaded: Loaded,
         prompt_ids: list[int],
         sampling: Sampling,
         order: Order,
@@ -239,7 +275,7 @@ class Assistant:
 
         def submit() -> None:
             loaded.writing[request.id] = writing
-            if loaded is not self._current and loaded not in self._draining:
+            if loaded not in self._all():
                 self._draining.append(loaded)  # the model was replaced while this answer was on its way
             try:
                 loaded.engine.submit(request)
@@ -254,7 +290,7 @@ class Assistant:
         loaded = self._loaded()
         limit = loaded.model.config.max_length
         room = limit // 4 if room is None else room
-        return await asyncio.to_thread(_newest, messages, loaded.tokenizer, limit - room)
+        return await asyncio.to_thread(newest, messages, loaded.tokenizer, limit - room)
 
     def cancel_all(self) -> None:
         """End every answer in work or waiting."""
@@ -273,24 +309,10 @@ class Assistant:
         self._commands.put(lambda: None)
         self._thread.join(timeout=10)
 
-    def _loaded(self) -> _Loaded:
+    def _loaded(self) -> Loaded:
         if self._current is None:
             raise AssistantStopped("no model is loaded")
         return self._current
-
-    def _engine(self, model: GPT | CompiledGPT, tokenizer: Tokenizer) -> Engine:
-        kept = 0
-        # Only where it changes nothing: elsewhere a prefix that was read in other company differs in its last bits,
-        # and a seed would not always give its answer again.
-        if isinstance(model, CompiledGPT):
-            kept = self._settings.prefix_megabytes * 10**6 // model.new_cache(1, 1).bytes_per_token
-        return Engine(
-            model,
-            end_id=tokenizer.end_ids,
-            slots=self._settings.slots,
-            chunk=self._settings.chunk if isinstance(model, CompiledGPT) else None,
-            prefix_tokens=kept,
-        )
 
     # Below: the worker thread's own.
 
@@ -306,8 +328,8 @@ class Assistant:
             for request_id in list(loaded.writing):
                 self._cancel(loaded, request_id)
 
-    def _all(self) -> list[_Loaded]:
-        return [*self._draining, *([self._current] if self._current else [])]
+    def _all(self) -> list[Loaded]:
+        return [*self._draining, *(one for one in (self._current, self._candidate) if one is not None)]
 
     def _take_commands(self) -> None:
         nothing_to_do = not self._closed and all(loaded.engine.idle for loaded in self._all())
@@ -317,7 +339,7 @@ class Assistant:
             while True:
                 self._commands.get_nowait()()
 
-    def _step(self, loaded: _Loaded) -> None:
+    def _step(self, loaded: Loaded) -> None:
         try:
             for event in loaded.engine.step():
                 writing = loaded.writing.get(event.request_id)
@@ -340,12 +362,12 @@ class Assistant:
                 writing.deliver(writing.failure or piece)
         except Exception as error:  # one failure must not leave every later question unanswered
             log.exception("the engine failed; its answers end with an error and it is set up anew")
-            loaded.engine = self._engine(loaded.model, loaded.tokenizer)
+            loaded.renew(self._settings)
             for request_id, writing in list(loaded.writing.items()):
                 self._end(loaded, request_id)
                 writing.deliver(error)
 
-    def _cancel(self, loaded: _Loaded, request_id: str) -> None:
+    def _cancel(self, loaded: Loaded, request_id: str) -> None:
         writing = loaded.writing.get(request_id)
         if writing is not None:
             loaded.engine.cancel(request_id)
@@ -353,36 +375,7 @@ class Assistant:
             if piece := writing.push(Event(request_id, None, 0.0, "cancelled")):
                 writing.deliver(piece)
 
-    def _end(self, loaded: _Loaded, request_id: str) -> None:
+    def _end(self, loaded: Loaded, request_id: str) -> None:
         del loaded.writing[request_id]
         with self._lock:
             self._unfinished -= 1
-
-
-def _text_ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    """A text to go on from, which begins as a document does where the model is used to that."""
-    return [*([tokenizer.document_id] if tokenizer.adds_bos else []), *tokenizer.encode(text)]
-
-
-def _prompt_ids(messages: Sequence[ChatMessage], tokenizer: Tokenizer) -> list[int]:
-    return render(messages, tokenizer, for_generation=True).token_ids
-
-
-def _newest(messages: Sequence[ChatMessage], tokenizer: Tokenizer, limit: int) -> list[ChatMessage]:
-    """As many turns as fit the limit, the last one in any case. From the end: what is older is not even encoded."""
-    if not tokenizer.is_own:  # another model's template may write a message differently where others stand before it
-        kept: Sequence[ChatMessage] = messages
-        for at in reversed([at for at, message in enumerate(messages) if at == 0 or message["role"] == "user"]):
-            if kept is not messages and len(_prompt_ids(messages[at:], tokenizer)) > limit:
-                break
-            kept = messages[at:]
-        return list(kept)
-    frame = len(_prompt_ids([], tokenizer))  # what a prompt has around its messages, each of which is encoded alone
-    length, first = frame, None
-    for at in reversed(range(len(messages))):
-        length += len(_prompt_ids([messages[at]], tokenizer)) - frame
-        if first is not None and length > limit:
-            break
-        if at == 0 or messages[at]["role"] == "user":
-            first = at
-    return list(messages[first:])

@@ -14,9 +14,10 @@ from typing import cast
 
 from homeroom.inference.request import FinishReason, Sampling, TokenScore, draws
 from homeroom.serving.answers import Answer, Order, Piece
-from homeroom.serving.assistant import Assistant, ChatMessage, TooBusy
+from homeroom.serving.assistant import Assistant, TooBusy
 from homeroom.serving.forms import Form
 from homeroom.serving.limits import Pace
+from homeroom.serving.prompts import ChatMessage
 from homeroom.settings import HomeroomError, Json
 from homeroom.workspace import Feedback
 from homeroom.workspace.feedback import Role
@@ -146,6 +147,25 @@ class Chat:
         order = Order(stop=stop, whole=whole, top=top, form=form)
         return await self._begin(messages, messages, draws(sampling, count), order, conversation_id, user)
 
+    async def two_replies(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        *,
+        with_candidate: bool,
+        conversation_id: str | None,
+        user: str,
+        under: Under,
+    ) -> list[Reply]:
+        """Two answers to the last message: samples of the model that answers, or one of it and one of the candidate.
+
+        Raises as `reply`; a conversation may outgrow the context.
+        """
+        read = await self.assistant.newest_that_fit(messages)
+        both = (sampling, sampling) if with_candidate else draws(sampling, 2)
+        place = conversation_id, user, under
+        return await self._begin(messages, read, both, Order(), *place, with_candidate=with_candidate)
+
     async def _begin(
         self,
         messages: Sequence[ChatMessage],
@@ -155,11 +175,14 @@ class Chat:
         conversation_id: str | None,
         user: str,
         under: Under | None = None,
+        *,
+        with_candidate: bool = False,
     ) -> list[Reply]:
         self.refuse_when_stopping()
         began = time.monotonic()
+        begin = self.assistant.begin_both if with_candidate else self.assistant.begin_all
         try:
-            answers = await self.assistant.begin_all(read, samplings, order)
+            answers = await begin(read, samplings, order)
         except TooBusy as error:
             error.retry_after = self._pace.until_room(self.assistant.unfinished, self.assistant.slots)
             raise

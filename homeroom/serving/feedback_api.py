@@ -116,7 +116,7 @@ def router(feedback: Feedback, queue: Queue) -> APIRouter:
 
     @routes.post("/rankings", response_model=schemas.Ranking)
     async def ranking(body: RankingRequest, request: Request) -> dict[str, Any]:
-        row = await asyncio.to_thread(_rank, feedback, body, voter(body, request))
+        row = await asyncio.to_thread(record_ranking, feedback, body, voter(body, request))
         return {"object": "ranking"} | asdict(row)
 
     @routes.post("/comparisons", response_model=schemas.Comparison)
@@ -141,7 +141,7 @@ def router(feedback: Feedback, queue: Queue) -> APIRouter:
     return routes
 
 
-def _rank(feedback: Feedback, body: RankingRequest, user: str) -> Ranking:
+def record_ranking(feedback: Feedback, body: RankingRequest, user: str) -> Ranking:
     if body.state == "skipped":
         return feedback.skip(body.question_id, id=body.id, user=user)
     if body.state == "withdrawn":

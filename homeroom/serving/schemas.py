@@ -30,6 +30,7 @@ class Error(Described):
 class Health(Described):
     status: Literal["ok", "stopping"]
     model: str
+    candidate: str | None  # on trial beside it
     answers_in_work: int
 
 

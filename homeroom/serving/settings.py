@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from homeroom.inference.request import Sampling
-from homeroom.settings import Frozen
+from homeroom.settings import Frozen, Probability
 
 NETWORK_REQUESTS_PER_MINUTE = 120
 
@@ -56,6 +56,9 @@ class ServingSettings(Frozen):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
     max_tokens: PositiveInt = 256
+    pairs: Probability = Field(
+        0.1, description="share of questions on the chat page that get two answers to choose from, blind; 0: none"
+    )
 
     @model_validator(mode="after")
     def _network_is_a_decision(self) -> Self:

@@ -18,6 +18,7 @@ from homeroom.evaluation.comparison import Interval, proportion
 from homeroom.evaluation.qualification import score_scale
 from homeroom.files import write_atomically
 from homeroom.inference.engine import SLOTS, Engine
+from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings, adapted, fold, freeze
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
@@ -27,7 +28,7 @@ from homeroom.progress import progress
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.ppo import Diary, NotQualified, PolicySettings, reinforce, run_metrics
-from homeroom.stages.watching import Watch
+from homeroom.stages.watching import Judge, Watch
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, RunState, train
@@ -168,7 +169,9 @@ def qualified(
 
 
 def _ranked(learned: Contests) -> list[RankedRows]:
-    return [RankedRows([list(better.token_ids), list(worse.token_ids)], [0, 1]) for better, worse in learned]
+    return [
+        RankedRows([list(better.token_ids), list(worse.token_ids)], [0, 1], better.weight) for better, worse in learned
+    ]
 
 
 def by_reward(
@@ -179,11 +182,13 @@ def by_reward(
     lessons: Lessons,
     heldout: Contests,
     start: GPT,
+    look: Judge | None,
     draft: Draft,
 ) -> tuple[GPT, dict[str, Json]]:
     """A policy that answers what people asked so that a reward model of what they said is pleased (PPO).
 
-    `start` is the policy to begin with and, as it is, the reference. Raises NotQualified where the reward model is no
+    `start` is the policy to begin with and, as it is, the reference; `look` is what an independent judge thinks of one.
+    Raises NotQualified where the reward model is no
     better than a coin, NothingToLearn where no question leaves room for an answer.
     """
     contested = base.contests(lessons, rewarded.seed)
@@ -210,16 +215,34 @@ def by_reward(
         dtype=base.dtype,
     )
     diary = Diary(draft, base.tokenizer, settings.rollouts.steps_per_iteration)
-    watch = Watch(settings.watch, rollouts, base.tokenizer, draft.path)
-    settings = settings.model_copy(update={"precision": dtype_name(base.dtype)})
-    state = reinforce(settings, rollouts, None, diary, watch)
+    watch = Watch(settings.watch, rollouts, base.tokenizer, draft.path, look)
+    settled = settings.model_copy(update={"precision": dtype_name(base.dtype)})
+    state = reinforce(settled, rollouts, None, diary, watch)
     figures: dict[str, Json] = {
         "lessons": len(contested),
         "training_seconds": state.seconds,
         "reward": shown.figures(),
-        **run_metrics(settings.rollouts, rollouts, state, diary, watch),
+        **run_metrics(rollouts, state, diary, watch),
     }
     return actor.policy, figures
+
+
+def look_of(judge: RewardModel, settings: PolicySettings, base: Base, lessons: Lessons) -> Judge | None:
+    """What the round's judge thinks of a policy's answers to questions set apart for it, always in the same draws."""
+    if not settings.watch.judge_every:
+        return None
+    most = settings.rollouts.max_tokens
+    asked = [
+        Request(str(number), prompt, Sampling(max_tokens=most, seed=number))
+        for number, prompt in enumerate(_prompts(lessons, base, most)[: settings.watch.questions])
+    ]
+
+    def look(policy: GPT) -> float:
+        made = Engine(policy, end_id=base.tokenizer.end_ids, slots=min(len(asked), SLOTS)).generate(asked)
+        rows = [[*one.prompt_ids, *done.token_ids] for one, done in zip(asked, made, strict=True)]
+        return float(judge.score(rows, 8).mean())
+
+    return look
 
 
 def _prompts(lessons: Lessons, base: Base, max_tokens: int) -> list[list[int]]:

@@ -1,22 +1,27 @@
-"""harvest: all votes of the workspace become lessons, split by question.
+"""harvest: all that people said of answers becomes lessons, weighed by how far they are trusted, split by question.
 
 Where the circle has evaluated a model, its questions are left out and its judge decides; for a model that came from
 elsewhere a share of the questions is set apart for a judge of its own. How votes become lessons is the business of
-`homeroom.data.preferences`. Its identity holds a digest of the votes, because the workspace keeps collecting them: new
-votes make a new harvest, the same votes are not harvested again. Which rows it read is in sources.jsonl, so that who
-wants them deleted can be told what they went into.
+`homeroom.data.preferences`, what they weigh that of `homeroom.data.judgements`, over which an operator's word goes. Its
+identity holds a digest of the votes and their weights, because the workspace keeps collecting them: new votes make a
+new harvest, the same votes are not harvested again. Which rows it read is in sources.jsonl, so that who wants them
+deleted can be told what they went into; which it did not learn from, and why, in set_aside.jsonl. Neither has names.
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
 from homeroom.data.documents import read_documents
-from homeroom.data.preferences import digest, harvest, save_lessons
+from homeroom.data.judgements import weigh
+from homeroom.data.preferences import harvest, save_lessons
+from homeroom.data.trust import TrustSettings
 from homeroom.progress import say
-from homeroom.settings import Frozen
+from homeroom.settings import Frozen, Json
 from homeroom.stages.lookup import came_from_elsewhere, deciding_evaluation, unchanged
 from homeroom.stages.measuring import evaluation_questions
 from homeroom.tasks.base import Question
@@ -24,19 +29,21 @@ from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
 from homeroom.workspace import Artifact, Workspace
 from homeroom.workspace.deletion import SOURCES
+from homeroom.workspace.standings import SET_ASIDE
 
-VERSION = 5
+VERSION = 6
 PAIRS, THUMBS = "pairs.jsonl", "thumbs.jsonl"
 
 
 class Config(Frozen):
-    """How votes become pairs."""
+    """How votes become pairs, and whose."""
 
     heldout: Annotated[float, Field(gt=0, lt=1, description="share of questions kept from training")] = 0.2
     judge: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2, description="share of questions that a judge learns from, where the circle has made none"
     )
-    pairs_per_question: PositiveInt = 4
+    pairs_per_question: PositiveInt = Field(4, description="of votes and better answers; rankings bring all of theirs")
+    trust: TrustSettings = TrustSettings()
 
 
 class Identity(Config):
@@ -49,24 +56,32 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     champion = workspace.champion()
     elsewhere = champion is not None and came_from_elsewhere(workspace, champion)
     inputs = [] if elsewhere else [deciding_evaluation(workspace)]
-    votes = workspace.feedback.votes()
-    settings = Identity(**config.model_dump(), votes=digest(votes))
+    votes, ranked, compared = workspace.feedback.votes(), workspace.feedback.ranked(), workspace.feedback.compared()
+    words = workspace.standings.all()
+    restored, distrusted = (
+        {name for name, word in words.items() if word == said} for said in ("restored", "distrusted")
+    )
+    weighed = weigh(votes, ranked, compared, config.trust, restored, distrusted)
+    settings = Identity(**config.model_dump(), votes=weighed.digest())
     if done := unchanged(workspace, "harvest", settings, inputs, VERSION):
         return done
     with workspace.publish("harvest", settings, inputs, version=VERSION) as out:
-        with (out.path / SOURCES).open("w", encoding="utf-8") as file:
-            for vote in votes:
-                row = {"message_id": vote.message_id, "vote_id": vote.vote_id, "edit_id": vote.edit_id}
-                file.write(json.dumps(row) + "\n")
+        sources = [{"message_id": one.message_id, "vote_id": one.vote_id, "edit_id": one.edit_id} for one in votes]
+        sources += [{"message_id": one.question_id, "ranking_id": one.id} for one in ranked]
+        sources += [{"message_id": one.question_id, "comparison_id": one.id} for one in compared]
+        _write(sources, out.path / SOURCES)
+        _write(weighed.aside, out.path / SET_ASIDE)
         asked = [question for evaluation in inputs for question in evaluation_questions(evaluation)]
         reaped = harvest(
-            votes,
+            weighed.votes,
             [question.prompt for question in asked],
             config.heldout,
             lambda question: share(question, "harvest"),
             config.pairs_per_question,
             [name for evaluation in inputs for name in _names(workspace.artifacts.get(evaluation.inputs[0]), asked)],
             judge=config.judge if elsewhere else 0.0,
+            weights=weighed.weights,
+            choices=weighed.choices,
         )
         save_lessons(reaped.pairs, out.path / PAIRS)
         save_lessons(reaped.thumbs, out.path / THUMBS)
@@ -76,14 +91,28 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "up": up,
             "down": len(votes) - up,
             "better_answers": sum(vote.better_answer is not None for vote in votes),
+            "rankings": len(ranked),
+            "comparisons": len(compared),
             "pairs": len(reaped.pairs),
             "thumbs": len(reaped.thumbs),
             "questions": dict(reaped.questions.items()),
             "lone": reaped.lone,
             "excluded": reaped.excluded,
+            **weighed.figures(),
         }
-    say("harvest", f"{len(reaped.pairs)} pairs out of {len(votes)} judged answers → {out.artifact.id}")
+    judged = f"{len(votes)} judged answers" + "".join(
+        f", {len(some)} {name}" for name, some in (("rankings", ranked), ("comparisons", compared)) if some
+    )
+    say("harvest", f"{len(reaped.pairs)} pairs out of {judged} → {out.artifact.id}")
+    if weighed.aside:
+        reasons = Counter(str(row["reason"]) for row in weighed.aside)
+        told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        say("harvest", f"set aside: {told}. `homeroom feedback set-aside` shows whose, and restores them")
     return out.artifact
+
+
+def _write(rows: Iterable[Mapping[str, Json]], path: Path) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _names(cleaned: Artifact, asked: Sequence[Question]) -> list[str]:

@@ -4,14 +4,13 @@ It reads; what is made of it is each stage's business.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
 from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace.names import MODEL_STAGES as MODEL_STAGES
+from homeroom.workspace.names import ModelStage as ModelStage
 
-ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported", "teach"]  # whose artifacts are language models
-MODEL_STAGES = get_args(ModelStage)
 COMPRESSED = "compress"  # whose artifacts are a language model's int8 weights
 
 

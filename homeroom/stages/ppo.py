@@ -99,7 +99,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         watch = Watch(config.watch, rollouts, tokenizer, draft.path, looks)
         state = reinforce(config, rollouts, Shards(tokenized.path, "train"), diary, watch)
         checkpoints.save(actor.policy, tokenizer, draft.path)
-        draft.metrics |= run_metrics(config.rollouts, rollouts, state, diary, watch)
+        draft.metrics |= run_metrics(rollouts, state, diary, watch)
     made = draft.artifact.metrics
     say(
         "ppo",
@@ -155,11 +155,9 @@ def reinforce(
     return state
 
 
-def run_metrics(
-    settings: RolloutSettings, rollouts: Rollouts, state: RunState, diary: "Diary", watch: Watch
-) -> dict[str, Json]:
+def run_metrics(rollouts: Rollouts, state: RunState, diary: "Diary", watch: Watch) -> dict[str, Json]:
     """What a run came to."""
-    figures = diary.iterations()
+    settings, figures = rollouts.settings, diary.iterations()
     kept = figures[-1 if watch.last_good is None else watch.last_good]
     return {
         "iterations": rollouts.iteration,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from homeroom.data.preferences import Thumb, load_pairs, load_thumbs
+from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
@@ -29,7 +29,17 @@ from homeroom.models.precision import products_in
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
-from homeroom.stages.adapting import Base, Contests, Qualified, RewardSettings, by_reward, qualified, reward_model, told
+from homeroom.stages.adapting import (
+    Base,
+    Contests,
+    Qualified,
+    RewardSettings,
+    by_reward,
+    look_of,
+    qualified,
+    reward_model,
+    told,
+)
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, made_before
@@ -60,8 +70,8 @@ class Config(TeachingSettings):
     policy: PolicySettings = Field(
         PolicySettings(
             rollouts=RolloutSettings(iterations=12, episodes=32, max_tokens=100, micro_rows=8),
-            # A rule that people have may well be to say less; the judge's questions are the gate's.
-            watch=WatchSettings(judge_every=0, limits=Limits(length_share=5)),
+            # What people want may well be shorter answers.
+            watch=WatchSettings(questions=16, limits=Limits(length_share=5)),
             learning_rate=2e-4,
             warmup=0.1,
         ),
@@ -83,6 +93,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     config = config.model_copy(update={"tasks_sha256": task_digests(config.tasks)})
     harvest = workspace.latest("harvest")
     if done := made_before(workspace, "teach", config, harvest, VERSION):
+        if done.metrics["promoted"]:  # a kill may have come between
+            compress.run(compress.Config(text_megabytes=config.text_megabytes), workspace, done)
         enact(done, workspace)
         return done
     before = champion(workspace)
@@ -93,22 +105,25 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("teach", config, [harvest, before], VERSION) as draft:
         base = Base.of(before, config, config.whole, draft)
         heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
-        judge, judged = _judge(config, base, Lessons.of(pairs, thumbs, "judge"), heldout, draft)
-        suite = _suite(config, base, judge, [one for one in thumbs if one.split == "heldout"], draft.id)
+        set_apart = Lessons.of(pairs, thumbs, "judge")
+        judge, judged = _judge(config, base, set_apart, heldout, draft)
+        look = look_of(judge, config.policy, base, set_apart)
+        said: list[Thumb | Pair] = [*thumbs, *pairs]
+        suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
         suite = replace(suite, tasks=task_items(config.tasks))
         measured_before = _measured(
             suite, base.tokenizer, before.id, "champion", draft, lambda: load_model(before.path)
         )
         meant = lessons.inverted() if config.inverted else lessons
         try:
-            learned, figures = _learn(config, base, method, meant, heldout, draft)
+            learned, figures = _learn(config, base, method, meant, heldout, look, draft)
         except NotQualified as reason:
             if config.method != "auto":
                 raise
             method, why = choose(config, lessons, without=method)
             why += f" ({reason})"
             say("teach", why)
-            learned, figures = _learn(config, base, method, meant, heldout, draft)
+            learned, figures = _learn(config, base, method, meant, heldout, look, draft)
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
         verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
@@ -155,7 +170,13 @@ def _judge(
 
 
 def _learn(
-    config: Config, base: Base, method: Method, lessons: Lessons, heldout: Contests, draft: Draft
+    config: Config,
+    base: Base,
+    method: Method,
+    lessons: Lessons,
+    heldout: Contests,
+    look: Callable[[GPT], float] | None,
+    draft: Draft,
 ) -> tuple[GPT, dict[str, Json]]:
     """Raises NotQualified where there would have to be a reward model and is none."""
     model = base.learner(config.adapters)
@@ -166,7 +187,9 @@ def _learn(
     if len(lessons.written) >= config.minimum_lessons:
         # As in InstructGPT (Ouyang et al. 2022, §3.1): what the champion never says cannot be rewarded.
         model, begun = _follow(config, base, "sft", lessons, model, draft)
-    learned, figures = by_reward(config.policy, config.reward, config.adapters, base, lessons, heldout, model, draft)
+    learned, figures = by_reward(
+        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look, draft
+    )
     return base.folded(learned), {**figures, "begun_with": begun or None}
 
 
@@ -194,7 +217,7 @@ def _follow(
     return model, {"lessons": lesson.lessons, "steps": state.step, "training_seconds": state.seconds}
 
 
-def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb], name: str) -> Suite:
+def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:
     asked = questions_asked(heldout, config.questions)
     if not asked:
         raise NothingToLearn("no question that people asked is held out, so that nothing could be measured")

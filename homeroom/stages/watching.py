@@ -145,7 +145,8 @@ class Watch:
     def _keep(self, iteration: int) -> None:
         """The weights that this iteration was sampled from, if it was a good one; no other than may yet be wanted."""
         if iteration in self.hacking.keep:
-            named = self.rollouts.actor.policy.named_parameters()  # a tied matrix once
+            # What is learned alone, and a tied matrix once.
+            named = self.rollouts.actor.policy.named_parameters()
             save_tensors({name: one for name, one in named if one.requires_grad}, self._file(iteration))
         wanted = {self._file(one) for one in self.hacking.keep}
         for path in self.folder.glob(self._file("*").name):

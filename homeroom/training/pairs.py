@@ -27,11 +27,13 @@ class Pair(Protocol):
     def chosen(self) -> Answer: ...
     @property
     def rejected(self) -> Answer: ...
+    @property
+    def weight(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A pair as token ids, with what the reference model thinks of each answer."""
+    """A pair as token ids, with what the reference model thinks of each answer. Both carry the pair's weight."""
 
     chosen: Conversation
     rejected: Conversation
@@ -44,7 +46,10 @@ class Rows:
 def fitting(pairs: Sequence[Pair], tokenizer: Tokenizer, context: int) -> list[tuple[Conversation, Conversation]]:
     """The pairs that fit the context, both of their answers with something to learn."""
     answers = [
-        (conversation(pair.messages, pair.chosen, tokenizer), conversation(pair.messages, pair.rejected, tokenizer))
+        (
+            conversation(pair.messages, pair.chosen, tokenizer, pair.weight),
+            conversation(pair.messages, pair.rejected, tokenizer, pair.weight),
+        )
         for pair in pairs
     ]
     limit = context + 1  # the last token is only predicted, never read
@@ -67,10 +72,12 @@ def _key(answer: Conversation) -> tuple[int, ...]:
     return tuple(answer.token_ids)
 
 
-def conversation(messages: Sequence[Mapping[str, str]], answer: Answer, tokenizer: Tokenizer) -> Conversation:
+def conversation(
+    messages: Sequence[Mapping[str, str]], answer: Answer, tokenizer: Tokenizer, weight: float = 1.0
+) -> Conversation:
     """An answer to messages. Only it is learned, not what the assistant said before."""
     whole = with_answer(render(messages, tokenizer, for_generation=True).token_ids, answer, tokenizer)
-    return Conversation(whole.token_ids, whole.learn)
+    return Conversation(whole.token_ids, whole.learn, weight)
 
 
 @torch.no_grad()
@@ -95,6 +102,7 @@ def collate(questions: Sequence[Sequence[Rows]]) -> PreferenceBatch:
         *pack([answer for answer, _ in answers.values()]),
         reference_A=torch.tensor([log_prob for _, log_prob in answers.values()]),
         pairs_P2=torch.tensor([[place[_key(row.chosen)], place[_key(row.rejected)]] for row in rows]),
+        weight_P=torch.tensor([row.chosen.weight for row in rows]),
     )
 
 

@@ -10,7 +10,7 @@ What is trained (all weights, or adapters), measured and promoted is the stage's
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -74,8 +74,8 @@ class Lessons:
 
     def inverted(self) -> Self:
         """As if everybody had meant the opposite: a control, which a gate has to refuse."""
-        pairs = [Pair(one.messages, one.rejected, one.chosen, one.split) for one in self.pairs]
-        thumbs = [Thumb(one.messages, one.answer, not one.liked, one.split) for one in self.thumbs]
+        pairs = [replace(one, chosen=one.rejected, rejected=one.chosen) for one in self.pairs]
+        thumbs = [replace(one, liked=not one.liked) for one in self.thumbs]
         return type(self)(pairs, thumbs, [one for one in thumbs if one.liked][: len(self.written)])
 
 
@@ -92,7 +92,10 @@ def contests(
     order = np.random.default_rng(seed).permutation(len(alone)).tolist()
     ups, downs = ([alone[number] for number in order if alone[number].liked is liked] for liked in (True, False))
     across = [
-        (conversation(up.messages, up.answer, tokenizer), conversation(down.messages, down.answer, tokenizer))
+        (
+            conversation(up.messages, up.answer, tokenizer, min(up.weight, down.weight)),
+            conversation(down.messages, down.answer, tokenizer, min(up.weight, down.weight)),
+        )
         for up, down in zip(ups, downs, strict=False)
     ]
     limit = context + 1
@@ -160,7 +163,7 @@ def course(
     objective: Objective[Any]
     if method == "sft":
         limit = model.config.max_length + 1  # the last token is only predicted, never read
-        learned = [conversation(one.messages, one.answer, tokenizer) for one in lessons.written]
+        learned = [conversation(one.messages, one.answer, tokenizer, one.weight) for one in lessons.written]
         learned = [one for one in learned if len(one.token_ids) <= limit]
         _refuse_none(learned, model)
         longest = max(len(one.token_ids) for one in learned)
@@ -183,8 +186,8 @@ def course(
         return Course(preference_pairs(asked, per_step=per_step, micro=micro, seed=seed), objective, steps, len(pairs))
     liked = liked_of(lessons.thumbs, tokenizer, reference)
     _refuse_none(liked, model)
-    ups = sum(one.liked for one in liked)
-    downs = len(liked) - ups
+    ups = sum(one.answer.weight for one in liked if one.liked)
+    downs = sum(one.answer.weight for one in liked if not one.liked)
     # Both kinds together weigh as much as one another (Ethayarajh et al. 2024, eq. 9).
     objective = KTO(settings.beta, up=_weight(downs, ups), down=_weight(ups, downs))
     micro = max(1, round(settings.micro_tokens * len(liked) / sum(len(one.answer.token_ids) for one in liked)))
@@ -197,8 +200,8 @@ def _refuse_none(rows: Sequence[object], model: GPT) -> None:
         raise NothingToLearn(f"no lesson fits the context of {model.config.max_length} tokens")
 
 
-def _weight(others: int, these: int) -> float:
-    return min(MOST_WEIGHT, max(1.0, others / max(1, these)))
+def _weight(others: float, these: float) -> float:
+    return min(MOST_WEIGHT, max(1.0, others / max(1.0, these)))
 
 
 def _steps(settings: TeachingSettings, count: int, per_step: int) -> int:

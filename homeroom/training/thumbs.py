@@ -30,6 +30,8 @@ class Thumb(Protocol):
     def answer(self) -> Answer: ...
     @property
     def liked(self) -> bool: ...
+    @property
+    def weight(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Liked:
 def liked_of(thumbs: Sequence[Thumb], tokenizer: Tokenizer, reference: GPT) -> list[Liked]:
     """The thumbs whose answers fit the reference's context."""
     limit = reference.config.max_length + 1  # the last token is only predicted, never read
-    answers = [(conversation(one.messages, one.answer, tokenizer), one.liked) for one in thumbs]
+    answers = [(conversation(one.messages, one.answer, tokenizer, one.weight), one.liked) for one in thumbs]
     kept = [(one, liked) for one, liked in answers if len(one.token_ids) <= limit and any(one.learn)]
     own = [one for one, _ in kept]
     elsewhere = [_elsewhere(own, number, limit) for number in range(len(own))]
@@ -110,4 +112,5 @@ def _collate(rows: Sequence[Liked], divergence: torch.Tensor) -> ThumbBatch:
         reference_A=torch.tensor([row.reference for row in rows]),
         liked_A=torch.tensor([row.liked for row in rows]),
         divergence=divergence,
+        weight_A=torch.tensor([row.answer.weight for row in rows]),
     )

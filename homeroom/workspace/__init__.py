@@ -2,16 +2,20 @@
 
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRecord
 from homeroom.workspace.deletion import Forgotten
-from homeroom.workspace.drafts import Draft, read_log
+from homeroom.workspace.drafts import Draft, Unfinished, read_log
 from homeroom.workspace.errors import (
+    AlreadyChampion,
     AlreadyPublished,
+    ChampionChanged,
     Damaged,
     DiskFull,
     FeedbackError,
     KeyRefused,
     MissingArtifact,
     NothingToRollBack,
+    NotServable,
     PasswordRefused,
+    TrialRefused,
     UserRefused,
     WorkspaceBusy,
     WorkspaceError,
@@ -20,23 +24,30 @@ from homeroom.workspace.errors import (
 from homeroom.workspace.feedback import Conversation, Edit, Feedback, Message, Vote
 from homeroom.workspace.judged import GivenAnswer, JudgedAnswer, JudgedComparison, JudgedRanking
 from homeroom.workspace.keys import Key, Keys
-from homeroom.workspace.names import ModelName, ModelNames, model_name
+from homeroom.workspace.names import MODEL_STAGES, ModelName, ModelNames, model_name
+from homeroom.workspace.pairs import Ballot, Chosen, Pair, Pairs
 from homeroom.workspace.questions import NewAnswer
 from homeroom.workspace.queue import PLAN, Item, Plan, Progress, Queue, ShownAnswer, ShownItem
 from homeroom.workspace.rankings import FLAGS, Comparison, Flag, Ranking
-from homeroom.workspace.registry import Decision, Registry
+from homeroom.workspace.registry import Decision, Registry, by_hand
 from homeroom.workspace.runs import Run, Runs
 from homeroom.workspace.search import Listed
 from homeroom.workspace.sessions import Session, Sessions
+from homeroom.workspace.traces import Judgement
 from homeroom.workspace.users import Role, User, Users
 from homeroom.workspace.workspace import Workspace
 
 __all__ = [
     "FLAGS",
+    "MODEL_STAGES",
     "PLAN",
+    "AlreadyChampion",
     "AlreadyPublished",
     "Artifact",
     "ArtifactStore",
+    "Ballot",
+    "ChampionChanged",
+    "Chosen",
     "Comparison",
     "Conversation",
     "Damage",
@@ -55,6 +66,7 @@ __all__ = [
     "JudgedAnswer",
     "JudgedComparison",
     "JudgedRanking",
+    "Judgement",
     "Key",
     "KeyRefused",
     "Keys",
@@ -64,7 +76,10 @@ __all__ = [
     "ModelName",
     "ModelNames",
     "NewAnswer",
+    "NotServable",
     "NothingToRollBack",
+    "Pair",
+    "Pairs",
     "PasswordRefused",
     "Plan",
     "Progress",
@@ -78,6 +93,8 @@ __all__ = [
     "Sessions",
     "ShownAnswer",
     "ShownItem",
+    "TrialRefused",
+    "Unfinished",
     "User",
     "UserRefused",
     "Users",
@@ -86,6 +103,7 @@ __all__ = [
     "WorkspaceBusy",
     "WorkspaceError",
     "WorkspaceTooNew",
+    "by_hand",
     "model_name",
     "read_log",
 ]

@@ -47,6 +47,11 @@ class Artifact:
     seconds: float
     peak_memory_bytes: int
 
+    @property
+    def size(self) -> int:
+        """Of all its files, in bytes."""
+        return sum(record.bytes for record in self.files.values())
+
     def check(self) -> None:
         """Raises Damaged unless its files are as they were published: for whoever is about to build upon them."""
         for name, record in self.files.items():

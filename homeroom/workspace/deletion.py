@@ -70,6 +70,9 @@ def remove_person(connection: Connection, user: str) -> Removed:
     order: list[tuple[Table, Any]] = [*by_or_on.items(), (tables.items, item_gone)]
     order += [(tables.messages, messages.conversation_id.in_(own)), (tables.conversations, conversations.user == user)]
     connection.execute(delete(tables.claims).where(claims))
+    connection.execute(delete(tables.standings).where(tables.standings.c.user == user))
+    pairs = tables.pairs.c
+    connection.execute(delete(tables.pairs).where(or_(pairs.user == user, pairs.question_id.in_(gone))))
     for table, which in order:  # what refers to a row goes before it
         rows = connection.execute(select(table.c.id, table.c.at).where(which)).all()
         ids[table.name] = {row.id for row in rows}

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def publish(
     """Publish what the block leaves in the draft's folder, which waits there after an exception or a kill."""
     input_ids = tuple(artifact.id for artifact in inputs)
     artifact_id = identity(stage, settings, input_ids, version)
-    with _only_one(work / f"{artifact_id}.lock", artifact_id), _full_disk_explained(work, artifact_id):
+    busy = f"{artifact_id} is being made by another process. Wait for it, or stop it and run this again."
+    with only_one(work / f"{artifact_id}.lock", busy), _full_disk_explained(work, artifact_id):
         if store.find(artifact_id):
             raise AlreadyPublished(f"{artifact_id} is published already. Run the command again to use it.")
         with runs.record(stage, artifact_id), _Effort(work, artifact_id) as effort:
@@ -134,11 +136,40 @@ def publish(
             draft.published = artifact
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """What lies in the work folder, made right now or left by a kill. Seconds and memory are of all attempts at it."""
+
+    id: str
+    stage: str
+    path: Path
+    seconds: float
+    peak_memory_bytes: int
+
+
+def unfinished(work: Path) -> list[Unfinished]:
+    """The drafts that are there, the one worked on last at the end. Who is at work, the runs know."""
+    found = []
+    for path in work.iterdir():
+        with contextlib.suppress(OSError):  # published or tidied away meanwhile
+            if path.is_dir() and "-" in path.name and not is_aside(path.name):
+                found.append((path.stat().st_mtime, path))
+    return [_look_at(path) for _, path in sorted(found)]
+
+
+def _look_at(path: Path) -> Unfinished:
+    effort = {"seconds": 0.0, "peak_memory_bytes": 0}
+    with contextlib.suppress(OSError, ValueError):
+        effort |= json.loads((path.parent / f"{path.name}.effort.json").read_bytes())
+    stage = path.name.rpartition("-")[0]
+    return Unfinished(path.name, stage, path, float(effort["seconds"]), int(effort["peak_memory_bytes"]))
+
+
 def tidy(work: Path) -> list[str]:
     """Remove what lies in the work folder and is not being made right now; the names of what that was."""
     removed = []
     for artifact_id in sorted({path.name.lstrip(".").partition(".")[0] for path in work.iterdir()}):
-        with contextlib.suppress(WorkspaceBusy), _only_one(work / f"{artifact_id}.lock", artifact_id):
+        with contextlib.suppress(WorkspaceBusy), only_one(work / f"{artifact_id}.lock", artifact_id):
             if (work / artifact_id).is_dir():
                 shutil.rmtree(work / artifact_id)
                 removed.append(artifact_id)
@@ -237,15 +268,14 @@ def _peak_memory() -> int:
 
 
 @contextmanager
-def _only_one(path: Path, artifact_id: str) -> Iterator[None]:
-    """The system lets go of the lock when its process dies, however it dies."""
+def only_one(path: Path, busy: str) -> Iterator[None]:
+    """Raises WorkspaceBusy(busy) while another has it. The system lets go of the lock when its process dies, however
+    it dies."""
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:
-        raise WorkspaceBusy(
-            f"{artifact_id} is being made by another process. Wait for it, or stop it and run this again."
-        ) from error
+        raise WorkspaceBusy(busy) from error
     try:
         yield
         # Only here, where the work is over: who opened the file before and locks it now finds the artifact published.

@@ -40,6 +40,22 @@ class NothingToRollBack(WorkspaceError):
     """There is no earlier champion."""
 
 
+class ChampionChanged(WorkspaceError):
+    """Another model became champion since somebody looked."""
+
+
+class AlreadyChampion(WorkspaceError):
+    """What should become champion is."""
+
+
+class NotServable(WorkspaceError):
+    """An artifact that is no language model cannot be champion."""
+
+
+class TrialRefused(WorkspaceError):
+    """A model cannot be put on trial now."""
+
+
 class FeedbackError(WorkspaceError):
     """A message, vote or edit does not fit what is recorded already."""
 

@@ -156,6 +156,37 @@ def import_file(database: Database, path: Path, user: str = "import") -> Importe
     return Imported(format, added, known, bad)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A question for the annotators and the line that it came from; `answers`, where they came with it."""
+
+    line: int
+    messages: list[dict[str, str]]
+    answers: list[str] | None
+
+
+def read_questions(path: Path) -> tuple[list[Asked], dict[int, str]]:
+    """{"prompt": "…"} or {"messages": […]} up to the question, maybe with "answers": ["…", "…"]; and what is wrong, by
+    line number."""
+    asked, bad = list[Asked](), dict[int, str]()
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                if not raw.strip():
+                    continue
+                try:
+                    line = _read_line(raw)
+                    messages = _prompt(line)
+                    if messages[-1]["role"] != "user":
+                        raise _BadLine("the last message is the question: its role is 'user'")
+                    asked.append(Asked(number, messages, _given_answers(line) if "answers" in line else None))
+                except _BadLine as error:
+                    bad[number] = str(error)
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
+    return asked, bad
+
+
 def _read_line(raw: bytes) -> dict[str, Any]:
     try:
         line = json.loads(raw.decode("utf-8"))
@@ -222,11 +253,7 @@ def _vote(id: str, message_id: str, user: str, label: bool) -> dict[str, Any]:
 
 
 def _import_ranking(connection: Connection, line: dict[str, Any], user: str) -> bool:
-    messages, answers, tiers = _prompt(line), line["answers"], line["tiers"]
-    if not isinstance(answers, list) or not all(isinstance(answer, str) and answer.strip() for answer in answers):
-        raise _BadLine("'answers' is a list of texts")
-    if len({valid(answer) for answer in answers}) < len(answers):
-        raise _BadLine("two of the 'answers' say the same")
+    messages, answers, tiers = _prompt(line), _given_answers(line), line["tiers"]
     if not isinstance(tiers, list) or not all(isinstance(tier, list) for tier in tiers):
         raise _BadLine("'tiers' is a list of lists of places in 'answers'")
     places = [place for tier in tiers for place in tier]
@@ -273,6 +300,15 @@ def _prompt(line: dict[str, Any]) -> list[dict[str, str]]:
     if given is None:
         raise _BadLine("it has no 'messages' and no 'prompt'")
     return _turns(given, "user")
+
+
+def _given_answers(line: dict[str, Any]) -> list[str]:
+    answers = line["answers"]
+    if not isinstance(answers, list) or not all(isinstance(answer, str) and answer.strip() for answer in answers):
+        raise _BadLine("'answers' is a list of texts")
+    if len({valid(answer) for answer in answers}) < len(answers):
+        raise _BadLine("two of the 'answers' say the same")
+    return answers
 
 
 def _turns(given: object, role: str) -> list[dict[str, str]]:

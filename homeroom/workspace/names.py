@@ -5,9 +5,12 @@ A language's way to write the day is the pages' business.
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Literal, get_args
 
 from homeroom.workspace.artifacts import Artifact, ArtifactStore
 
+ModelStage = Literal["pretrain", "sft", "ppo", "improve", "imported", "teach"]  # whose artifacts are language models
+MODEL_STAGES: tuple[ModelStage, ...] = get_args(ModelStage)
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 

@@ -19,7 +19,7 @@ from homeroom.workspace.errors import FeedbackError, NotRecorded
 from homeroom.workspace.judged import history_of
 from homeroom.workspace.questions import NewAnswer, record_question
 from homeroom.workspace.rankings import Ranking, withdraw
-from homeroom.workspace.rows import newest, repeated, valid
+from homeroom.workspace.rows import newest, read, repeated, valid
 
 HELD_SECONDS = 30 * 60
 FIRST_DRAWN = 1000  # questions that become items in one call: the others wait for the next
@@ -132,6 +132,29 @@ class Queue:
             return Progress(
                 states["ranked"], states["skipped"], len(_waiting(connection, user, plan, _claims(connection)))
             )
+
+    def ranked_since(self, user: str, since: str) -> int:
+        """How many rankings of this person that count were made since that moment."""
+        rankings = tables.rankings.c
+        counted = newest(tables.rankings, "question_id", "user"), rankings.user == user, rankings.state == "ranked"
+        with self._database.read() as connection:
+            of_it = select(func.count()).select_from(tables.rankings).where(*counted, rankings.at >= since)
+            return int(connection.execute(of_it).scalar_one())
+
+    def taken_back(self, question_id: str, user: str) -> Ranking | None:
+        """The order that this person gave last and took back, to begin with when the item comes again."""
+        rankings = tables.rankings.c
+        given = select(tables.rankings).where(
+            rankings.question_id == question_id, rankings.user == user, rankings.state == "ranked"
+        )
+        with self._database.read() as connection:
+            row = connection.execute(given.order_by(rankings.number.desc()).limit(1)).one_or_none()
+        return None if row is None else read(Ranking, row)
+
+    def has(self, id: str) -> bool:
+        """Whether there is an item of this id."""
+        with self._database.read() as connection:
+            return connection.execute(select(tables.items.c.id).where(tables.items.c.id == id)).first() is not None
 
     def undo(self, user: str, *, id: str | None = None) -> Ranking:
         """Take back what this person ranked or skipped last; `next` then shows it again."""

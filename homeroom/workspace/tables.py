@@ -112,7 +112,7 @@ decisions = Table(
     Column("previous_id", String(100), ForeignKey("artifacts.id")),
     Column("verdict", JSON, nullable=False),
     Column("at", Moment, nullable=False),
-    CheckConstraint("kind IN ('promoted', 'refused', 'rolled_back')", name="kind"),
+    CheckConstraint("kind IN ('promoted', 'refused', 'rolled_back', 'on_trial')", name="kind"),
     sqlite_autoincrement=True,
 )
 
@@ -203,6 +203,21 @@ comparisons = Table(
     sqlite_autoincrement=True,
 )
 
+pairs = Table(
+    "pairs",
+    metadata,
+    _number(),
+    _id(),
+    Column("question_id", String(100), ForeignKey("messages.id"), nullable=False, index=True),
+    # No foreign keys: who stands on which side is on record before the answers are written.
+    Column("left_id", String(100), nullable=False),
+    Column("right_id", String(100), nullable=False),
+    Column("trial", Integer, ForeignKey("decisions.number"), index=True),  # none: two samples of the champion
+    Column("user", String(200), nullable=False),
+    Column("at", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 items = Table(
     "items",
     metadata,
@@ -221,6 +236,17 @@ claims = Table(
     Column("item_id", String(100), ForeignKey("items.id"), nullable=False, index=True),
     Column("user", String(200), nullable=False),
     Column("at", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+standings = Table(
+    "standings",
+    metadata,
+    _number(),
+    Column("user", String(200), nullable=False, index=True),
+    Column("word", String(20), nullable=False),  # an operator's; "judged" takes the one before back
+    Column("at", Moment, nullable=False),
+    CheckConstraint("word IN ('restored', 'distrusted', 'judged')", name="word"),
     sqlite_autoincrement=True,
 )
 

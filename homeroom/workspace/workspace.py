@@ -19,15 +19,20 @@ from homeroom.workspace import drafts
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, identity
 from homeroom.workspace.database import Database
 from homeroom.workspace.deletion import Forgotten, readers, remove_person
-from homeroom.workspace.drafts import Draft
-from homeroom.workspace.errors import DiskFull, WorkspaceError, is_disk_full
+from homeroom.workspace.drafts import Draft, Unfinished
+from homeroom.workspace.errors import DiskFull, NotServable, WorkspaceError, is_disk_full
 from homeroom.workspace.exchange import Imported, import_file
 from homeroom.workspace.feedback import Feedback
+from homeroom.workspace.judged import judged_up_to
 from homeroom.workspace.keys import Keys
+from homeroom.workspace.names import MODEL_STAGES
+from homeroom.workspace.pairs import Pairs
 from homeroom.workspace.queue import Queue
-from homeroom.workspace.registry import Registry
+from homeroom.workspace.registry import Decision, Registry
 from homeroom.workspace.runs import Runs
 from homeroom.workspace.sessions import Sessions
+from homeroom.workspace.standings import Standings
+from homeroom.workspace.traces import Judgement, learned_from, rows_of
 from homeroom.workspace.users import Users
 
 DATABASE = "homeroom.sqlite"
@@ -43,6 +48,8 @@ class Workspace:
         self.registry = Registry(database)
         self.feedback = Feedback(database)
         self.queue = Queue(database)
+        self.standings = Standings(database)
+        self.pairs = Pairs(database)
         self.runs = Runs(database)
         self.keys = Keys(database)
         self.users = Users(database)
@@ -115,6 +122,32 @@ class Workspace:
             ) from None
         return artifact
 
+    def promote_by_hand(self, name: str, by: str, reason: str = "", *, over: str | None = None) -> Decision:
+        """Make a model champion because a person says so. Raises for what is no model, damaged, or champion already."""
+        artifact = self.artifacts.get(name)
+        if artifact.stage not in MODEL_STAGES:
+            raise NotServable(
+                f"{name} was made by {artifact.stage} and is no language model, so it cannot answer. "
+                f"Allowed: what was made by {', '.join(MODEL_STAGES)}; see `homeroom status`."
+            )
+        artifact.check()
+        return self.registry.promote_by_hand(name, by, reason, over=over)
+
+    def learned_from(self, artifact: Artifact, limit: int = 100) -> tuple[int, list[Judgement]]:
+        """How many judgements an artifact read, and the first of them: see traces.py."""
+        with self._database.read() as connection:
+            return learned_from(connection, artifact.path, limit)
+
+    def went_into(self, name: str) -> Forgotten | None:
+        """What was made of a conversation, a message or a judgement, by its id; None: there is no such row."""
+        with self._database.read() as connection:
+            rows = rows_of(connection, name)
+        return None if rows is None else readers(rows, self.artifacts.all(), self.path / "work")
+
+    def unfinished(self) -> list[Unfinished]:
+        """What stages are making, or were when they were killed."""
+        return drafts.unfinished(self.path / "work")
+
     def verify(self) -> list[Damage]:
         """Hash everything again and name what is damaged or missing."""
         return self.artifacts.verify()
@@ -122,6 +155,16 @@ class Workspace:
     def tidy(self) -> list[str]:
         """Remove unfinished work that no process is at, such as that of settings nobody has any more; its names."""
         return drafts.tidy(self.path / "work")
+
+    def judged_up_to(self) -> tuple[int, ...]:
+        """Where judgements have got to: another answer than before says that there are new ones."""
+        with self._database.read() as connection:
+            return judged_up_to(connection)
+
+    def only_watcher(self) -> AbstractContextManager[None]:
+        """While it is held, another one raises WorkspaceBusy, in this process or any other."""
+        busy = f"another `homeroom improve --watch` is at work on {self.path}. One is enough: stop it first."
+        return drafts.only_one(self.path / "watch.lock", busy)
 
     def import_feedback(self, path: Path, user: str = "import") -> Imported:
         """Add the judgements of a JSONL file, whose formats are in exchange.py."""

@@ -74,8 +74,12 @@ def test_weights_follow_agreement_and_are_1_without_evidence(crowds):
     coin = [crowds.cast("coin", at, rng.choice([-1, 1]), at * DAY) for at in range(60)]
     alone = [crowds.cast("alone", 1000 + n, 1, n * DAY) for n in range(20)]
     new = [crowds.cast("new", 0, -1 if truth[0] else 1, 0.0)]
-    weights = {one.person: one.weight for one in judge_votes(rows + liar + coin + alone + new).persons}
+    trust = judge_votes(rows + liar + coin + alone + new)
+    weights = {one.person: one.weight for one in trust.persons}
     assert weights["liar"] == 0
+    assert {one.reason for one in trust.votes[len(rows) : len(rows) + 60]} == {"disagreement"}
+    assert all((one.weight == 0) == (one.reason is not None) for one in trust.votes)
+    assert judge_votes(rows + liar, restored={"liar"}).votes[-1].weight == 1
     assert weights["coin"] < 0.6
     assert weights["alone"] == 1
     assert weights["new"] > 0.7

@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 import httpx
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from openai import OpenAI
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from torch.nn.functional import cross_entropy
@@ -194,6 +195,22 @@ def _is_local(address: str, host: str) -> bool:
 
 
 @pytest.fixture
+def violations() -> Callable[[Page], list[str]]:
+    """What axe-core finds wrong, its advice on good practice included."""
+
+    def violations(page: Page) -> list[str]:
+        page.evaluate("Promise.all(document.getAnimations().map((a) => a.playState === 'running' ? 0 : a.finished))")
+        found = Axe().run(page).response["violations"]
+        return [
+            f"{each['id']}: {node['html'][:120]}: {node['failureSummary'][:200]}"
+            for each in found
+            for node in each["nodes"]
+        ]
+
+    return violations
+
+
+@pytest.fixture
 def say() -> Say:
     """Ask by the box and the Enter key, and wait for the whole answer."""
 
@@ -212,11 +229,11 @@ def say() -> Say:
 SERVE = """
 import sys
 from pathlib import Path
-from homeroom.serving.app import serve
-from homeroom.serving.settings import ServingSettings
+from homeroom.stages.serve import Config, run
 from homeroom.workspace import Workspace
+settings = {"port": 0, "temperature": 0.0, "max_tokens": 4000, "pairs": 0.0} | eval(sys.argv[2])
 with Workspace.open(Path(sys.argv[1])) as workspace:
-    serve(workspace, ServingSettings(port=0, temperature=0.0, max_tokens=4000, **eval(sys.argv[2])))
+    run(Config(**settings), workspace)
 """
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
 

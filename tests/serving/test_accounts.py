@@ -90,6 +90,7 @@ def test_each_role_reaches_its_addresses_and_no_more(site: Site) -> None:
     order = ("talk", "annotate", "operate")
     for name, role in ROLES.items():
         client = site.signed_in(name)
+        assert ("/rank" in client.get("/").text) == (role != "talk")  # the chat page leads where one may go
         for path, needed in needs.items():
             response = client.get(path)
             if order.index(role) >= order.index(needed):

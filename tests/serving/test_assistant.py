@@ -10,8 +10,9 @@ import pytest
 
 from homeroom.inference.request import Request, Sampling
 from homeroom.serving.answers import Answer, Order, Piece
-from homeroom.serving.assistant import Assistant, AssistantStopped, ContextTooLong, TooBusy, _newest
+from homeroom.serving.assistant import Assistant, AssistantStopped, ContextTooLong, TooBusy
 from homeroom.serving.forms import Form, FormRefused
+from homeroom.serving.prompts import newest
 from homeroom.serving.settings import ServingSettings
 from homeroom.text.chat_template import render
 from homeroom.text.gguf_tokenizer import from_gguf
@@ -256,7 +257,7 @@ def test_another_models_template_measures_the_whole_conversation() -> None:
         {f"tokenizer.ggml.{key}": value for key, value in metadata.items()} | {"tokenizer.chat_template": template}
     )
     turns = [{"role": role, "content": "12345678"} for role in ("system", "user", "assistant", "user")]
-    kept = {limit: len(_newest(turns, tokenizer, limit)) for limit in range(50)}
+    kept = {limit: len(newest(turns, tokenizer, limit)) for limit in range(50)}
     assert [min(limit for limit, count in kept.items() if count >= n) for n in (1, 3, 4)] == [0, 35, 36]
 
 

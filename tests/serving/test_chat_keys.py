@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from homeroom.serving.pages.strings import CHINESE, ENGLISH
@@ -127,23 +126,18 @@ def test_every_key_is_listed_in_both_languages() -> None:
     assert letters <= {key for keys, _ in ENGLISH.shortcuts for key in keys.split()}
 
 
-def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong, its advice on good practice included."""
-    page.evaluate("Promise.all(document.getAnimations().map((a) => a.playState === 'running' ? 0 : a.finished))")
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{each['id']}: {node['html'][:120]}: {node['failureSummary'][:200]}"
-        for each in found
-        for node in each["nodes"]
-    ]
-
-
 @pytest.mark.parametrize(
     ("language", "colours", "width"),
     [("en", "light", 1280), ("zh", "dark", 1280), ("en", "dark", 390), ("zh", "light", 390)],
 )
 def test_axe_finds_nothing_in_any_state(
-    page: Page, url: str, workspace: Workspace, language: str, colours: str, width: int
+    page: Page,
+    url: str,
+    workspace: Workspace,
+    violations: Callable[[Page], list[str]],
+    language: str,
+    colours: str,
+    width: int,
 ) -> None:
     strings = ENGLISH if language == "en" else CHINESE
     page.context.add_cookies([{"name": "homeroom_language", "value": language, "url": url}])

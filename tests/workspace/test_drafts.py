@@ -187,3 +187,17 @@ def test_a_killed_attempt_counts_whether_or_not_it_wrote_a_file(workspace: Works
         pass
     assert draft.artifact.seconds > 0.8
     assert draft.artifact.peak_memory_bytes > 300_000_000
+
+
+def test_what_is_unfinished_is_listed_with_its_effort_and_no_longer_when_it_is_done(sqlite_folder: Path) -> None:
+    with Workspace.open(sqlite_folder) as workspace:
+        with stopped(), workspace.publish("sft", Config()) as draft:
+            draft.log(1, loss=3.0)
+            raise KeyboardInterrupt
+        with workspace.publish("ppo", Config()) as other:
+            found = workspace.unfinished()
+            assert [(one.id, one.stage) for one in found] == [(draft.id, "sft"), (other.id, "ppo")]
+            assert found[0].seconds > 0
+            assert found[0].peak_memory_bytes > 1e6
+            assert read_log(found[0].path) == [{"step": 1, "loss": 3.0}]
+        assert [one.id for one in workspace.unfinished()] == [draft.id]

@@ -216,3 +216,27 @@ def test_whatever_people_do_no_item_is_ranked_by_too_many_and_none_is_lost(
             rank(workspace, item, user)
     ranked = Counter(one.question_id for one in workspace.feedback.ranked())
     assert ranked == {f"item-{name}-{n}-0": plan.wanted(f"item-{name}-{n}-0") for n in range(4)}
+
+
+def test_what_was_ranked_since_and_what_was_said_before(workspace: Workspace, queue: Queue) -> None:
+    fill(queue, 3)
+    began = tables.now()
+    first = queue.next("ann", ALONE)
+    rank(workspace, first, "ann", ideal_answer="ideal")
+    assert first is not None
+    assert (queue.ranked_since("ann", began), queue.ranked_since("bob", began)) == (1, 0)
+    second = queue.next("ann", ALONE)
+    assert second is not None
+    between = tables.now()
+    workspace.feedback.skip(second.question_id, user="ann")
+    rank(workspace, queue.next("ann", ALONE), "ann")
+    assert (queue.ranked_since("ann", began), queue.ranked_since("ann", between)) == (2, 1)
+    for _ in range(3):
+        queue.undo("ann")
+    assert queue.ranked_since("ann", began) == 0
+    said = queue.taken_back(first.question_id, "ann")
+    assert said is not None
+    assert (said.state, said.ideal_answer) == ("ranked", "ideal")
+    assert said.tiers == [[answer.id] for answer in first.answers]
+    assert (queue.taken_back(first.question_id, "bob"), queue.taken_back(second.question_id, "ann")) == (None, None)
+    assert (queue.has("i-0"), queue.has("i-9")) == (True, False)

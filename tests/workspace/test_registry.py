@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeroom.settings import Frozen
-from homeroom.workspace import MissingArtifact, NothingToRollBack, Workspace
+from homeroom.workspace import (
+    AlreadyChampion,
+    ChampionChanged,
+    Damaged,
+    MissingArtifact,
+    NothingToRollBack,
+    NotServable,
+    Workspace,
+    by_hand,
+)
 
 
 class Config(Frozen):
@@ -102,3 +111,41 @@ def test_the_champion_is_the_top_of_a_stack(with_models: tuple[Path, list[str]],
                     registry.rollback()
                     stack.pop()
                 assert registry.champion() == (stack[-1] if stack else None)
+
+
+def test_a_person_decides_and_the_record_says_so(workspace: Workspace) -> None:
+    registry = workspace.registry
+    first, second = models(workspace, 2)
+    assert registry.before() is None
+    made = workspace.promote_by_hand(first, "ann", "to begin with")
+    assert (made.kind, made.previous_id, made.verdict["by"]) == ("promoted", None, "ann")
+    assert made.verdict["reasons"] == ["by hand, ann", "to begin with"]
+    assert made.verdict["by_hand"] is True
+    with pytest.raises(AlreadyChampion, match=f"{first} is the champion already"):
+        workspace.promote_by_hand(first, "ann")
+    workspace.promote_by_hand(second, "bob", over=first)
+    assert (registry.champion(), registry.before()) == (second, first)
+    with pytest.raises(ChampionChanged, match=f"the champion is {second} now and not {first}"):
+        workspace.promote_by_hand(first, "ann", over=first)
+    with pytest.raises(ChampionChanged):
+        registry.rollback(by_hand("ann"), of=first)
+    assert registry.champion() == second
+    assert registry.rollback(by_hand("ann", "worse"), of=second).verdict["reasons"] == ["by hand, ann", "worse"]
+    # What was rolled back comes back by hand, and can be rolled back again.
+    workspace.promote_by_hand(second, "ann", over=first)
+    assert registry.rollback().artifact_id == first
+
+
+def test_only_a_whole_language_model_becomes_champion_by_hand(workspace: Workspace) -> None:
+    with workspace.publish("sft", Config()) as draft:
+        (draft.path / "model.txt").write_text("weights")
+    (draft.artifact.path / "model.txt").write_text("Weights")
+    with workspace.publish("reward", Config()) as reward:
+        pass
+    with pytest.raises(Damaged, match=r"model\.txt is not as it was published"):
+        workspace.promote_by_hand(draft.artifact.id, "ann")
+    with pytest.raises(NotServable, match="was made by reward and is no language model"):
+        workspace.promote_by_hand(reward.artifact.id, "ann")
+    with pytest.raises(MissingArtifact, match="artifact sft-0 is not in"):
+        workspace.promote_by_hand("sft-0", "ann")
+    assert workspace.registry.history() == []

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from homeroom.serving.blind import Blind
 from homeroom.serving.chat import Reply
 from homeroom.serving.pages.elements import Blocks, Words, button, element, set_attribute, set_class
 from homeroom.serving.pages.history import Past
@@ -32,6 +33,7 @@ class Desk:
     feedback: Feedback
     user: str
     names: ModelNames
+    blind: Blind
 
 
 class AnswerView:
@@ -48,6 +50,7 @@ class AnswerView:
         self._vote: Literal[1, -1, 0] = 0
         self._saving = False
         self._drawn, self._draw_after, self._later = "", 0.0, False
+        self._side = ""
         self._desk, self._words = desk, desk.words
         self._build(regenerate, switch)
 
@@ -80,6 +83,15 @@ class AnswerView:
         self.model_id, self._forgot = reply.model_id, reply.forgot
         self._draw()
         self._refresh()
+
+    def set_side(self, side: str) -> None:
+        """One of a pair, "A" or "B", by a model that is not named; "": an answer by itself."""
+        self._side = side
+        self._draw_side(self._words.strings)
+        self._refresh()
+
+    def delete(self) -> None:
+        self._answer.delete()
 
     def fail(self, reason: str) -> None:
         self.outcome, self._reason = "failed", reason
@@ -144,6 +156,8 @@ class AnswerView:
         words = self._words
         with element("div", "answer waiting") as self._answer:
             words.text(element("span", "visually-hidden"), lambda s: s.assistant)
+            self._label = element("p", "side")
+            words.bind(self._label, self._draw_side)
             with element("div", "dots", role="img") as dots:
                 words.label(dots, lambda s: s.thinking)
                 for _ in range(3):
@@ -210,10 +224,13 @@ class AnswerView:
         self._name_model(strings)
         self._note.set_text(self._note_in(strings))
 
+    def _draw_side(self, strings: Strings) -> None:
+        self._label.set_text(strings.pair.answer.format(side=self._side) if self._side else "")
+
     def _name_model(self, strings: Strings) -> None:
-        shown = model_shown(self._desk.names(self.model_id), strings) if self.model_id else ""
-        self._model.set_text(shown)
-        set_attribute(self._model, "title", strings.answered_by.format(model=self.model_id))
+        known = bool(self.model_id) and not self._side  # what the page holds, a browser can show
+        self._model.set_text(model_shown(self._desk.names(self.model_id), strings) if known else "")
+        set_attribute(self._model, "title", known and strings.answered_by.format(model=self.model_id))
 
     def _note_in(self, strings: Strings) -> str:
         if self.outcome == "failed":

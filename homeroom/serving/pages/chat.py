@@ -10,47 +10,43 @@ import uuid
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.staticfiles import StaticFiles
 from nicegui import app as nicegui_app
 from nicegui import ui
 
-from homeroom import __version__
 from homeroom.inference.request import Sampling
-from homeroom.serving.access import form_token_of, user_of
+from homeroom.serving.blind import Blind
 from homeroom.serving.chat import Chat
 from homeroom.serving.pages import help, sampling
 from homeroom.serving.pages.answer import Desk
 from homeroom.serving.pages.composer import Composer
-from homeroom.serving.pages.elements import Words, button, element, set_attribute, set_class
+from homeroom.serving.pages.elements import button, element, set_attribute, set_class
+from homeroom.serving.pages.frame import ASSETS, VIEWPORT, Frame
 from homeroom.serving.pages.history import listed
 from homeroom.serving.pages.sidebar import Sidebar
-from homeroom.serving.pages.strings import Strings, model_shown, preferred
+from homeroom.serving.pages.strings import Strings, model_shown
 from homeroom.serving.pages.thread import Thread
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import ModelNames
 
-ASSETS = Path(__file__).parent / "assets"
-STYLES = ("theme", "thread", "answer", "chat", "dialogs")
+STYLES = ("theme", "thread", "answer", "pair", "chat", "dialogs")
 SCRIPTS = ("chat", "keys")
 MODEL_SECONDS = 2.0
-VIEWPORT = "width=device-width, initial-scale=1, viewport-fit=cover, interactive-widget=resizes-content"
 Life = Callable[[Any], AbstractAsyncContextManager[Any]]
-Theme = Literal["auto", "light", "dark"]
 
 
-def mount(app: FastAPI, chat: Chat, settings: ServingSettings, names: ModelNames) -> None:
+def mount(app: FastAPI, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames) -> None:
     """Put the pages at / of the application. NiceGUI keeps one set of pages in a process."""
     if nicegui_app.config.has_run_config:
         raise HomeroomError("the pages are being served by this process already; start another process to serve again")
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
 
     async def page(request: Request, conversation_id: str | None = None) -> None:
-        await ChatPage(chat, settings, names, request).build(conversation_id)
+        await ChatPage(chat, blind, settings, names, request).build(conversation_id)
 
     ui.page("/", viewport=VIEWPORT)(page)
     ui.page("/c/{conversation_id}", viewport=VIEWPORT)(page)
@@ -77,15 +73,13 @@ def _without_others_warnings(life: Life) -> Life:
 class ChatPage:
     """Surroundings of its Thread."""
 
-    def __init__(self, chat: Chat, settings: ServingSettings, names: ModelNames, request: Request) -> None:
-        self._chat, self._settings, self._names = chat, settings, names
+    def __init__(
+        self, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames, request: Request
+    ) -> None:
+        self._chat, self._blind, self._settings, self._names = chat, blind, settings, names
         cookies = request.cookies
-        self._words = Words(preferred(cookies.get("homeroom_language"), request.headers.get("accept-language", "")))
-        chosen = cookies.get("homeroom_theme")
-        self._theme: Theme = "light" if chosen == "light" else "dark" if chosen == "dark" else "auto"
-        nobody = _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local"
-        state = request.scope.get("state", {})
-        self._user, self._form_token = user_of(state, nobody), form_token_of(state)
+        self._frame = Frame(request, _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local")
+        self._words, self._user = self._frame.words, self._frame.user
         self._sampling = sampling.SamplingPanel(self._words, cookies.get(sampling.COOKIE), self._default_sampling)
         self._model_id = ""
         self._search = ""
@@ -94,19 +88,21 @@ class ChatPage:
         self._build_head()
         self._model_id = self._chat.assistant.loaded_id or ""
         await asyncio.to_thread(self._names, self._model_id)
-        self._dark = ui.dark_mode(_dark(self._theme))
         with element("div", "page"):
             self._sidebar = Sidebar(self._words, self._searched)
-            self._sidebar.on_theme(self._next_theme, self._theme)
-            self._sidebar.on_language(self._other_language)
-            if self._form_token is not None:
-                self._sidebar.on_sign_out(self._form_token)
+            if self._frame.may_visit("/rank"):
+                self._sidebar.link("/rank", "format_list_numbered", lambda s: s.rank.title)
+            if self._frame.may_visit("/lessons"):
+                self._sidebar.link("/lessons", "school", lambda s: s.operate.lessons)
+                self._sidebar.link("/data", "account_tree", lambda s: s.operate.data_and_runs)
+            with self._sidebar.foot:
+                self._frame.build_controls(lambda: self._composer.tell(""))
             with element("div", "main"):  # NiceGUI has put a <main> around the whole page
                 self._words.text(element("h1", "visually-hidden"), lambda s: s.thread)
                 self._build_topbar()
                 with element("div", "scroller", tabindex="-1"), element("div", "column"):
                     self._build_empty()
-                    desk = Desk(self._words, self._chat.feedback, self._user, self._names)
+                    desk = Desk(self._words, self._chat.feedback, self._user, self._names, self._blind)
                     self._thread = Thread(self._chat, desk, self)
                 self._composer = Composer(self._words, self._thread.sent, self._thread.stop)
             self._sampling.build()
@@ -118,7 +114,7 @@ class ChatPage:
         self.changed()
         await self._list_conversations()
         ui.timer(MODEL_SECONDS, self._show_model)
-        ui.context.client.on_delete(self._thread.stop)
+        ui.context.client.on_delete(self._thread.left)
 
     # What the thread needs of its surroundings.
 
@@ -140,14 +136,12 @@ class ChatPage:
     def changed(self) -> None:
         set_class(self._empty, "hidden", bool(self._thread.turns))
 
+    def chosen(self) -> None:
+        """The button that was pressed is gone: the keyboard goes on in the box."""
+        ui.run_javascript("homeroom.backToBox()")
+
     def _build_head(self) -> None:
-        scheme = {"auto": "light dark", "light": "light", "dark": "dark"}[self._theme]
-        ui.add_head_html(
-            "".join(f'<link rel="stylesheet" href="/assets/{name}.css?{__version__}">' for name in STYLES)
-            + "".join(f'<script src="/assets/{name}.js?{__version__}"></script>' for name in SCRIPTS)
-            + f"<style>html {{ color-scheme: {scheme}; background: Canvas; }}</style>"
-            f"<script>document.documentElement.lang = {self._words.strings.html_lang!r};</script>"
-        )
+        self._frame.build_head(STYLES, SCRIPTS)
         if self._user.startswith("visitor-"):
             ui.add_head_html(f"<script>homeroom.remember('user', '{self._user}')</script>")
 
@@ -213,25 +207,6 @@ class ChatPage:
         name = self._names(self._model_id)
         raised = name.day is not None
         self._introduction.set_text(strings.introduction if raised else strings.introduction_imported.format(name=name))
-
-    def _other_language(self) -> None:
-        self._words.switch("zh" if self._words.language == "en" else "en")
-        self._composer.tell("")
-        ui.run_javascript(
-            f"document.documentElement.lang = {self._words.strings.html_lang!r};"
-            f"homeroom.remember('language', {self._words.language!r})"
-        )
-
-    def _next_theme(self) -> Theme:
-        following: dict[Theme, Theme] = {"auto": "light", "light": "dark", "dark": "auto"}
-        self._theme = following[self._theme]
-        self._dark.value = _dark(self._theme)
-        ui.run_javascript(f"homeroom.remember('theme', {self._theme!r})")
-        return self._theme
-
-
-def _dark(theme: Theme) -> bool | None:
-    return None if theme == "auto" else theme == "dark"
 
 
 def _visitor(cookie: str | None) -> str:

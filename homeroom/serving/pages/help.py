@@ -1,7 +1,12 @@
-"""The overlay that lists the keys. Which key does what is keys.js's business; both say the same, which a test holds."""
+"""The overlay that lists the keys. Which key does what is the business of keys.js, on the page Rank of rank.js;
+both say the same, which tests hold."""
+
+from collections.abc import Callable
 
 from homeroom.serving.pages.elements import Words, button, element
+from homeroom.serving.pages.strings import Strings
 
+Shortcuts = tuple[tuple[str, str], ...]
 CLOSE = "() => homeroom.close('help')"
 LETTERS = "(event) => homeroom.useLetters(event.target.checked)"
 
@@ -12,12 +17,12 @@ def build_button(words: Words) -> None:
     words.label(opener, lambda s: s.help)
 
 
-def build(words: Words) -> None:
+def build(words: Words, shortcuts: Callable[[Strings], Shortcuts] = lambda s: s.shortcuts) -> None:
     with element("dialog", "dialog", id="help", aria_labelledby="help-title"):
         words.text(element("h2", id="help-title"), lambda s: s.help)
         with element("dl", "keys-list"):
-            for number in range(len(words.strings.shortcuts)):
-                _build_row(words, number)
+            for number in range(len(shortcuts(words.strings))):
+                _build_row(words, shortcuts, number)
         with element("label", "letters"):
             # Who dictates, or has a cat, may not want a single letter to do something (WCAG 2.1.4).
             letters = element("input", type_="checkbox", id="letters")
@@ -29,10 +34,10 @@ def build(words: Words) -> None:
             words.text(done, lambda s: s.done)
 
 
-def _build_row(words: Words, number: int) -> None:
-    keys = words.strings.shortcuts[number][0]
+def _build_row(words: Words, shortcuts: Callable[[Strings], Shortcuts], number: int) -> None:
+    keys = shortcuts(words.strings)[number][0]
     with element("div"):
         with element("dt"):
             for key in keys.split("  "):
                 element("kbd", text=key)
-        words.text(element("dd"), lambda s: s.shortcuts[number][1])
+        words.text(element("dd"), lambda s: shortcuts(s)[number][1])

@@ -1,4 +1,4 @@
-"""The side of the chat page: earlier conversations and a search, language and colours.
+"""The side of the chat page: earlier conversations, a search, and the way to other pages.
 
 On a phone it slides in over the page.
 """
@@ -6,13 +6,9 @@ On a phone it slides in over the page.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from homeroom.serving.access import FORM_TOKEN_HEADER
 from homeroom.serving.pages.elements import Words, button, element, icon, set_attribute
+from homeroom.serving.pages.strings import Strings
 from homeroom.workspace import Listed
-
-SIGN_OUT = """() => fetch('/sign-out', {method: 'POST', headers: {'%s': '%s'}})
-.then(() => location.assign('/sign-in'))"""
-
 
 SEARCH = "(event) => homeroom.search(event.target.value, emit)"
 LONGEST_SEARCH = 200
@@ -35,12 +31,13 @@ class Sidebar:
             with element("a", "new-chat", href="/"):
                 icon("add")
                 words.text(element("span"), lambda s: s.new_chat)
+            self._pages = element("div", "pages")
             self._build_search(search)
             self._nothing = element("p", "nothing-found", role="status")
             words.bind(self._nothing, lambda s: self._nothing.set_text(s.nothing_found if self._nothing.text else ""))
             self._list = element("nav", "conversations")
             words.bind(self._list, lambda s: set_attribute(self._list, "aria-label", s.conversations))
-            self._foot = element("div", "sidebar-foot")
+            self.foot = element("div", "sidebar-foot")
 
     def _build_search(self, search: Callable[[str], Awaitable[None]]) -> None:
         async def searched(event: Any) -> None:
@@ -54,42 +51,11 @@ class Sidebar:
         self._words.bind(area, lambda s: set_attribute(area, "placeholder", s.search))
         self._words.bind(area, lambda s: set_attribute(area, "aria-label", s.search))
 
-    def on_language(self, switch: Callable[[], None]) -> None:
-        with self._foot:
-            language = button("quiet-button language", on_click=switch)
-            with language:
-                icon("translate")
-                name = element("span")
-            self._words.bind(language, lambda s: name.set_text(s.other_language))
-            self._words.bind(
-                language, lambda s: set_attribute(language, "lang", "zh-CN" if s.html_lang == "en" else "en")
-            )
-
-    def on_sign_out(self, form_token: str) -> None:
-        with self._foot:
-            leave = button("icon-button sign-out", "logout")
-        # Not a form: under the pages' referrer policy a browser sends one with "Origin: null", which is refused.
-        leave.on("click", js_handler=SIGN_OUT % (FORM_TOKEN_HEADER, form_token))
-        self._words.label(leave, lambda s: s.sign_out)
-
-    def on_theme(self, following: Callable[[], str], theme: str) -> None:
-        """`following` changes the theme and returns its name."""
-        icons = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
-        with self._foot:
-            toggle = button("icon-button theme")
-            with toggle:
-                glyph = icon(icons[theme])
-        shown = theme
-
-        def change() -> None:
-            nonlocal shown
-            shown = following()
-            glyph.set_text(icons[shown])
-            set_attribute(toggle, "aria-label", self._words.strings.theme[shown])
-            set_attribute(toggle, "title", self._words.strings.theme[shown])
-
-        toggle.on("click", change, args=[])
-        self._words.label(toggle, lambda s: s.theme[shown])
+    def link(self, path: str, icon_name: str, name: Callable[[Strings], str]) -> None:
+        """To another page."""
+        with self._pages, element("a", "page-link", href=path):
+            icon(icon_name)
+            self._words.text(element("span"), name)
 
     def show(self, conversations: list[Listed], current: str | None, *, searched: bool = False) -> None:
         self._nothing.set_text(self._words.strings.nothing_found if searched and not conversations else "")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from homeroom.serving.pages import operate_strings, rank_strings
+from homeroom.serving.pages.strings_pair import CHINESE_PAIR, ENGLISH_PAIR, PairStrings
 from homeroom.workspace import ModelName
 
 Language = Literal["en", "zh"]
@@ -83,6 +85,7 @@ class Strings:
     help: str
     letters: str
     shortcuts: tuple[tuple[str, str], ...]  # keys, apart by two spaces, and what they do
+    pair: PairStrings
     sign_in: str
     sign_in_introduction: str
     sign_in_name: str
@@ -98,6 +101,8 @@ class Strings:
     role_held: str
     other_account: str
     to_chat: str
+    rank: rank_strings.RankStrings
+    operate: operate_strings.OperateStrings
 
 
 ENGLISH = Strings(
@@ -196,8 +201,11 @@ ENGLISH = Strings(
         ("j  k", "Next, previous turn"),
         ("Alt+↓  Alt+↑", "The same, also while writing"),
         ("g  b", "Good, bad: vote on the answer"),
+        ("←  →", "In the empty box, of two answers: A, B is better"),
+        ("↓  Del", "In the empty box: equally good, both bad"),
         ("?", "Show these keys"),
     ),
+    pair=ENGLISH_PAIR,
     sign_in="Sign in",
     sign_in_introduction="This assistant is open to those who have an account or a key. Whoever runs it gives them.",
     sign_in_name="Name",
@@ -213,6 +221,8 @@ ENGLISH = Strings(
     role_held="You are signed in as {name}, with the role “{held}”.",
     other_account="Sign in with another account",
     to_chat="Back to the chat",
+    rank=rank_strings.ENGLISH,
+    operate=operate_strings.ENGLISH,
 )
 
 CHINESE = Strings(
@@ -311,8 +321,11 @@ CHINESE = Strings(
         ("j  k", "下一轮、上一轮对话"),
         ("Alt+↓  Alt+↑", "同上，写消息时也可用"),
         ("g  b", "好、不好：评价回答"),
+        ("←  →", "输入框为空且有两个回答时：A、B 更好"),
+        ("↓  Del", "同上：一样好、都不好"),
         ("?", "显示这些快捷键"),
     ),
+    pair=CHINESE_PAIR,
     sign_in="登录",
     sign_in_introduction="只有持有账号或密钥的人才能使用这个助手。请向管理员索取。",
     sign_in_name="用户名",
@@ -328,6 +341,8 @@ CHINESE = Strings(
     role_held="你当前以 {name} 的身份登录，权限为“{held}”。",
     other_account="换一个账号登录",
     to_chat="返回对话",
+    rank=rank_strings.CHINESE,
+    operate=operate_strings.CHINESE,
 )
 
 

@@ -21,7 +21,7 @@ def answer_log_probs(outputs: Outputs, next_token_BT: Tensor, learn_BT: Tensor, 
 
 
 class DPO:
-    """−log σ(β[(log π − log π_ref)(chosen) − (log π − log π_ref)(rejected)]), summed over pairs.
+    """−log σ(β[(log π − log π_ref)(chosen) − (log π − log π_ref)(rejected)]), summed over pairs by their weights.
 
     `imitation` adds that much negative log-likelihood per token of the chosen answer (Pang et al. 2024, iterative RPO,
     eq. 2): DPO alone may lower both answers' probability as long as the rejected one falls further.
@@ -33,23 +33,24 @@ class DPO:
         self.beta, self.imitation = beta, imitation
 
     def weight(self, batch: PreferenceBatch) -> Tensor:
-        return torch.tensor(len(batch.pairs_P2))
+        return torch.tensor(len(batch.pairs_P2)) if batch.weight_P is None else batch.weight_P.sum()
 
     def loss(self, outputs: Outputs, batch: PreferenceBatch) -> Loss:
         log_probs_A = answer_log_probs(outputs, batch.next_token_BT, batch.learn_BT, batch.document_BT)
         chosen_P, rejected_P = batch.pairs_P2.unbind(1)
         reward_A = self.beta * (log_probs_A - batch.reference_A)
         margin_P = reward_A[chosen_P] - reward_A[rejected_P]
-        total = -F.logsigmoid(margin_P).sum()
+        weight_P = torch.ones_like(margin_P) if batch.weight_P is None else batch.weight_P
+        total = -(weight_P * F.logsigmoid(margin_P)).sum()
         if self.imitation:
             length_A = torch.bincount(batch.document_BT[batch.learn_BT] - 1, minlength=len(log_probs_A)).clamp(min=1)
-            total = total - self.imitation * (log_probs_A / length_A)[chosen_P].sum()
+            total = total - self.imitation * (weight_P * (log_probs_A / length_A)[chosen_P]).sum()
         return Loss(
             total=total,
             weight=self.weight(batch),
             metrics={
                 "loss": total.detach(),
-                "accuracy": (margin_P.detach() > 0).sum(),
-                "margin": margin_P.detach().sum(),
+                "accuracy": (weight_P * (margin_P.detach() > 0)).sum(),
+                "margin": (weight_P * margin_P.detach()).sum(),
             },
         )

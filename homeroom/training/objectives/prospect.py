@@ -25,19 +25,20 @@ class KTO:
         self.beta, self.up, self.down = beta, up, down
 
     def weight(self, batch: ThumbBatch) -> Tensor:
-        return torch.tensor(len(batch.liked_A))
+        return torch.tensor(len(batch.liked_A)) if batch.weight_A is None else batch.weight_A.sum()
 
     def loss(self, outputs: Outputs, batch: ThumbBatch) -> Loss:
         log_probs_A = answer_log_probs(outputs, batch.next_token_BT, batch.learn_BT, batch.document_BT)
         reward_A = self.beta * (log_probs_A - batch.reference_A)
         sign_A = torch.where(batch.liked_A, 1.0, -1.0)
-        weight_A = torch.where(batch.liked_A, self.up, self.down)
+        given_A = torch.ones_like(log_probs_A) if batch.weight_A is None else batch.weight_A
+        weight_A = given_A * torch.where(batch.liked_A, self.up, self.down)
         value_A = torch.sigmoid(sign_A * (reward_A - self.beta * batch.divergence))
         total = (weight_A * (1 - value_A)).sum()
         with torch.no_grad():
             metrics = {
                 "loss": total.detach(),
-                "accuracy": (sign_A * (reward_A - self.beta * batch.divergence) > 0).sum(),
-                "divergence": batch.divergence * len(batch.liked_A),
+                "accuracy": (given_A * (sign_A * (reward_A - self.beta * batch.divergence) > 0)).sum(),
+                "divergence": batch.divergence * given_A.sum(),
             }
         return Loss(total=total, weight=self.weight(batch), metrics=metrics)

@@ -3,7 +3,6 @@
 Shapes: B rows, T time, A answers, P pairs.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,13 +15,14 @@ class PairwiseRanking:
     """−log σ(r_better − r_worse), averaged over a question's pairs, summed over questions.
 
     All pairs of a question come from one forward of its K answers (Ouyang et al. 2022, InstructGPT, eq. 1): each answer
-    is read once, and a question with many answers weighs no more than one with few.
+    is read once, and a question with many answers weighs no more than one with few. Questions of whose judges less is
+    known weigh less.
     """
 
     additive = True  # over questions, and a question is never cut
 
     def weight(self, batch: RankingBatch) -> Tensor:
-        return torch.tensor(len(batch.questions()))
+        return batch.weight()
 
     def loss(self, outputs: Outputs, batch: RankingBatch) -> Loss:
         if outputs.values_BT is None:

@@ -32,7 +32,12 @@ window.homeroom = {
     const area = this.area();
     area.value = "";
     this.fit(area);
-    if (matchMedia("(hover: hover)").matches) area.focus();
+    this.backToBox();
+  },
+
+  // A finger would bring up its keyboard over what it just chose.
+  backToBox() {
+    if (matchMedia("(hover: hover)").matches) this.area().focus();
   },
 
   fit(area) {
@@ -80,7 +85,15 @@ window.homeroom = {
     this.searching = setTimeout(() => emit(text), 200);
   },
 
-  open: (id) => document.getElementById(id).showModal(),
+  usesLetters: () => localStorage.getItem("homeroom_letters") !== "off",
+
+  useLetters: (use) => localStorage.setItem("homeroom_letters", use ? "on" : "off"),
+
+  open(id) {
+    const letters = document.getElementById("letters"); // not every page lists keys
+    if (letters) letters.checked = this.usesLetters();
+    document.getElementById(id).showModal();
+  },
 
   close: (id) => document.getElementById(id).close(),
 

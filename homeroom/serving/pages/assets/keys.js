@@ -2,8 +2,6 @@
 "use strict";
 
 (() => {
-  const LETTERS = "homeroom_letters";
-  const usesLetters = () => localStorage.getItem(LETTERS) !== "off";
   const isShown = (element) => element && element.offsetParent !== null;
   const turns = () => [...document.querySelectorAll(".turn")];
   const focused = () => document.activeElement?.closest(".turn");
@@ -39,6 +37,22 @@
     else press(document.querySelector(".composer .stop"));
   }
 
+  const choices = {
+    ArrowLeft: ".choose-left",
+    ArrowRight: ".choose-right",
+    ArrowDown: ".choose-same",
+    Delete: ".choose-bad",
+  };
+
+  // In the empty box these keys do nothing else. Elsewhere the arrow down scrolls, in an answer the others may, too.
+  function choice(event, field) {
+    if (!Object.hasOwn(choices, event.key) || event.repeat || event.target.closest(".answer-text")) return null;
+    const inBox = field === homeroom.area() && field.value === "";
+    if (!inBox && (field || event.key === "ArrowDown")) return null;
+    const pressed = turn()?.querySelector(choices[event.key]);
+    return isShown(pressed) ? pressed : null;
+  }
+
   function onKey(event) {
     if (event.isComposing || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     const field = event.target.closest("textarea, input, select, [contenteditable]");
@@ -50,19 +64,14 @@
     } else if (isPlain && event.key === "ArrowUp" && field === homeroom.area() && field.value === "") {
       event.preventDefault();
       press(turns().at(-1)?.querySelector(".edit-question"));
-    } else if (isPlain && !field && usesLetters() && Object.hasOwn(letters, event.key)) {
+    } else if (isPlain && choice(event, field)) {
+      event.preventDefault();
+      choice(event, field).click();
+    } else if (isPlain && !field && homeroom.usesLetters() && Object.hasOwn(letters, event.key)) {
       event.preventDefault();
       letters[event.key]();
     }
   }
-
-  homeroom.useLetters = (use) => localStorage.setItem(LETTERS, use ? "on" : "off");
-
-  const openDialog = homeroom.open;
-  homeroom.open = (id) => {
-    document.getElementById("letters").checked = usesLetters();
-    openDialog(id);
-  };
 
   document.addEventListener("keydown", onKey);
 })();

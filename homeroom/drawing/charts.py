@@ -61,8 +61,12 @@ def line_chart(
     references: Sequence[tuple[str, float]] = (),
     zero: bool = False,
     x_name: str = "step",
+    label: str = "",
 ) -> Markup:
-    """Lines over steps; `references` are dashed levels with a name. Empty markup where there is nothing to draw."""
+    """Lines over steps; `references` are dashed levels with a name, `label` is what is read aloud of the chart.
+
+    Empty markup where there is nothing to draw.
+    """
     series = [Series(s.name, _drawable(s.points), s.color, s.noisy) for s in series]
     series = [s for s in series if s.points]
     if not series:
@@ -82,7 +86,8 @@ def line_chart(
         parts.append(f'<path class="line {s.color}" d="{_path(_thinned(points), x, y)}"/>')
         if len(s.points) < 30 and not s.noisy:
             parts += [f'<circle class="dot {s.color}" cx="{x(a)}" cy="{y(b)}" r="2.6"/>' for a, b in s.points]
-    return _svg(parts, legend=series, hover=_hover(series, x, y))
+    named = f' aria-label="{_e(label)}"' if label else ""
+    return _svg(parts, legend=series, more=_hover(series, x, y) + named)
 
 
 def forest(rows: Sequence[tuple[str, float, float, float]], *, centre: float = 0.5, percent: bool = True) -> Markup:
@@ -157,9 +162,9 @@ def _grid(x: Axis, y: Axis, x_name: str) -> str:
 
 
 def _svg(
-    parts: Sequence[str], *, height: int = HEIGHT, kind: str = "chart", legend: Sequence[Series] = (), hover: str = ""
+    parts: Sequence[str], *, height: int = HEIGHT, kind: str = "chart", legend: Sequence[Series] = (), more: str = ""
 ) -> Markup:
-    drawing = f'<svg class="{kind}" viewBox="0 0 {WIDTH} {height}" role="img"{hover}>{"".join(parts)}</svg>'
+    drawing = f'<svg class="{kind}" viewBox="0 0 {WIDTH} {height}" role="img"{more}>{"".join(parts)}</svg>'
     if len(legend) > 1:
         names = "".join(f'<span class="key {s.color}">{_e(s.name)}</span>' for s in legend)
         drawing += f'<div class="legend">{names}</div>'

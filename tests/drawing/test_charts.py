@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from homeroom.report import charts
-from homeroom.report.charts import Axis, Series, calibration, forest, line_chart, points
+from homeroom.drawing import charts
+from homeroom.drawing.charts import Axis, Series, calibration, forest, line_chart, points
 
 numbers = st.floats(-1e12, 1e12)
 

@@ -1,0 +1,105 @@
+"""watch: rounds of learning without anybody at hand, one whenever enough was said since the last.
+
+What a round is (a harvest, then improve or teach) the caller says. Nothing is remembered here: where things stand
+follows from the workspace, so that after a kill at any moment the same call goes on with the round that it was in. The
+stages resume by themselves, publish whole or not at all, and only the gate's decision changes who is champion.
+"""
+
+import json
+import time
+from collections.abc import Callable
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from homeroom.progress import say
+from homeroom.settings import Frozen, HomeroomError
+from homeroom.stages.lookup import champion
+from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace.deletion import SOURCES
+
+LEARNERS = ("improve", "teach")
+Step = Callable[[], object]
+
+
+class Config(Frozen):
+    """When a round begins."""
+
+    votes: PositiveInt = Field(50, description="judgements that the last harvest did not read: so many begin a round")
+    poll_seconds: PositiveFloat = Field(30.0, description="how long to wait before looking again")
+
+
+def run(
+    config: Config,
+    workspace: Workspace,
+    *,
+    harvest: Step,
+    learn: Step,
+    rounds: int | None = None,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
+    """Begin a round whenever enough is new; go on for ever, or for so many rounds.
+
+    A round that refuses, or has too little to learn from, waits for as many new judgements as any other.
+    """
+    champion(workspace)  # without one there is nothing to improve, and that is better said now than in the night
+    begun = 0
+    if unfinished := _unfinished(workspace):
+        say("watch", f"goes on with {unfinished.id}, of which nothing was learned yet")
+        _round(learn)
+        begun += 1
+    tried: set[str] = set()  # judgements of rounds that did not get to their harvest
+    seen: tuple[int, ...] | None = None
+    while rounds is None or begun < rounds:
+        mark = workspace.judged_up_to()
+        if mark == seen:
+            wait(config.poll_seconds)
+            continue
+        latest, now = _latest_harvest(workspace), _judgements(workspace)
+        fresh = len(now - tried - (_read_by(latest) if latest else set()))
+        if fresh >= config.votes:
+            say("watch", f"{fresh} new judgements: a round begins")
+            _round(harvest, learn)
+            begun += 1
+            tried, seen = now, None
+        else:
+            of = f"since {latest.id}" if latest else "so far"
+            say("watch", f"waits for {config.votes - fresh} more: {fresh} of {config.votes} judgements {of}")
+            seen = mark
+
+
+def _round(*steps: Step) -> None:
+    try:
+        for step in steps:
+            step()
+    except HomeroomError as reason:  # too little to learn from, a full disk: the next votes are another chance
+        say("watch", f"nothing came of this round: {reason}")
+
+
+def _unfinished(workspace: Workspace) -> Artifact | None:
+    """The latest harvest, if it led to no decision: what was learned of it is missing, or the decision is."""
+    latest = _latest_harvest(workspace)
+    if latest is None:
+        return None
+    decided = {one.verdict.get("decided_by") for one in workspace.registry.history()}
+    learned = (one for one in workspace.artifacts.all() if one.stage in LEARNERS and latest.id in one.inputs)
+    return None if any(one.id in decided for one in learned) else latest
+
+
+def _latest_harvest(workspace: Workspace) -> Artifact | None:
+    return next((one for one in reversed(workspace.artifacts.all()) if one.stage == "harvest"), None)
+
+
+def _judgements(workspace: Workspace) -> set[str]:
+    """All that may be learned from, by ids; a vote with a better answer is one, and with another answer another one."""
+    said = workspace.feedback
+    votes = {f"{one.vote_id} {one.edit_id}" for one in said.votes()}
+    return votes | {one.id for one in said.ranked()} | {one.id for one in said.compared()}
+
+
+def _read_by(harvest: Artifact) -> set[str]:
+    path = harvest.path / SOURCES
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines() if path.is_file() else ())
+    return {
+        row.get("ranking_id") or row.get("comparison_id") or f"{row.get('vote_id')} {row.get('edit_id')}"
+        for row in rows
+    }

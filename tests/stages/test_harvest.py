@@ -1,0 +1,86 @@
+"""What people said becomes lessons with weights; what was set aside is shown, and an operator's word is obeyed."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from homeroom import cli
+from homeroom.data.preferences import load_pairs, load_thumbs
+from homeroom.data.trust import TrustSettings
+from homeroom.settings import Frozen
+from homeroom.stages import harvest
+from homeroom.workspace import Workspace
+
+
+class Made(Frozen):
+    by: str = "a test"
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """A champion that came from elsewhere, and what three people said of answers to twenty questions."""
+    with Workspace.open(tmp_path / "w") as workspace:
+        with workspace.publish("imported", Made()) as draft:
+            pass
+        workspace.registry.promote(draft.artifact.id, {"reasons": []})
+        for number in range(20):
+            asked = [{"role": "user", "content": f"What is the number {number * 7919}?"}]
+            item = workspace.queue.add_item(asked, ["one", "two", "three"])
+            one, two, three = item.answer_ids
+            workspace.feedback.vote_all([(one, 1, None), (three, -1, None)], user="ann")
+            if number < 10:
+                workspace.feedback.vote(three, -1, user="bob")
+            if number < 5:
+                workspace.feedback.rank(item.question_id, [[one, two], [three]], ideal_answer="uno", user="cid")
+                workspace.feedback.compare(two, three, "left", user="bob")
+        yield workspace
+
+
+CONFIG = harvest.Config(trust=TrustSettings(votes_per_person=15))
+
+
+def homeroom(*arguments):
+    done = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_all_that_was_said_is_weighed_and_an_operator_has_the_last_word(opened):
+    made = harvest.run(CONFIG, opened)
+    metrics = made.metrics
+    assert (metrics["answers"], metrics["rankings"], metrics["comparisons"]) == (50, 5, 5)
+    assert metrics["set_aside"] == {"cap": 25}  # ann's forty votes are more than fifteen
+    assert (metrics["people"], metrics["people_set_aside"]) == (3, 0)
+    pairs, thumbs = load_pairs(made.path / "pairs.jsonl"), load_thumbs(made.path / "thumbs.jsonl")
+    assert any(0 < one.weight < 1 for one in pairs)  # of rankings
+    assert "uno" in {one.answer.text for one in thumbs if one.answer.token_ids is None}
+    read = [json.loads(line) for line in (made.path / "sources.jsonl").read_text().splitlines()]
+    for key, count in (("vote_id", 50), ("ranking_id", 5), ("comparison_id", 5)):
+        assert len({row[key] for row in read if row.get(key)}) == count
+    assert "ann" not in (made.path / "set_aside.jsonl").read_text()
+    assert harvest.run(CONFIG, opened).id == made.id
+
+    where = ("-w", opened.path)
+    shown = homeroom("feedback", "set-aside", *where)
+    assert "ann" in shown
+    assert "25" in shown
+    assert "cap" in shown
+    assert "and 5 more: --all" in shown
+    told = homeroom("feedback", "set-aside", "--restore", "ann", "--distrust", "cid", "--distrust", "bob", *where)
+    assert "The next harvest obeys" in told
+    obeyed = harvest.run(CONFIG, opened)
+    assert obeyed.id != made.id
+    assert obeyed.metrics["people_set_aside"] == 2
+    found = json.loads(homeroom("feedback", "set-aside", "--json", *where))
+    assert found["words"] == {"ann": "restored", "cid": "distrusted", "bob": "distrusted"}
+    assert {(one["user"], one["kind"]) for one in found["set_aside"]} == {
+        ("bob", "vote"), ("bob", "comparison"), ("cid", "ranking"),
+    }  # fmt: skip
+    thumbs = load_thumbs(obeyed.path / "thumbs.jsonl")
+    assert (len(thumbs), {one.weight for one in thumbs}) == (40, {1.0})
+    assert "uno" not in {one.answer.text for one in thumbs}
+    homeroom("feedback", "set-aside", *(part for name in ("ann", "bob", "cid") for part in ("--judge", name)), *where)
+    assert harvest.run(CONFIG, opened).id == made.id
+    refused = CliRunner().invoke(cli.app, ["feedback", "set-aside", "--restore", "eve", "-w", str(opened.path)])
+    assert (refused.exit_code, "nobody called eve" in refused.output) == (1, True)
