@@ -7,6 +7,7 @@ small ones all of their weights. Models of the circle, which its evaluation know
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -45,7 +46,7 @@ from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, made_before
 from homeroom.stages.measuring import task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings
-from homeroom.stages.watching import WatchSettings
+from homeroom.stages.watching import Judge, WatchSettings
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.optimizers import OptimizerKind
@@ -107,7 +108,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
         set_apart = Lessons.of(pairs, thumbs, "judge")
         judge, judged = _judge(config, base, set_apart, heldout, draft)
-        look = look_of(judge, config.policy, base, set_apart)
+        look = partial(look_of, judge, config.policy, base, set_apart)
         said: list[Thumb | Pair] = [*thumbs, *pairs]
         suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
         suite = replace(suite, tasks=task_items(config.tasks))
@@ -175,7 +176,7 @@ def _learn(
     method: Method,
     lessons: Lessons,
     heldout: Contests,
-    look: Callable[[GPT], float] | None,
+    look: Callable[[], Judge | None],
     draft: Draft,
 ) -> tuple[GPT, dict[str, Json]]:
     """Raises NotQualified where there would have to be a reward model and is none."""
@@ -188,7 +189,7 @@ def _learn(
         # As in InstructGPT (Ouyang et al. 2022, §3.1): what the champion never says cannot be rewarded.
         model, begun = _follow(config, base, "sft", lessons, model, draft)
     learned, figures = by_reward(
-        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look, draft
+        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look(), draft
     )
     return base.folded(learned), {**figures, "begun_with": begun or None}
 

@@ -4,6 +4,7 @@ Run by test_watch.py: `killed_rounds.py FOLDER`. Prints one JSON object. Forks, 
 a round; the parent itself computes nothing, so that no thread is lost in a fork.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -19,11 +20,12 @@ import torch._dynamo  # torch loads it with the first optimizer: once here, not 
 from homeroom.data.python_library import PythonLibrary
 from homeroom.evaluation import heldout
 from homeroom.evaluation.gate import Bar
+from homeroom.evaluation.suite import Measured
 from homeroom.models.gpt import GPT, Config
 from homeroom.stages import checkpoints, harvest, imported, teach, watch
 from homeroom.stages.adapting import RewardSettings
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.workspace import Workspace
+from homeroom.workspace import Draft, Workspace
 
 # A gate and a judge that let everything pass: what is looked at is when, not whether.
 TEACH = teach.Config(
@@ -65,11 +67,12 @@ def round_of(folder: Path) -> None:
         )
 
 
-def child(job: Callable[[Path], None], folder: Path) -> int:
+def child(job: Callable[[Path], None], folder: Path, until: Callable[[], None] = lambda: None) -> int:
     pid = os.fork()
     if pid:
         return pid
     try:
+        until()
         job(folder)
     except BaseException:
         import traceback
@@ -79,9 +82,22 @@ def child(job: Callable[[Path], None], folder: Path) -> int:
     os._exit(0)
 
 
-def life(folder: Path, enough: Callable[[], bool] | None) -> tuple[bool, set[str]]:
-    """A watcher until it ends, or until it is killed because there is `enough`; and whoever was champion meanwhile."""
-    pid, champions = child(round_of, folder), set[str]()
+def killed_after(room: type, name: str, count: int) -> None:
+    """Let this process die by SIGKILL when it has called a method so many times: whatever the machine's speed."""
+    method, calls = getattr(room, name), itertools.count(1)
+
+    def counted(*given: object, **named: object) -> object:
+        made = method(*given, **named)
+        if next(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
+
+    setattr(room, name, counted)
+
+
+def life(folder: Path, until: Callable[[], None] = lambda: None) -> tuple[bool, set[str]]:
+    """A watcher until it ends or dies; and whoever was champion meanwhile."""
+    pid, champions = child(round_of, folder, until), set[str]()
     with Workspace.open(folder) as workspace:
         while True:
             done, status = os.waitpid(pid, os.WNOHANG)
@@ -91,24 +107,15 @@ def life(folder: Path, enough: Callable[[], bool] | None) -> tuple[bool, set[str
             if done:
                 assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed"
                 return os.WIFSIGNALED(status), champions
-            if enough is not None and enough():
-                os.kill(pid, signal.SIGKILL)
-                enough = None
             time.sleep(0.01)
 
 
 def main(folder: Path) -> None:
     pid = child(prepare, folder)
     assert os.waitpid(pid, 0)[1] == 0
-    work = folder / "work"
-
-    def in_training() -> bool:
-        return any(len(log.read_bytes().splitlines()) > 3 for log in work.glob("teach-*/progress.jsonl"))
-
-    def measured() -> bool:
-        return any((draft / f"{draft.name}.json").exists() for draft in work.glob("teach-*"))
-
-    lives = [life(folder, in_training), life(folder, measured), life(folder, None)]
+    in_training = partial(killed_after, Draft, "log", 3)
+    measured = partial(killed_after, Measured, "save", 1)
+    lives = [life(folder, in_training), life(folder, measured), life(folder)]
     with Workspace.open(folder) as workspace:
         made = [one.id for one in workspace.artifacts.all() if one.stage in ("harvest", "teach")]
         runs = [run.state for run in workspace.runs.recent() if run.stage == "teach"]
