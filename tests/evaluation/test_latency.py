@@ -20,7 +20,7 @@ def test_one_slow_moment_moves_nothing():
 
 def test_a_model_of_many_layers_is_slower_and_one_like_it_is_not(new_model):
     model, deep = new_model(max_length=64), new_model(max_length=64, layers=12)
-    slow = compare_latency(deep, model)
+    slow = compare_latency(deep, model, seconds=60)
     assert slow.token.times.low > 1.5
     assert slow.first_token.times.n >= 2 * latency.ROUNDS
     assert slow.token.candidate > slow.token.champion > 0
