@@ -76,13 +76,13 @@ class LessonsPage:
         self._draw_champion(strings)
         if seen.traced is not None or seen.rounds:
             self._draw_trace(strings)
+        if seen.shown is None:
+            element("p", "empty-note", says.no_rounds)
+            return
         with element("div", "two-columns"):
             self._draw_list(strings)
             with element("div", "round"):
-                if seen.shown is None:
-                    element("p", "empty-note", says.no_rounds)
-                else:
-                    self._draw_round(seen.shown, strings)
+                self._draw_round(seen.shown, strings)
 
     def _draw_champion(self, strings: Strings) -> None:
         says, champion = strings.operate, self._seen.champion
