@@ -23,11 +23,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 from bench.rules import RULES, Asked, Rule, from_documents, judge, questions
-from homeroom.data.documents import read_documents
+from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.comparison import proportion_interval, win_rate
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
@@ -36,14 +37,15 @@ from homeroom.models.int8 import Int8Weights
 from homeroom.progress import progress
 from homeroom.report.learning import FOLDER, ROUNDS
 from homeroom.serving.app import serving
-from homeroom.serving.client import Client, Said
+from homeroom.serving.client import Client
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import NothingToLearn
 from homeroom.stages import checkpoints, compress, harvest, imported, teach
+from homeroom.stages.vote import stored
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.teaching import Method
-from homeroom.workspace import Artifact, FeedbackError, Workspace
+from homeroom.workspace import Artifact, Workspace
 
 RATERS, HELD_OUT, SLOTS = 10, 100, 16
 TEMPERATURE, MAX_TOKENS = 0.7, 100
@@ -73,9 +75,13 @@ class Bench:
     def questions(self, count: int, *, held_out: bool) -> list[Asked]:
         if self.demo is None:
             return questions(self.rule, count, held_out=held_out, seed=self.seed)
-        with Workspace.open(self.demo) as demo:
-            documents = read_documents(demo.latest("clean").path / "documents.parquet", split="train")
-        return from_documents(documents, self.rule, count, held_out=held_out, seed=self.seed)
+        return from_documents(_documents(self.demo), self.rule, count, held_out=held_out, seed=self.seed)
+
+
+@cache
+def _documents(demo: Path) -> list[Document]:
+    with Workspace.open(demo) as workspace:
+        return list(read_documents(workspace.latest("clean").path / "documents.parquet", split="train"))
 
 
 def started(folder: Path, source: str) -> None:
@@ -115,12 +121,10 @@ def vote(bench: Bench, workspace: Workspace, count: int) -> None:
         def one(number: int) -> None:
             client = Client(url, champion.id, f"rater-{number % RATERS}")
             name = f"{bench.rule.name}-{bench.seed}-{number}"
-            said = (
-                _answered(workspace, name)
-                or client.ask(asked[number].prompt, name, temperature=TEMPERATURE, max_tokens=MAX_TOKENS, seed=number)[
-                    0
-                ]
-            )
+            said = stored(workspace, name).get(number)
+            if said is None:
+                asking = asked[number].prompt
+                said, *_ = client.ask(asking, name, temperature=TEMPERATURE, max_tokens=MAX_TOKENS, seed=number)
             draw = random.Random(name)
             judged = judge(bench.rule, asked[number], said.text, said.ended, noise=bench.noise, draw=draw)
             client.vote([(said.message_id, judged.value, f"v-{name}")])
@@ -130,15 +134,6 @@ def vote(bench: Bench, workspace: Workspace, count: int) -> None:
         with ThreadPoolExecutor(SLOTS) as pool, progress(f"votes ({bench.rule.name})", count) as bar:
             for _ in pool.map(one, range(count)):
                 bar.advance()
-
-
-def _answered(workspace: Workspace, conversation_id: str) -> Said | None:
-    try:
-        messages = workspace.feedback.conversation(conversation_id)
-    except FeedbackError:  # not asked yet
-        return None
-    whole = [one for one in messages if one.role == "assistant" and one.finish_reason != "cancelled"]
-    return Said(whole[-1].id, whole[-1].text, whole[-1].finish_reason == "stop") if whole else None
 
 
 def answers(bench: Bench, model: Artifact) -> list[Answered]:

@@ -188,8 +188,8 @@ def by_reward(
     """A policy that answers what people asked so that a reward model of what they said is pleased (PPO).
 
     `start` is the policy to begin with and, as it is, the reference; `look` is what an independent judge thinks of one.
-    Raises NotQualified where the reward model is no
-    better than a coin, NothingToLearn where no question leaves room for an answer.
+    Raises NotQualified where the reward model is no better than a coin, NothingToLearn where no question leaves room
+    for an answer.
     """
     contested = base.contests(lessons, rewarded.seed)
     reward = reward_model(rewarded, adapters, base, contested, draft, "reward")

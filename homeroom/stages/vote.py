@@ -120,7 +120,7 @@ def _rate(
     key = hashlib.sha256("/".join(map(str, [client.model_id, *made_by, question.id])).encode()).hexdigest()[:24]
     conversation_id = f"rater-{key}"
     seeds = [int(key[:8], 16) + draw for draw in range(config.answers_per_question)]
-    said = _stored(workspace, conversation_id)
+    said = stored(workspace, conversation_id)
     for first, count in _runs([seed for seed in seeds if seed not in said]):
         if stop.is_set():
             return []
@@ -155,7 +155,7 @@ def _runs(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield first, count
 
 
-def _stored(workspace: Workspace, conversation_id: str) -> dict[int, Said]:
+def stored(workspace: Workspace, conversation_id: str) -> dict[int, Said]:
     """What was answered before, by seed. Not what was cut short because nobody waited for it: it is asked again."""
     try:
         messages = workspace.feedback.conversation(conversation_id)

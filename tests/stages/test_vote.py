@@ -149,7 +149,7 @@ def test_an_answer_that_was_cut_short_is_not_voted_on(workspace):
             sampling={"seed": seed},
             finish_reason=reason,
         )
-    stored = {seed: (one.text, one.ended) for seed, one in vote._stored(workspace, "c").items()}
+    stored = {seed: (one.text, one.ended) for seed, one in vote.stored(workspace, "c").items()}
     assert stored == {8: ("I am fine.", True), 9: ("I am very", False)}
 
 
