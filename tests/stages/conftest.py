@@ -19,7 +19,7 @@ from homeroom.evaluation.suite import Suite
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
 from homeroom.settings import Frozen
-from homeroom.stages import checkpoints, evaluate
+from homeroom.stages import checkpoints, evaluate, promote
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import questions
 from homeroom.text.tokenizer import Tokenizer
@@ -127,9 +127,41 @@ def _raised() -> Callable[[Path, Callable[[Question], str], Callable[[Question],
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory) -> Path:
+def circle(tmp_path_factory) -> Path:
+    """The workspace of a circle up to PPO."""
+    return raised(tmp_path_factory.mktemp("circle"), lambda _: GOOD, lambda _: BAD)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory) -> Callable[[Path, Callable[[Workspace], object]], Path]:
+    """Makes a template of another one, in whose copy something is done once for all tests."""
+
+    def prepare(template: Path, do: Callable[[Workspace], object]) -> Path:
+        folder = tmp_path_factory.mktemp("prepared") / "workspace"
+        shutil.copytree(template, folder)
+        with Workspace.open(folder) as workspace:
+            do(workspace)
+        return folder
+
+    return prepare
+
+
+@pytest.fixture(scope="session")
+def evaluated(circle, prepared, evaluating) -> Path:
+    """The same with an evaluation."""
+    return prepared(circle, lambda workspace: evaluate.run(evaluating, workspace))
+
+
+@pytest.fixture(scope="session")
+def promoted(evaluated, prepared) -> Path:
+    """The same with the sft model as champion."""
+    return prepared(evaluated, lambda workspace: promote.run(promote.Config(), workspace))
+
+
+@pytest.fixture(scope="session")
+def template(circle) -> Path:
     """The workspace that each test gets a copy of; a file of tests may have its own."""
-    return raised(tmp_path_factory.mktemp("template"), lambda _: GOOD, lambda _: BAD)
+    return circle
 
 
 @pytest.fixture
@@ -147,7 +179,7 @@ def measured(monkeypatch) -> list[str]:
     return stages
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def evaluating() -> evaluate.Config:
     return evaluate.Config(
         questions=60, text_megabytes=0.001, cloze_items=10, shots=(0, 1), max_tokens=16, xz_megabytes=0.01, shown=2

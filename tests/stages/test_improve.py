@@ -11,7 +11,7 @@ from homeroom.data.preferences import Pair, Said, save_lessons
 from homeroom.evaluation.gate import Bar
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import NothingToLearn
-from homeroom.stages import evaluate, harvest, improve, promote
+from homeroom.stages import evaluate, harvest, improve
 from homeroom.tasks.questions import questions
 
 GOOD, BAD = "It is good.", "It is bad."
@@ -35,13 +35,13 @@ def vote(workspace, count):
             workspace.feedback.vote(said.id, value, id=f"v {text} {number}")
 
 
-@pytest.fixture
-def workspace(workspace, evaluating):
-    evaluate.run(evaluating, workspace)
-    promote.run(promote.Config(), workspace)
-    vote(workspace, 100)
-    harvest.run(harvest.Config(), workspace)
-    return workspace
+@pytest.fixture(scope="module")
+def template(promoted, prepared):
+    def voted_on(workspace):
+        vote(workspace, 100)
+        harvest.run(harvest.Config(), workspace)
+
+    return prepared(promoted, voted_on)
 
 
 def test_votes_make_a_better_champion_and_the_same_votes_inverted_are_refused(workspace):

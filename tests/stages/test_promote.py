@@ -19,8 +19,14 @@ def kinds(workspace):
 
 
 @pytest.fixture
-def evaluation(workspace, evaluating):
-    return evaluate.run(evaluating, workspace)
+def template(request, circle):
+    """For a test that asks for its `evaluation` one that was evaluated."""
+    return request.getfixturevalue("evaluated") if "evaluation" in request.fixturenames else circle
+
+
+@pytest.fixture
+def evaluation(workspace):
+    return workspace.latest("evaluate")
 
 
 def regrade(evaluation, workspace, **changed):

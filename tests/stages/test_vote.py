@@ -6,24 +6,31 @@ import pytest
 
 from homeroom.serving.client import Client
 from homeroom.settings import HomeroomError
-from homeroom.stages import evaluate, harvest, promote, vote
+from homeroom.stages import evaluate, harvest, vote
 from homeroom.stages.lookup import champion
 from homeroom.tasks.questions import questions
+from homeroom.workspace import Workspace
 
 CONFIG = vote.Config(questions=12, max_tokens=8, requests=4)
 
 
+@pytest.fixture(scope="module")
+def voted_on(promoted, prepared):
+    return prepared(promoted, lambda workspace: vote.run(CONFIG, workspace))
+
+
 @pytest.fixture
-def workspace(workspace, evaluating):
-    """One whose champion is the sft model."""
-    evaluate.run(evaluating, workspace)
-    promote.run(promote.Config(), workspace)
-    return workspace
+def workspace(request, tmp_path):
+    """Its champion is the sft model; for a test that asks for `voted` there are votes in it."""
+    template = request.getfixturevalue("voted_on" if "voted" in request.fixturenames else "promoted")
+    shutil.copytree(template, tmp_path / "workspace")
+    with Workspace.open(tmp_path / "workspace") as opened:
+        yield opened
 
 
 @pytest.fixture
 def voted(workspace):
-    return vote.run(CONFIG, workspace)
+    return workspace.latest("vote")
 
 
 def test_every_vote_went_through_the_server_into_the_database(workspace, voted):
