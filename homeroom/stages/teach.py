@@ -26,7 +26,6 @@ from homeroom.models.compiled import CompiledGPT, decodable
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
 from homeroom.models.int8 import Int8Weights
-from homeroom.models.precision import products_in
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
@@ -39,29 +38,28 @@ from homeroom.stages.adapting import (
     look_of,
     qualified,
     reward_model,
-    told,
 )
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, made_before
 from homeroom.stages.measuring import task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings
+from homeroom.stages.seeds import best_of_seeds
 from homeroom.stages.watching import Judge, WatchSettings
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import RunState, train
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.rollouts import RolloutSettings
-from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose, course
+from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 3
+VERSION = 4
 
 
 class Config(TeachingSettings):
     """How a champion learns from people, and what the result must show."""
 
     optimizer: OptimizerKind = "adamw"
-    learning_rate: PositiveFloat = 2e-4
+    learning_rate: PositiveFloat = 5e-4
     warmup: Probability = 0.1
     decay: Probability = 0.5
     adapters: AdapterSettings = AdapterSettings()
@@ -115,16 +113,16 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         measured_before = _measured(
             suite, base.tokenizer, before.id, "champion", draft, lambda: load_model(before.path)
         )
-        meant = lessons.inverted() if config.inverted else lessons
+        meant, apart = (one.inverted() if config.inverted else one for one in (lessons, set_apart))
         try:
-            learned, figures = _learn(config, base, method, meant, heldout, look, draft)
+            learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
         except NotQualified as reason:
             if config.method != "auto":
                 raise
             method, why = choose(config, lessons, without=method)
             why += f" ({reason})"
             say("teach", why)
-            learned, figures = _learn(config, base, method, meant, heldout, look, draft)
+            learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
         verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
@@ -175,47 +173,23 @@ def _learn(
     base: Base,
     method: Method,
     lessons: Lessons,
+    apart: Lessons,
     heldout: Contests,
     look: Callable[[], Judge | None],
     draft: Draft,
 ) -> tuple[GPT, dict[str, Json]]:
     """Raises NotQualified where there would have to be a reward model and is none."""
-    model = base.learner(config.adapters)
     if method != "ppo":
-        model, figures = _follow(config, base, method, lessons, model, draft)
+        model, figures = best_of_seeds(config, config.adapters, base, method, lessons, apart, draft)
         return base.folded(model), figures
-    begun: dict[str, Json] = {}
+    model, begun = base.learner(config.adapters), None
     if len(lessons.written) >= config.minimum_lessons:
         # As in InstructGPT (Ouyang et al. 2022, §3.1): what the champion never says cannot be rewarded.
-        model, begun = _follow(config, base, "sft", lessons, model, draft)
+        model, begun = best_of_seeds(config, config.adapters, base, "sft", lessons, apart, draft)
     learned, figures = by_reward(
         config.policy, config.reward, config.adapters, base, lessons, heldout, model, look(), draft
     )
-    return base.folded(learned), {**figures, "begun_with": begun or None}
-
-
-def _follow(
-    config: Config, base: Base, method: Method, lessons: Lessons, model: GPT, draft: Draft
-) -> tuple[GPT, dict[str, Json]]:
-    """Train on lessons that are there from the start."""
-    with products_in(base.dtype):
-        lesson = course(method, config, lessons, model, base.model, base.tokenizer, base.dtype, config.seed)
-    with progress(f"teach ({method})", lesson.steps) as bar:
-
-        def each_step(state: RunState) -> None:
-            draft.log(state.step, **{name: value for name, value in state.metrics.items() if name != "learning_rate"})
-            bar.update(state.step, **told(state))
-
-        state = train(
-            model,
-            lesson.objective,
-            lesson.source,
-            base.loop(config, lesson.steps),
-            hooks=[(1, each_step)],
-            checkpoint=draft.path / f"scratch-{method}.safetensors",
-            on_start=draft.truncate_log,
-        )
-    return model, {"lessons": lesson.lessons, "steps": state.step, "training_seconds": state.seconds}
+    return base.folded(learned), {**figures, "begun_with": begun}
 
 
 def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:

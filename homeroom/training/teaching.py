@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, PackedConversations, Source
 from homeroom.data.preferences import Pair, Split, Thumb
@@ -43,10 +43,15 @@ class TeachingSettings(TrainingSettings):
     )
     minimum_lessons: PositiveInt = Field(30, description="fewer teach nothing that could be measured")
     epochs: PositiveFloat = 2.0
-    answers_per_step: PositiveInt = Field(16, description="with dpo a pair is two of them")
+    answers_per_step: PositiveInt = Field(8, description="with dpo a pair is two of them")
     micro_tokens: PositiveInt = Field(1024, description="about so many are read at once: memory")
     beta: PositiveFloat = Field(0.1, description="β of dpo and kto: smaller lets the model go further")
     imitation: NonNegativeFloat = Field(1.0, description="dpo: weight of the better answers' own likelihood")
+    seeds: PositiveInt = Field(
+        1, description="runs of dpo, kto or sft, of which that with the lowest validation loss is kept"
+    )
+    looks: NonNegativeInt = Field(4, description="in a run, at lessons set apart: its best weights are kept; 0: none")
+    patience: PositiveInt = Field(2, description="looks without a lower validation loss, after which a run is stopped")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,16 @@ class Lessons:
         for one in self.pairs:
             answers[str(one.messages)] |= {one.chosen.text, one.rejected.text}
         return sum(len(answers[str(one.messages)]) > 2 for one in self.pairs)
+
+    def of_kind(self, method: Method) -> Sequence[Pair | Thumb]:
+        """What the method learns from."""
+        if method in ("ppo", "dpo"):
+            return self.pairs
+        return self.thumbs if method == "kto" else self.written
+
+    def first(self, count: int) -> Self:
+        """No more than so many of each kind."""
+        return type(self)(self.pairs[:count], self.thumbs[:count], self.written[:count])
 
     def inverted(self) -> Self:
         """As if everybody had meant the opposite: a control, which a gate has to refuse."""

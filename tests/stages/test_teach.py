@@ -136,14 +136,19 @@ def test_a_killed_round_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path)
         raise Killed
 
     shutil.copytree(taught.path, tmp_path / "other")
-    whole = teach.run(CONFIG, taught)
+    config = CONFIG.model_copy(update={"seeds": 2})
+    whole = teach.run(config, taught)
+    losses = [one["validation_loss"] for one in whole.metrics["seeds"]]
+    assert losses[0] != losses[1]
+    assert whole.metrics["validation_loss"] == min(losses) == losses[whole.metrics["seed"]]
     with Workspace.open(tmp_path / "other") as other:
         with monkeypatch.context() as patched:
             patched.setattr(teach, "gate", killed)
             with pytest.raises(Killed):
-                teach.run(CONFIG, other)
-        made = teach.run(CONFIG, other)
+                teach.run(config, other)
+        made = teach.run(config, other)
         assert made.id == whole.id
+        assert [one["validation_loss"] for one in made.metrics["seeds"]] == losses
         for name, value in load_model(whole.path).state_dict().items():
             assert torch.equal(value, load_model(made.path).state_dict()[name]), name
 
