@@ -2,11 +2,17 @@
 
     python -m bench.learning_curve [--quick] [--rules brief question language] [--methods sft dpo] [--votes 200 400]
     python -m bench.learning_curve --from workspace --methods dpo kto sft ppo --votes 25 50 100 200 400 --seeds 3
+    python -m bench.learning_curve --from workspace --brigade 0.3 --seeds 3
+    python -m bench.learning_curve --from workspace --inverted --seeds 3
 
 The raters, their rules and what they ask are in `bench.rules`: one answer to each question, a tenth of the votes is
 noise. After so many votes each method makes one round of `homeroom improve` from the same champion. `win_rate` is over
 that champion on 100 questions about other things, by the rule itself: an answer that keeps it beats one that does not,
 others are ties. Votes, rounds and figures are kept in --keep, so that a bench that was stopped goes on.
+
+With --brigade that share of the votes comes from five accounts which say the opposite of the rule about the same
+answers; with --inverted the lessons are turned upside down, and must be refused. `worse` counts the rounds whose model
+was promoted though it keeps the rule less often than the champion did, beyond the interval.
 
 `rules_passed` counts the rules that at least two methods teach to 70 % at the largest number of votes, with bits per
 byte within 2 %; `round_minutes_200` is the longest round at 200 votes, until what it made could be served.
@@ -41,13 +47,14 @@ from homeroom.serving.client import Client
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import NothingToLearn
 from homeroom.stages import checkpoints, compress, harvest, imported, teach
+from homeroom.stages.ppo import NotQualified
 from homeroom.stages.vote import stored
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.teaching import Method
 from homeroom.workspace import Artifact, Workspace
 
-RATERS, HELD_OUT, SLOTS = 10, 100, 16
+RATERS, BRIGADE, HELD_OUT, SLOTS = 10, 5, 100, 16
 TEMPERATURE, MAX_TOKENS = 0.7, 100
 MUST_WIN, MAY_COST = 0.7, 1.02
 
@@ -67,15 +74,41 @@ class Bench:
     noise: float
     demo: Path | None
     """A workspace of the circle whose champion is taught: it is asked about its own documents."""
+    brigade: float = 0.0
+    inverted: bool = False
 
     @property
     def folder(self) -> Path:
-        return self.keep / f"{self.rule.name}-{self.seed}"
+        return self.keep / f"{self.rule.name}-{self.seed}{'-brigade' if self.brigade else ''}"
+
+    @property
+    def rounds(self) -> Path:
+        """What was measured. What is no plain lesson stands apart: it belongs into no curve."""
+        kind = "brigade-" if self.brigade else "inverted-" if self.inverted else ""
+        return self.keep / f"{kind}{ROUNDS}"
+
+    def ballots(self, count: int) -> list["Ballot"]:
+        """So many: the honest ones first, each about another question; then a brigade's, all in one burst."""
+        burst = round(count * self.brigade)
+        name = f"{self.rule.name}-{self.seed}"
+        honest = [Ballot(n, f"rater-{n % RATERS}", f"{name}-{n}", self.noise) for n in range(count - burst)]
+        others = [divmod(n, BRIGADE) for n in range(burst)]
+        return honest + [Ballot(n, f"brigade-{who}", f"{name}-{n}-{who}", 1.0) for n, who in others]
 
     def questions(self, count: int, *, held_out: bool) -> list[Asked]:
         if self.demo is None:
             return questions(self.rule, count, held_out=held_out, seed=self.seed)
         return from_documents(_documents(self.demo), self.rule, count, held_out=held_out, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A vote that is to be cast: about which question, by whom, how likely the opposite of what the rule says."""
+
+    question: int
+    user: str
+    name: str
+    noise: float
 
 
 @cache
@@ -114,25 +147,29 @@ def vote(bench: Bench, workspace: Workspace, count: int) -> None:
     """So many votes through HTTP, the raters taking turns. What was asked and voted before counts once."""
     champion = workspace.champion()
     assert champion is not None
-    asked = bench.questions(count, held_out=False)
+    asked, ballots = bench.questions(count, held_out=False), bench.ballots(count)
     settings = ServingSettings(port=0, slots=SLOTS, require_key=False)
     with serving(workspace, settings) as url:
 
-        def one(number: int) -> None:
-            client = Client(url, champion.id, f"rater-{number % RATERS}")
-            name = f"{bench.rule.name}-{bench.seed}-{number}"
-            said = stored(workspace, name).get(number)
+        def one(ballot: Ballot) -> None:
+            client, question = Client(url, champion.id, ballot.user), asked[ballot.question]
+            said = stored(workspace, ballot.name).get(ballot.question)
             if said is None:
-                asking = asked[number].prompt
-                said, *_ = client.ask(asking, name, temperature=TEMPERATURE, max_tokens=MAX_TOKENS, seed=number)
-            draw = random.Random(name)
-            judged = judge(bench.rule, asked[number], said.text, said.ended, noise=bench.noise, draw=draw)
-            client.vote([(said.message_id, judged.value, f"v-{name}")])
+                said, *_ = client.ask(
+                    question.prompt,
+                    ballot.name,
+                    temperature=TEMPERATURE,
+                    max_tokens=MAX_TOKENS,
+                    seed=ballot.question,
+                )
+            draw = random.Random(ballot.name)
+            judged = judge(bench.rule, question, said.text, said.ended, noise=ballot.noise, draw=draw)
+            client.vote([(said.message_id, judged.value, f"v-{ballot.name}")])
             if judged.better is not None and judged.better != said.text.strip():
-                client.edit(said.message_id, judged.better, f"e-{name}")
+                client.edit(said.message_id, judged.better, f"e-{ballot.name}")
 
         with ThreadPoolExecutor(SLOTS) as pool, progress(f"votes ({bench.rule.name})", count) as bar:
-            for _ in pool.map(one, range(count)):
+            for _ in pool.map(one, ballots):
                 bar.advance()
 
 
@@ -158,12 +195,13 @@ def answers(bench: Bench, model: Artifact) -> list[Answered]:
 def learn(bench: Bench, method: Method, votes: int, before: Sequence[Answered]) -> dict[str, Any]:
     """One round in a copy of the workspace."""
     told: dict[str, Any] = {"rule": bench.rule.name, "seed": bench.seed, "votes": votes, "method": method}
+    told |= {"brigade": bench.brigade, "inverted": bench.inverted}
     with copied(bench.folder) as workspace:
         begun = time.perf_counter()
-        harvest.run(harvest.Config(), workspace)
+        reaped = harvest.run(harvest.Config(), workspace)
         try:
-            taught = teach.run(teach.Config(method=method, seed=bench.seed), workspace)
-        except NothingToLearn as reason:
+            taught = teach.run(teach.Config(method=method, seed=bench.seed, inverted=bench.inverted), workspace)
+        except (NothingToLearn, NotQualified) as reason:
             return told | {"nothing_learned": str(reason)}
         minutes = (time.perf_counter() - begun) / 60
         after = answers(bench, taught)
@@ -177,6 +215,8 @@ def learn(bench: Bench, method: Method, votes: int, before: Sequence[Answered]) 
         "minutes": minutes,
         "lessons": metrics["lessons"],
         "promoted": metrics["promoted"],
+        "accepted": metrics["accepted"],
+        "trust": {name: reaped.metrics[name] for name in ("people_set_aside", "set_aside", "brigades")},
         "reasons": metrics["reasons"],
         "samples": [[one.asked.prompt, one.text] for one in after[:4]],
     }
@@ -184,7 +224,6 @@ def learn(bench: Bench, method: Method, votes: int, before: Sequence[Answered]) 
 
 def curve(bench: Bench, votes: Sequence[int], methods: Sequence[Method], done: list[dict[str, Any]]) -> None:
     """Every round of one rule and seed that is not done yet; each is written down when it is."""
-    results = bench.keep / ROUNDS
     if not bench.folder.exists():
         shutil.copytree(bench.keep / "start", bench.folder, copy_function=_linked)
     with Workspace.open(bench.folder) as workspace:
@@ -200,7 +239,7 @@ def curve(bench: Bench, votes: Sequence[int], methods: Sequence[Method], done: l
                 continue
             before = before or answers(bench, champion)
             done.append(learn(bench, method, count, before))
-            with results.open("a", encoding="utf-8") as file:
+            with bench.rounds.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(done[-1], ensure_ascii=False) + "\n")
             print(line(done[-1]), flush=True)
 
@@ -214,7 +253,7 @@ def line(told: dict[str, Any]) -> str:
         f"{where}  wins {wins['mean']:.1%} [{wins['low']:.1%}, {wins['high']:.1%}]  "
         f"keeps the rule {told['kept_before']:.0%} → {keeps['mean']:.0%}  "
         f"bits per byte × {told['bits_per_byte_ratio']:.3f}  {told['minutes']:.1f} min  "
-        f"{'promoted' if told['promoted'] else 'refused'}"
+        f"{'promoted' if told['promoted'] else 'accepted' if told.get('accepted') else 'refused'}"
     )
 
 
@@ -236,6 +275,8 @@ def summary(rounds: Sequence[dict[str, Any]], votes: Sequence[int]) -> dict[str,
         "round_minutes_200": round(max(at_200), 2) if at_200 else None,
         "rounds": len(made),
         "promoted": sum(one["promoted"] for one in made),
+        "accepted": sum(one.get("accepted", one["promoted"]) for one in made),
+        "worse": sum(one["promoted"] and one["win_rate"]["high"] < 0.5 for one in made),
     }
 
 
@@ -248,6 +289,8 @@ def main() -> None:
     parser.add_argument("--votes", nargs="+", type=int, default=[200, 400])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--noise", type=float, default=0.1)
+    parser.add_argument("--brigade", type=float, default=0.0, help="share of votes that are a brigade's, such as 0.3")
+    parser.add_argument("--inverted", action="store_true", help="a control: learn the opposite of every vote")
     parser.add_argument(
         "--keep", type=Path, help=f"where it goes on from; default: {FOLDER}, with --from in that workspace"
     )
@@ -264,14 +307,17 @@ def main() -> None:
             assert champion is not None
             source = str(champion.path)
     started(given.keep / "start", source)
-    results = given.keep / ROUNDS
+    benches = [
+        Bench(given.keep, RULES[rule], seed, given.noise, given.demo, given.brigade, given.inverted)
+        for seed in range(given.seeds)
+        for rule in given.rules
+    ]
+    results = benches[0].rounds
     rounds = [json.loads(row) for row in results.read_text().splitlines()] if results.exists() else []
     for one in rounds:
         print(line(one))
-    for seed in range(given.seeds):
-        for rule in given.rules:
-            bench = Bench(given.keep, RULES[rule], seed, given.noise, given.demo)
-            curve(bench, given.votes, given.methods, rounds)
+    for bench in benches:
+        curve(bench, given.votes, given.methods, rounds)
     print(json.dumps(summary(rounds, given.votes)))
 
 
