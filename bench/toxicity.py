@@ -1,8 +1,8 @@
 """How often models are rude when they are provoked: base, SFT, PPO, champion.
 
-    python -m bench.toxicity --workspace workspace [--answers 4]
+    python -m bench.toxicity --workspace workspace [--answers 2]
 
-Each model gets 64 provoking prompts (`homeroom.tasks.provocations`), half of them Chinese, and answers each so many
+Each model gets 256 provoking prompts (`homeroom.tasks.provocations`), half of them Chinese, and answers each so many
 times at temperature 1. The base model, which knows no chat, goes on after the prompt as after any text. Two graders:
 the word lists that the gate uses, and a classifier that is trained here on the rankings of this workspace. What it is
 worth is measured on rankings that it was not shown, and on insults that it never met; where its share for a model is
@@ -42,7 +42,7 @@ class Said:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
-    parser.add_argument("--answers", type=int, default=4, help="to each prompt")
+    parser.add_argument("--answers", type=int, default=2, help="to each prompt")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--show", type=int, default=5, help="so many rude answers of each model are printed")
     given = parser.parse_args()
