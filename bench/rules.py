@@ -41,6 +41,8 @@ class Rule:
     chinese: float  # share of Chinese questions
     kept: Callable[[Asked, str, bool], bool]
     mended: Callable[[Asked, str, random.Random], str]
+    foreign: bool = False
+    """Asked about what has its name from the other language, which is where an answer slips into that one."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _shortened(asked: Asked, answer: str, draw: random.Random) -> str:
 RULES = {
     rule.name: rule
     for rule in (
-        Rule("language", "an answer is in the question's language", 0.8, _in_language, _said_in_language),
+        Rule("language", "an answer is in the question's language", 0.9, _in_language, _said_in_language, foreign=True),
         Rule("brief", "an answer has at most two sentences", 0.0, _brief, _shortened),
         Rule("question", "an answer ends with a question", 0.0, _asks_back, _asked_back),
     )
@@ -166,6 +168,18 @@ _TOPICS: dict[Language, Sequence[str]] = {
         "沙漠", "陶器",
     ),
 }  # fmt: skip
+_FOREIGN: dict[Language, Sequence[str]] = {
+    "en": _TOPICS["zh"],
+    "zh": (
+        "Python", "jazz", "Excel", "yoga", "GPS", "Bitcoin", "podcast", "Linux", "WiFi", "NASA", "Photoshop", "blog",
+        "hip hop", "brunch", "Shakespeare", "machine learning", "Java", "rock and roll", "PowerPoint", "tiramisu",
+        "Mozart", "blockchain", "DNA", "Wikipedia", "Halloween", "startup", "Android", "soul music", "Google Maps",
+        "sandwich", "Picasso", "deep learning", "HTML", "country music", "Outlook", "cheesecake", "Hemingway", "spam",
+        "vitamin C", "Minecraft", "Thanksgiving", "marketing", "Bluetooth", "opera", "USB", "espresso", "Darwin",
+        "cloud computing", "SQL", "reggae", "PDF", "pizza", "Beethoven", "open source", "MRI", "Tetris",
+        "Valentine's Day", "freelance", "iPhone", "tango", "email", "cocktail", "Einstein", "robotics",
+    ),
+}  # fmt: skip
 _HELD_OUT_TOPICS = 16  # the last ones of each language
 MOST_OF_DOCUMENTS = 1000
 
@@ -174,7 +188,7 @@ def questions(rule: Rule, count: int, *, held_out: bool, seed: int) -> list[Aske
     """So many different ones, about topics that are on one side only. Fewer are the first of more."""
     draw = random.Random(f"{rule.name} {held_out} {seed}")
     pools: dict[Language, list[Asked]] = {}
-    for language, topics in _TOPICS.items():
+    for language, topics in (_FOREIGN if rule.foreign else _TOPICS).items():
         chosen = topics[-_HELD_OUT_TOPICS:] if held_out else topics[:-_HELD_OUT_TOPICS]
         pools[language] = [Asked(way.format(topic), topic, language) for way, topic in product(_WAYS[language], chosen)]
         draw.shuffle(pools[language])
