@@ -33,17 +33,21 @@ def _meaning(document: Document) -> str:
 
 
 @cache
-def library_prose(megabytes: float) -> Sequence[Document]:
-    """Prose of Python's own library, for models that no text of a workspace was held out from. Read once a process."""
+def library_prose(megabytes: float, *, validation: bool = False) -> Sequence[Document]:
+    """Prose of Python's own library, for models that no text of a workspace was held out from. Read once a process.
+
+    What decides while something is made is `validation`, other documents than those that measure it.
+    """
     prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
-    return tuple(up_to(megabytes, prose))
+    return tuple(up_to(megabytes, prose, last=validation))
 
 
-def up_to(megabytes: float, documents: Iterable[Document]) -> list[Document]:
-    """Documents in a stable random order, until their size is reached; where the first is larger, its beginning."""
+def up_to(megabytes: float, documents: Iterable[Document], *, last: bool = False) -> list[Document]:
+    """Documents in a stable random order, or its reverse, until their size is reached; where the first is larger, its
+    beginning."""
     kept: list[Document] = []
     size, most = 0, int(megabytes * 1e6)
-    for document in sorted(documents, key=lambda document: share(document.id, "held-out text")):
+    for document in sorted(documents, key=lambda document: share(document.id, "held-out text"), reverse=last):
         text = document.text.encode()
         size += len(text)
         if size > most:

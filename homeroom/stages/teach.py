@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.asking import questions_asked
@@ -44,6 +44,7 @@ from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, made_before
 from homeroom.stages.measuring import task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings
+from homeroom.stages.remembering import Memory
 from homeroom.stages.seeds import best_of_seeds
 from homeroom.stages.watching import Judge, WatchSettings
 from homeroom.text.tokenizer import Tokenizer
@@ -52,7 +53,7 @@ from homeroom.training.rollouts import RolloutSettings
 from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 4
+VERSION = 5
 
 
 class Config(TeachingSettings):
@@ -80,6 +81,9 @@ class Config(TeachingSettings):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     max_tokens: PositiveInt = 100
     text_megabytes: PositiveFloat = Field(0.03, description="held-out text, on which bits per byte are measured")
+    forget: NonNegativeFloat = Field(
+        0.01, description="so much worse may other text be predicted after learning; beyond it some is taken back"
+    )
     gate: Bar = Bar(questions=40)
     tasks: tuple[str, ...] = Field((), description="files of multiple-choice questions that it must not get worse at")
     tasks_sha256: tuple[str, ...] = Field((), description="filled in: a name may come to mean other questions")
@@ -123,6 +127,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             why += f" ({reason})"
             say("teach", why)
             learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
+        text = [document.text for document in library_prose(config.text_megabytes / 2, validation=True)]
+        memory = Memory(load_model(before.path), base.tokenizer, text, config.forget, base.dtype)
+        remembered = memory.keep(learned)
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
         verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
@@ -140,6 +147,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "why": why,
             "judge": judged.figures(),
             **figures,
+            "remembered": remembered,
             "bits_per_byte": after.bits_per_byte["all"],
             "bits_per_byte_before": measured_before.bits_per_byte["all"],
             "evaluation": after.figures(),

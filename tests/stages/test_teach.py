@@ -28,7 +28,7 @@ from homeroom.workspace import Workspace
 GOOD, BAD = "It is good.", "It is bad."
 CONFIG = teach.Config(
     learning_rate=3e-3, epochs=4, answers_per_step=8, max_tokens=12, text_megabytes=0.001, precision="float32",
-    gate=Bar(questions=10, bits_per_byte_worse=0.5), temperature=1.0,
+    gate=Bar(questions=10, bits_per_byte_worse=0.5), forget=0.5, temperature=1.0,
     judge=RewardSettings(learning_rate=3e-3, epochs=6), reward=RewardSettings(learning_rate=3e-3, epochs=6),
     policy=PolicySettings(
         learning_rate=2e-3, rollouts=RolloutSettings(iterations=6, episodes=32, max_tokens=12, kl_coefficient=0.01)
@@ -182,7 +182,8 @@ def test_improve_is_the_word_for_it(elsewhere, tmp_path):
     shutil.copytree(elsewhere, tmp_path / "workspace")
     given = {
         "learning_rate": 3e-3, "epochs": 4, "answers_per_step": 8, "max_tokens": 12, "text_megabytes": 0.001,
-        "gate.questions": 10, "gate.bits_per_byte_worse": 0.5, "judge.learning_rate": 3e-3, "judge.epochs": 6,
+        "gate.questions": 10, "gate.bits_per_byte_worse": 0.5, "forget": 0.5,
+        "judge.learning_rate": 3e-3, "judge.epochs": 6,
         "temperature": 1.0, "precision": "float32",
     }  # fmt: skip
     sets = [part for key, value in given.items() for part in ("--set", f"teach.{key}={value}")]
