@@ -25,7 +25,7 @@ from homeroom.serving.roles import needed
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import Key, Role, User, Workspace
-from homeroom.workspace.users import may
+from homeroom.workspace.users import Users, may
 
 COOKIE = "homeroom_session"
 FORM_TOKEN_HEADER = "X-Homeroom-Form-Token"
@@ -87,7 +87,7 @@ class Access:
         except (ApiError, Stopping) as refusal:
             await _turn_away(refusal, scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = caller
+        scope.setdefault("state", {}).update(caller=caller, users=self._users)
         if scope["type"] == "websocket":
             await self._app(scope, self._while_the_same(scope, caller, receive), send)
             return
@@ -181,13 +181,21 @@ def form_token_of(state: Mapping[str, object]) -> str | None:
 def recorded_as(state: Mapping[str, object], given: str | None, default: str) -> str:
     """As whom a request is recorded that may name a user. Raises ApiError: an account is itself.
 
-    A key of nobody is for programs, whose raters have names of their own, and who operates may stand in for others.
+    A key of nobody is for programs, whose raters have names of their own that are no account's; who operates may stand
+    in for others.
     """
-    caller = state.get("caller")
+    caller, users = state.get("caller"), state.get("users")
     if given is None:
         return user_of(state, default)
     if isinstance(caller, Caller) and caller.of_user and caller.role != "operate" and given != caller.name:
         message = f"This account is {caller.name}'s and cannot ask or vote as '{given}'. Leave 'user' out."
+        raise ApiError(403, message, param="user", code="other_user")
+    program = caller.name if isinstance(caller, Caller) and not caller.of_user else None
+    if program not in (None, given) and isinstance(users, Users) and users.is_somebody(given):
+        message = (
+            f"'{given}' is a person's account here, and this key is nobody's: it cannot ask or vote as them. Use a key "
+            "of theirs (`homeroom keys create NAME --user …`), or give its raters names of their own."
+        )
         raise ApiError(403, message, param="user", code="other_user")
     return given
 

@@ -61,7 +61,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     restored, distrusted = (
         {name for name, word in words.items() if word == said} for said in ("restored", "distrusted")
     )
-    weighed = weigh(votes, ranked, compared, config.trust, restored, distrusted)
+    # Who may promote a model by hand need not be kept from teaching it: a small team's owner says most of what is said.
+    trusted = restored | workspace.users.operators() - distrusted
+    weighed = weigh(votes, ranked, compared, config.trust, trusted, distrusted)
     settings = Identity(**config.model_dump(), votes=weighed.digest())
     if done := unchanged(workspace, "harvest", settings, inputs, VERSION):
         return done

@@ -60,7 +60,7 @@ class Config(TeachingSettings):
     """How a champion learns from people, and what the result must show."""
 
     optimizer: OptimizerKind = "adamw"
-    learning_rate: PositiveFloat = 5e-4
+    learning_rate: PositiveFloat = 4e-4
     warmup: Probability = 0.1
     decay: Probability = 0.5
     adapters: AdapterSettings = AdapterSettings()
@@ -82,7 +82,7 @@ class Config(TeachingSettings):
     max_tokens: PositiveInt = 100
     text_megabytes: PositiveFloat = Field(0.03, description="held-out text, on which bits per byte are measured")
     forget: NonNegativeFloat = Field(
-        0.01, description="so much worse may other text be predicted after learning; beyond it some is taken back"
+        0.015, description="so much worse may other text be predicted after learning; beyond it some is taken back"
     )
     gate: Bar = Bar(questions=40)
     tasks: tuple[str, ...] = Field((), description="files of multiple-choice questions that it must not get worse at")

@@ -18,7 +18,8 @@ Role = Literal["talk", "annotate", "operate"]
 ROLES: tuple[Role, ...] = ("talk", "annotate", "operate")  # each may do what those before it may
 NAME = re.compile(r"\w[\w.@+ -]{0,98}\w|\w")
 # The users of the terminal and the pages, and of requests without a key.
-_TAKEN = {"local", "api"}
+LOCAL = "local"  # whoever sits at this machine and has no account
+_TAKEN = {LOCAL, "api"}
 _TAKEN_PREFIX = "visitor-"
 
 
@@ -91,6 +92,15 @@ class Users:
 
     def active(self) -> list[User]:
         return [user for user in self.all() if user.state == "active"]
+
+    def operators(self) -> set[str]:
+        """Who operates: active users of that role, and whoever sits at this machine."""
+        return {LOCAL, *(user.name for user in self.active() if user.role == "operate")}
+
+    def is_somebody(self, name: str) -> bool:
+        """Whether it is a person's own name, in which no program may speak."""
+        with self._database.read() as connection:
+            return name == LOCAL or _row(connection, name) is not None
 
     def get(self, name: str) -> User:
         with self._database.read() as connection:

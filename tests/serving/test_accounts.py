@@ -125,6 +125,9 @@ def test_a_key_has_its_users_role_and_is_only_its_user(site: Site) -> None:
     assert ask(alone, "/v1/operate/x") == (403, "role_needed")
     assert ask(operates, "/v1/operate/x") == (404, "unknown_url")
     assert ask(talks, "/v1/feedback/votes", user="ann", **VOTE) == (403, "other_user")
+    for person in ("ann", "ANN", "小明", "local"):
+        assert ask(alone, "/v1/feedback/votes", user=person, **VOTE) == (403, "other_user")
+    assert ask(alone, "/v1/feedback/votes", user="rater 7", **VOTE) == (404, "message_not_found")
     messages = [{"role": "user", "content": "x"}]
     assert ask(talks, "/v1/chat/completions", model="homeroom", messages=messages, user="ann") == (403, "other_user")
     for secret, user in ((talks, "小明"), (alone, "rater 1"), (operates, "rater 1")):

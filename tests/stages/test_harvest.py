@@ -84,3 +84,16 @@ def test_all_that_was_said_is_weighed_and_an_operator_has_the_last_word(opened):
     assert harvest.run(CONFIG, opened).id == made.id
     refused = CliRunner().invoke(cli.app, ["feedback", "set-aside", "--restore", "eve", "-w", str(opened.path)])
     assert (refused.exit_code, "nobody called eve" in refused.output) == (1, True)
+
+
+def test_an_operator_may_say_most_of_what_is_said(opened):
+    """A small team's owner, beside two friends: a cap on one person would leave out nearly all."""
+    for name, role in (("ann", "operate"), ("bob", "annotate")):
+        opened.users.create(name, role, "a long passphrase")
+    made = harvest.run(CONFIG, opened)
+    assert (made.metrics["set_aside"], made.metrics["people_set_aside"]) == ({}, 0)
+    opened.standings.say("ann", "distrusted")
+    assert harvest.run(CONFIG, opened).metrics["people_set_aside"] == 1
+    opened.standings.say("ann", "judged")
+    opened.users.set_role("ann", "annotate")
+    assert harvest.run(CONFIG, opened).metrics["set_aside"] == {"cap": 25}
