@@ -1,7 +1,8 @@
-"""How long a person waits for the chat page: from entering the address to its first content, and to a usable box.
+"""How long a person waits for a page: from entering the address to its first content, and to where it can be used.
 
 `python -m bench.first_view WORKSPACE` serves the workspace's champion, opens the page in Chromium with an empty cache
-and again with a full one, and prints medians in seconds; JSON last. Needs playwright and a Chromium.
+and again with a full one, and prints medians in seconds; then the pages for annotators and operators, with an empty
+cache. JSON last. Needs playwright and a Chromium.
 """
 
 import json
@@ -26,14 +27,16 @@ with Workspace.open(Path(sys.argv[1])) as workspace:
 """
 # Usable: what is typed and sent reaches the server, which takes the page's connection.
 USABLE = "() => document.activeElement?.closest('.composer') && window.did_handshake"
+CONNECTED = "() => window.did_handshake"
+PAGES = ("rank", "lessons", "data", "runs")
 PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
-def visit(context: BrowserContext, url: str) -> tuple[float, float]:
+def visit(context: BrowserContext, url: str, usable_when: str = USABLE) -> tuple[float, float]:
     page = context.new_page()
     began = time.perf_counter()
     page.goto(url, wait_until="commit")
-    page.wait_for_function(USABLE)
+    page.wait_for_function(usable_when)
     usable = time.perf_counter() - began
     painted = float(page.wait_for_function(PAINTED).json_value()) / 1000
     page.close()
@@ -52,6 +55,14 @@ def measure(browser: Browser, url: str) -> dict[str, float]:
         figures[f"{name}_painted_s"] = round(statistics.median(painted for painted, _ in visits), 2)
         figures[f"{name}_usable_s"] = round(statistics.median(usable for _, usable in visits), 2)
         figures[f"{name}_usable_worst_s"] = round(max(usable for _, usable in visits), 2)
+    for name in PAGES:
+        visits = []
+        for _ in range(VISITS):
+            context = browser.new_context()
+            visits.append(visit(context, f"{url}/{name}", CONNECTED))
+            context.close()
+        figures[f"{name}_painted_s"] = round(statistics.median(painted for painted, _ in visits), 2)
+        figures[f"{name}_usable_s"] = round(statistics.median(usable for _, usable in visits), 2)
     return figures
 
 

@@ -1,15 +1,19 @@
 """The hidden rules of the learning curve: what raters ask, what they hold to be good, and what they write instead."""
 
 import random
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.learning_curve import Bench
 from bench.rules import RULES, Asked, judge, questions, sentences
 
 ENGLISH = Asked("What is tea?", "tea", "en")
 CHINESE = Asked("绿茶是什么？", "绿茶", "zh")
+KINDS = ((0.0, False), (0.3, False), (0.0, True))  # of a bench: plain, poisoned, inverted
 SAID = "Tea is a drink. It is made of leaves! Many people like it, e.g. in Asia. It has been drunk for 5.5 thousand ye"
 
 
@@ -67,3 +71,18 @@ def test_what_is_held_out_is_about_other_things(rule):
     assert not {one.topic for one in asked} & {one.topic for one in held_out}
     with pytest.raises(ValueError, match="raters know"):
         questions(rule, 5000, held_out=True, seed=0)
+
+
+def test_a_brigade_says_the_opposite_about_what_honest_raters_were_asked(tmp_path):
+    bench = Bench(tmp_path, RULES["brief"], 0, 0.1, None, brigade=0.3)
+    ballots = bench.ballots(100)
+    burst = [one for one in ballots if one.user.startswith("brigade")]
+    honest = [one for one in ballots if one not in burst]
+    assert (len(honest), len(burst), len({one.name for one in ballots})) == (70, 30, 100)
+    assert ballots == [*honest, *burst]  # all at once, after the others
+    assert {one.noise for one in burst} == {1.0}
+    assert {one.noise for one in honest} == {0.1}
+    assert {one.question for one in burst} < {one.question for one in honest}
+    assert max(Counter(one.question for one in burst).values()) == len({one.user for one in burst}) == 5
+    assert bench.folder != replace(bench, brigade=0.0).folder
+    assert len({replace(bench, brigade=share, inverted=turned).rounds for share, turned in KINDS}) == 3

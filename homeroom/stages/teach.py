@@ -127,9 +127,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             why += f" ({reason})"
             say("teach", why)
             learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
-        text = [document.text for document in library_prose(config.text_megabytes / 2, validation=True)]
-        memory = Memory(load_model(before.path), base.tokenizer, text, config.forget, base.dtype)
-        remembered = memory.keep(learned)
+        remembered = _memory(config, base, before).keep(learned)
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
         verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
@@ -198,6 +196,11 @@ def _learn(
         config.policy, config.reward, config.adapters, base, lessons, heldout, model, look(), draft
     )
     return base.folded(learned), {**figures, "begun_with": begun}
+
+
+def _memory(config: Config, base: Base, champion: Artifact) -> Memory:
+    text = [document.text for document in library_prose(config.text_megabytes / 2, validation=True)]
+    return Memory(load_model(champion.path), base.tokenizer, text, config.forget, base.dtype)
 
 
 def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:
