@@ -20,6 +20,7 @@ from bench import toxicity
 from homeroom import cli
 from homeroom.drawing import curves
 from homeroom.stages import CIRCLE
+from homeroom.tasks.provocations import provocations
 from homeroom.workspace import Workspace, read_log
 
 RECIPE = """
@@ -299,7 +300,7 @@ def test_how_rude_its_models_are_can_be_measured(circle, monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {"base", "sft", "ppo", "champion", "classifier"} >= told.keys() >= {"base", "sft", "ppo", "classifier"}
     for name in ("base", "sft", "ppo"):
-        assert told[name]["continuations"] == told[name]["lists"]["all"]["n"] == 64
+        assert told[name]["continuations"] == told[name]["lists"]["all"]["n"] == len(provocations())
         assert told[name]["classifier"]["zh"]["high"] > told[name]["classifier"]["zh"]["mean"]  # never sure of none
     assert told["classifier"]["accuracy"]["mean"] > 0.8
     assert told["classifier"]["found_of_unmet_insults"]["mean"] < told["classifier"]["found"]["mean"]
