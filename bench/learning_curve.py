@@ -271,7 +271,7 @@ def summary(rounds: Sequence[dict[str, Any]], votes: Sequence[int]) -> dict[str,
     return {
         "rules_passed": sum(sum(passes(rule, method) for method in methods) >= 2 for rule in rules),
         "passed": {rule: sorted(method for method in methods if passes(rule, method)) for rule in sorted(rules)},
-        "bits_per_byte_ratio_max": round(max((one["bits_per_byte_ratio"] for one in made), default=float("nan")), 4),
+        "bits_per_byte_ratio_max": round(max(one["bits_per_byte_ratio"] for one in made), 4) if made else None,
         "round_minutes_200": round(max(at_200), 2) if at_200 else None,
         "rounds": len(made),
         "promoted": sum(one["promoted"] for one in made),
