@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,10 +42,12 @@ def sync(path: Path) -> None:
 
 def with_mode_of_others(path: Path) -> None:
     """The permissions that a new file gets here."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        other = Path(folder) / "other"
+    other = path.with_name(f".{path.name}.{os.getpid()}.mode.aside")  # what a kill leaves is known by its name
+    try:
         other.touch()  # asking for the umask would change it for every thread
         path.chmod(other.stat().st_mode)
+    finally:
+        other.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
