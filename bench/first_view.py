@@ -58,9 +58,8 @@ def measure(browser: Browser, url: str) -> dict[str, float]:
     for name in PAGES:
         visits = []
         for _ in range(VISITS):
-            context = browser.new_context()
-            visits.append(visit(context, f"{url}/{name}", CONNECTED))
-            context.close()
+            with browser.new_context() as context:
+                visits.append(visit(context, f"{url}/{name}", CONNECTED))
         figures[f"{name}_painted_s"] = round(statistics.median(painted for painted, _ in visits), 2)
         figures[f"{name}_usable_s"] = round(statistics.median(usable for _, usable in visits), 2)
     return figures

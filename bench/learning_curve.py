@@ -20,9 +20,7 @@ byte within 2 %; `round_minutes_200` is the longest round at 200 votes, until wh
 
 import argparse
 import json
-import os
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +31,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+from bench.copies import copy_workspace
 from bench.rules import RULES, Asked, Rule, from_documents, judge, questions
 from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.comparison import proportion_interval, win_rate
@@ -79,13 +78,16 @@ class Bench:
 
     @property
     def folder(self) -> Path:
-        return self.keep / f"{self.rule.name}-{self.seed}{'-brigade' if self.brigade else ''}"
+        return self.keep / f"{self.rule.name}-{self.seed}{self._poison}"
 
     @property
     def rounds(self) -> Path:
         """What was measured. What is no plain lesson stands apart: it belongs into no curve."""
-        kind = "brigade-" if self.brigade else "inverted-" if self.inverted else ""
-        return self.keep / f"{kind}{ROUNDS}"
+        return self.keep / f"{Path(ROUNDS).stem}{self._poison}{'-inverted' if self.inverted else ''}.jsonl"
+
+    @property
+    def _poison(self) -> str:
+        return f"-brigade-{self.brigade:g}" if self.brigade else ""
 
     def ballots(self, count: int) -> list["Ballot"]:
         """So many: the honest ones first, each about another question; then a brigade's, all in one burst."""
@@ -134,13 +136,9 @@ def copied(folder: Path) -> Iterator[Workspace]:
     """For one round, with the same champion and the same votes. Weights are not written to, so that they are shared."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         copy = Path(scratch) / "w"
-        shutil.copytree(folder, copy, copy_function=_linked)
+        copy_workspace(folder, copy)
         with Workspace.open(copy) as workspace:
             yield workspace
-
-
-def _linked(source: str, target: str) -> None:
-    (os.link if source.endswith(".safetensors") else shutil.copy2)(source, target)
 
 
 def vote(bench: Bench, workspace: Workspace, count: int) -> None:
@@ -225,7 +223,7 @@ def learn(bench: Bench, method: Method, votes: int, before: Sequence[Answered]) 
 def curve(bench: Bench, votes: Sequence[int], methods: Sequence[Method], done: list[dict[str, Any]]) -> None:
     """Every round of one rule and seed that is not done yet; each is written down when it is."""
     if not bench.folder.exists():
-        shutil.copytree(bench.keep / "start", bench.folder, copy_function=_linked)
+        copy_workspace(bench.keep / "start", bench.folder)
     with Workspace.open(bench.folder) as workspace:
         champion = workspace.champion()
         assert champion is not None

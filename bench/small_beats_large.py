@@ -14,25 +14,26 @@ prefers one of the two answers. Intervals (95 %) draw whole documents.
 
 import argparse
 import json
-import os
 import random
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.copies import copy_workspace
 from homeroom import recipe
+from homeroom.cli.common import run_stage
 from homeroom.data.documents import read_documents
 from homeroom.evaluation.answers import Answer, answerable, generate_answers
-from homeroom.evaluation.comparison import win_rate
+from homeroom.evaluation.comparison import Interval, win_rate
 from homeroom.evaluation.judging import judge_scores
 from homeroom.evaluation.suite import Suite
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request
 from homeroom.models.checkpoint import load_model
+from homeroom.models.gpt import GPT
+from homeroom.report.learning import FOLDER
 from homeroom.settings import Json
-from homeroom.stages import ppo, pretrain, sft
 from homeroom.stages.lookup import ancestor
 from homeroom.stages.measuring import suite_of
 from homeroom.tasks.base import Question
@@ -76,37 +77,38 @@ def main() -> None:
     asked = answerable(suite.questions, suite.judge, suite.tokenizer, suite.sampling.max_tokens)[: given.questions]
     small = [contestant(one, suite, asked) for one in aligned]
     large = [contestant(one, suite, asked, solved) for one in bases]
-    found: list[dict[str, Json]] = []
-    for ours in sorted(small, key=lambda one: one.parameters):
-        for base in large:
-            if base.parameters >= TIMES * ours.parameters:
-                found.append(contest(ours, base, asked))
-    won = [one for one in found if one["win_rate"]["mean"] >= 0.5]  # type: ignore[index,call-overload,operator]
-    print(json.dumps({"contests": found, "smallest": won[0] if won else None}, ensure_ascii=False))
+    met = [
+        (contest(ours, base, asked), ours, base)
+        for ours in sorted(small, key=lambda one: one.parameters)
+        for base in large
+        if base.parameters >= TIMES * ours.parameters
+    ]
+    found: list[Json] = [
+        {
+            "aligned": ours.name, "base": base.name, "parameters": [ours.parameters, base.parameters],
+            "times": base.parameters / ours.parameters, "win_rate": won.figures(),
+        }
+        for won, ours, base in met
+    ]  # fmt: skip
+    smallest = next((one for one, (won, *_) in zip(found, met, strict=True) if won.mean >= 0.5), None)
+    print(json.dumps({"contests": found, "smallest": smallest}, ensure_ascii=False))
 
 
 def raised(circle: Path, keep: Path, shape: str, *, aligned: bool) -> Artifact:
     """A model of this shape, in a copy of the circle; made once."""
     folder = keep / shape
     if not folder.exists():
-        shutil.copytree(
-            circle, folder, copy_function=_linked, ignore=shutil.ignore_patterns(keep.name, "learning-curve", "work")
-        )
+        copy_workspace(circle, folder, keep.name, FOLDER, "work")
     width, layers = map(int, shape.split("x"))
     # The dial's shape had its own heads, and its own limit of time.
     sets = [f"pretrain.width={width}", f"pretrain.depth={layers}", f"pretrain.heads={max(1, width // 64)}"]
     sets += ["pretrain.tied=true"] if aligned else []
     recipes = recipe.load(circle / recipe.STORED, [*sets, "pretrain.minutes=60"])
     with Workspace.open(folder) as workspace:
-        made = pretrain.run(recipes.configs["pretrain"], workspace)  # type: ignore[arg-type]
-        if aligned:
-            sft.run(recipes.configs["sft"], workspace)  # type: ignore[arg-type]
-            made = ppo.run(recipes.configs["ppo"], workspace)  # type: ignore[arg-type]
-    return made
-
-
-def _linked(source: str, target: str) -> None:
-    (os.link if source.endswith((".safetensors", ".parquet", ".bin")) else shutil.copy2)(source, target)
+        stages = ("pretrain", "sft", "ppo") if aligned else ("pretrain",)
+        for stage in stages:
+            run_stage(stage, recipes, workspace)
+        return workspace.latest(stages[-1])
 
 
 def contestant(
@@ -116,7 +118,7 @@ def contestant(
     model, tokenizer = load_model(artifact.path), Tokenizer.load(artifact.path)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if solved:
-        answers = prompted(artifact, asked, solved, suite)
+        answers = prompted(model, tokenizer, asked, solved, suite)
     else:
         answers = generate_answers(model, tokenizer, asked, suite.sampling, suite.seed)
     scores = judge_scores(asked, answers, suite.judge, suite.tokenizer)
@@ -129,9 +131,10 @@ def contestant(
     )
 
 
-def prompted(artifact: Artifact, asked: Sequence[Question], solved: Sequence[Question], suite: Suite) -> list[Answer]:
+def prompted(
+    model: GPT, tokenizer: Tokenizer, asked: Sequence[Question], solved: Sequence[Question], suite: Suite
+) -> list[Answer]:
     """What a base model goes on with after solved examples of the same kind and language."""
-    model, tokenizer = load_model(artifact.path), Tokenizer.load(artifact.path)
     alike: dict[tuple[str, str], list[Question]] = defaultdict(list)
     for one in solved:
         alike[one.kind, one.language].append(one)
@@ -155,7 +158,7 @@ def prompted(artifact: Artifact, asked: Sequence[Question], solved: Sequence[Que
     return answers
 
 
-def contest(ours: Contestant, base: Contestant, asked: Sequence[Question]) -> dict[str, Json]:
+def contest(ours: Contestant, base: Contestant, asked: Sequence[Question]) -> Interval:
     groups = [one.document_id for one in asked]
     won = win_rate([ours.scores[one.id] for one in asked], [base.scores[one.id] for one in asked], 0, groups)
     times = base.parameters / ours.parameters
@@ -164,10 +167,7 @@ def contest(ours: Contestant, base: Contestant, asked: Sequence[Question]) -> di
         print(f"    {one.prompt}")
         for name, told in (("aligned", ours), ("larger", base)):
             print(f"      {name}: {told.answers[one.id].text!r}")
-    return {
-        "aligned": ours.name, "base": base.name, "parameters": [ours.parameters, base.parameters], "times": times,
-        "win_rate": won.figures(),
-    }  # fmt: skip
+    return won
 
 
 if __name__ == "__main__":

@@ -32,14 +32,17 @@ def _meaning(document: Document) -> str:
     return meaning_of(str(document.fields.get("explanation", "")), str(document.fields.get("word", "")))
 
 
-@cache
 def library_prose(megabytes: float, *, validation: bool = False) -> Sequence[Document]:
     """Prose of Python's own library, for models that no text of a workspace was held out from. Read once a process.
 
     What decides while something is made is `validation`, other documents than those that measure it.
     """
-    prose = (document for document in PythonLibrary().documents(0) if document.kind == "prose")
-    return tuple(up_to(megabytes, prose, last=validation))
+    return up_to(megabytes, _library_prose(), last=validation)
+
+
+@cache
+def _library_prose() -> Sequence[Document]:
+    return tuple(document for document in PythonLibrary().documents(0) if document.kind == "prose")
 
 
 def up_to(megabytes: float, documents: Iterable[Document], *, last: bool = False) -> list[Document]:

@@ -63,6 +63,20 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
         with_mode_of_others(aside)  # safetensors keeps what it writes to its owner
 
 
+def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """What is learned alone, and a tied matrix once: what is frozen stays as whoever made the model has loaded it."""
+    return {name: one for name, one in model.named_parameters() if one.requires_grad}
+
+
+def save_learned(model: nn.Module, path: Path) -> None:
+    """A run's weights to come back to, for `load_learned` to give to the same model."""
+    save_tensors(learned_parameters(model), path)
+
+
+def load_learned(model: nn.Module, path: Path) -> None:
+    model.load_state_dict(load_file(path), strict=False)
+
+
 def load_model(folder: Path) -> GPT:
     """A language model. Raises CheckpointError: no folder, a damaged or missing tensor, an unknown family."""
     model = _load(folder, reward=False)

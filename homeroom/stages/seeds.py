@@ -4,7 +4,9 @@ Which lessons there are is for `teach` to say, how one run goes for `homeroom.tr
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.gpt import GPT
@@ -14,7 +16,7 @@ from homeroom.settings import Json
 from homeroom.stages.adapting import Base, told
 from homeroom.training.early_stopping import EarlyStopping
 from homeroom.training.loop import RunState, train
-from homeroom.training.teaching import Lessons, Method, TeachingSettings, course
+from homeroom.training.teaching import Lessons, Method, TeachingSettings, as_rows, course
 from homeroom.workspace import Draft
 
 FEWEST, MOST = 8, 40  # lessons set apart: fewer say nothing of a run, more take longer than they are worth
@@ -38,14 +40,16 @@ def best_of_seeds(
 ) -> tuple[GPT, dict[str, Json]]:
     """Train on `lessons` from every seed. The model with the lowest loss on those set apart, and how it came about."""
     there = len(apart.of_kind(method))
-    if settings.looks and there < FEWEST:
+    watched = settings.looks > 0 and there >= FEWEST
+    if settings.looks and not watched:
         say("teach", f"{there} lessons set apart for {method} say nothing of a run: one seed, to its end")
-    if not settings.looks or there < FEWEST:
-        settings = settings.model_copy(update={"seeds": 1, "looks": 0})
-    tried = [
-        _run(settings, adapters, base, method, lessons, apart.first(MOST), draft, number)
-        for number in range(settings.seeds)
-    ]
+    with products_in(base.dtype):
+        rows, seen = (
+            as_rows(method, some, base.model, base.tokenizer) if wanted else []
+            for some, wanted in ((lessons, True), (apart.first(MOST), watched))
+        )
+    runs = _Runs(settings, adapters, base, method, rows, seen, draft)
+    tried = [runs.run(number) for number in range(settings.seeds if watched else 1)]
     best = min(range(len(tried)), key=lambda number: tried[number].loss)
     if len(tried) > 1:
         losses = ", ".join(f"{one.loss:.3f}" for one in tried)
@@ -54,58 +58,61 @@ def best_of_seeds(
     return tried[best].model, figures
 
 
-def _run(
-    settings: TeachingSettings,
-    adapters: AdapterSettings,
-    base: Base,
-    method: Method,
-    lessons: Lessons,
-    apart: Lessons,
-    draft: Draft,
-    number: int,
-) -> _Tried:
-    """One of the seeds."""
-    name = f"{method}-{number}"
-    model = base.learner(adapters.model_copy(update={"seed": adapters.seed + number}))
-    stopping: EarlyStopping | None = None
-    with products_in(base.dtype):
-        known = model, base.model, base.tokenizer, base.dtype
-        lesson = course(method, settings, lessons, *known, settings.seed + number)
-        if settings.looks:
-            whole = settings.model_copy(update={"answers_per_step": 2 * len(apart.of_kind(method))})
-            seen = course(method, whole, apart, *known, settings.seed)
+@dataclass(frozen=True)
+class _Runs:
+    """What all seeds have in common; `seen` is what was set apart, if anything looks at it."""
+
+    settings: TeachingSettings
+    adapters: AdapterSettings
+    base: Base
+    method: Method
+    rows: Sequence[Any]
+    seen: Sequence[Any]
+    draft: Draft
+
+    def run(self, number: int) -> _Tried:
+        """From one of the seeds."""
+        settings, base, draft, name = self.settings, self.base, self.draft, f"{self.method}-{number}"
+        model = base.learner(self.adapters.model_copy(update={"seed": self.adapters.seed + number}))
+        lesson = course(self.method, settings, self.rows, model, base.dtype, settings.seed + number)
+        stopping: EarlyStopping | None = None
+        if self.seen:
+            whole = settings.model_copy(update={"answers_per_step": 2 * len(self.seen)})
+            looked = course(self.method, whole, self.seen, model, base.dtype, settings.seed)
             file = draft.path / f"scratch-looks-{name}.json"
-            stopping = EarlyStopping(seen.objective, seen.source, base.dtype, file, settings.patience)
-    with progress(f"teach ({name if settings.seeds > 1 else method})", lesson.steps) as bar:
+            stopping = EarlyStopping(looked.objective, looked.source, base.dtype, file, settings.patience)
+        with progress(f"teach ({name if settings.seeds > 1 else self.method})", lesson.steps) as bar:
 
-        def each_step(state: RunState) -> None:
-            if number == 0:
-                draft.log(state.step, **{key: value for key, value in state.metrics.items() if key != "learning_rate"})
-            bar.update(state.step, **told(state))
+            def each_step(state: RunState) -> None:
+                if number == 0:
+                    draft.log(
+                        state.step, **{key: value for key, value in state.metrics.items() if key != "learning_rate"}
+                    )
+                bar.update(state.step, **told(state))
 
-        def begin(step: int) -> None:
-            if number == 0:
-                draft.truncate_log(step)
-            if stopping:
-                stopping.start(step)
+            def begin(step: int) -> None:
+                if number == 0:
+                    draft.truncate_log(step)
+                if stopping:
+                    stopping.start(step)
 
-        looking = [(max(1, lesson.steps // settings.looks), stopping.look)] if stopping else []
-        state = train(
-            model,
-            lesson.objective,
-            lesson.source,
-            base.loop(settings, lesson.steps),
-            hooks=[*looking, (1, each_step)],
-            checkpoint=draft.path / f"scratch-{name}.safetensors",
-            on_start=begin,
-        )
-    if state.stopped:
-        say("teach", f"{name} ended at step {state.step} of {lesson.steps}: {state.stopped}")
-    figures: dict[str, Json] = {
-        "lessons": lesson.lessons, "steps": state.step, "training_seconds": state.seconds, "stopped": state.stopped,
-    }  # fmt: skip
-    if stopping is None:
-        return _Tried(model, math.nan, figures)
-    stopping.restore(model)
-    step, loss = stopping.best
-    return _Tried(model, loss, figures | {"best_step": step, "validation_loss": loss})
+            looking = [(max(1, lesson.steps // settings.looks), stopping.look)] if stopping else []
+            state = train(
+                model,
+                lesson.objective,
+                lesson.source,
+                base.loop(settings, lesson.steps),
+                hooks=[*looking, (1, each_step)],
+                checkpoint=draft.path / f"scratch-{name}.safetensors",
+                on_start=begin,
+            )
+        if state.stopped:
+            say("teach", f"{name} ended at step {state.step} of {lesson.steps}: {state.stopped}")
+        figures: dict[str, Json] = {
+            "lessons": lesson.lessons, "steps": state.step, "training_seconds": state.seconds, "stopped": state.stopped,
+        }  # fmt: skip
+        if stopping is None:
+            return _Tried(model, math.nan, figures)
+        stopping.restore(model)
+        step, loss = stopping.best
+        return _Tried(model, loss, figures | {"best_step": step, "validation_loss": loss})

@@ -3,12 +3,10 @@
 import random
 from collections.abc import Sequence
 
-import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from homeroom.data.batches import Conversation, PackedConversations, TokenBatch
+from homeroom.data.batches import Conversation, PackedConversations
 from homeroom.data.documents import read_documents
-from homeroom.models.gpt import GPT
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Probability
 from homeroom.stages import checkpoints
@@ -18,7 +16,7 @@ from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.chat_template import answers_in, render
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.loop import RunState, train
+from homeroom.training.loop import RunState, mean_loss, train
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
@@ -89,7 +87,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
                 bar.update(state.step, **shown(state))
 
             def validate(state: RunState) -> None:
-                losses.append(loss_of(model, check))
+                losses.append(mean_loss(model, NextToken(), [check]))
                 draft.log(state.step, validation_loss=losses[-1])
 
             state = train(
@@ -144,11 +142,3 @@ def conversations(
             made.append(Conversation(row.token_ids, row.learn))
             wanted = rng.randint(1, turns - 1) if turns > 1 and rng.random() < 0.5 else 0
     return made
-
-
-@torch.no_grad()
-def loss_of(model: GPT, batch: TokenBatch) -> float:
-    """Mean cross-entropy (nats) of what is to be learned in one batch."""
-    objective = NextToken()
-    loss = objective.loss(model(**batch.inputs()), batch)
-    return float(loss.total / loss.weight)

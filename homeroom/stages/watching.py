@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import cast
 
 from pydantic import Field, NonNegativeInt, PositiveInt
-from safetensors.torch import load_file
 
 from homeroom.data.documents import read_documents
 from homeroom.evaluation.answers import answerable, generate_answers
 from homeroom.evaluation.judging import judge_scores
 from homeroom.evaluation.reward_hacking import HackingWatch, Limits, Reading
 from homeroom.inference.request import Sampling
-from homeroom.models.checkpoint import save_tensors
+from homeroom.models.checkpoint import load_learned, save_learned
 from homeroom.models.gpt import GPT
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError, Json
@@ -130,7 +129,7 @@ class Watch:
                 f"{str(self.rollouts.stopped).partition(';')[0]}, before a single step: the sampler's own noise is "
                 "above the limit, so there are no weights to keep. Raise [ppo.rollouts].kl_stop."
             )
-        self.rollouts.actor.policy.load_state_dict(load_file(kept), strict=False)
+        load_learned(self.rollouts.actor.policy, kept)
 
     def figures(self) -> dict[str, Json]:
         """Where and why it stopped, what each iteration gained for how much KL, and what the judge's looks cost."""
@@ -145,9 +144,7 @@ class Watch:
     def _keep(self, iteration: int) -> None:
         """The weights that this iteration was sampled from, if it was a good one; no other than may yet be wanted."""
         if iteration in self.hacking.keep:
-            # What is learned alone, and a tied matrix once.
-            named = self.rollouts.actor.policy.named_parameters()
-            save_tensors({name: one for name, one in named if one.requires_grad}, self._file(iteration))
+            save_learned(self.rollouts.actor.policy, self._file(iteration))
         wanted = {self._file(one) for one in self.hacking.keep}
         for path in self.folder.glob(self._file("*").name):
             if path not in wanted:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from homeroom.data.batches import Source
 from homeroom.files import write_atomically
-from homeroom.models.checkpoint import save_tensors
+from homeroom.models.checkpoint import load_learned, save_learned
 from homeroom.models.precision import products_in
-from homeroom.training.loop import RunState
+from homeroom.training.loop import RunState, mean_loss
 from homeroom.training.objectives.base import Objective
 
 
@@ -57,8 +56,7 @@ class EarlyStopping:
         loss = self._loss(state.model)
         self.losses.append((state.step, loss))
         if self.best[0] == state.step:
-            learned = {name: one for name, one in state.model.named_parameters() if one.requires_grad}
-            save_tensors(learned, self._weights)
+            save_learned(state.model, self._weights)
         write_atomically(self.file, json.dumps(self.losses))
         state.metrics["validation_loss"] = loss
         since = sum(at > self.best[0] for at, _ in self.losses)
@@ -67,20 +65,15 @@ class EarlyStopping:
 
     def restore(self, model: nn.Module) -> None:
         """Give the model its best weights."""
-        model.load_state_dict(load_file(self._weights), strict=False)
+        load_learned(model, self._weights)
 
     @property
     def _weights(self) -> Path:
         return self.file.with_suffix(".safetensors")
 
-    @torch.no_grad()
     def _loss(self, model: nn.Module) -> float:
         # The same order at every look: sums of the same numbers in another order are other numbers.
         self.source.load_state_dict(self._whole)
         batches = next(iter(self.source))
-        total = weight = 0.0
         with products_in(self.dtype, next(model.parameters()).device.type):
-            for batch in batches:
-                total += float(self.objective.loss(model(**batch.inputs()), batch).total)
-                weight += float(self.objective.weight(batch))
-        return total / weight
+            return mean_loss(model, self.objective, batches)

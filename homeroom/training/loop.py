@@ -167,6 +167,13 @@ def gradient(model: nn.Module, objective: Objective[Any], micro_batches: Sequenc
     return {name: float(value) / weight for name, value in sums.items()}
 
 
+@torch.no_grad()
+def mean_loss(model: nn.Module, objective: Objective[Any], micro_batches: Sequence[Batch]) -> float:
+    """The same loss without learning from it, for validation."""
+    losses = [objective.loss(model(**batch.inputs()), batch) for batch in micro_batches]
+    return sum(float(loss.total) for loss in losses) / sum(float(loss.weight) for loss in losses)
+
+
 def _position(state: RunState, source: Source[Any]) -> dict[str, Any]:
     return {
         "step": state.step,

@@ -5,7 +5,7 @@ One safetensors file, replaced atomically; the plain values ride in its header a
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from homeroom.models.checkpoint import CheckpointError, save_tensors
+from homeroom.models.checkpoint import CheckpointError, learned_parameters, save_tensors
 from homeroom.training.optimizers import Optimizer
 
 
 def save_run(path: Path, model: nn.Module, optimizer: Optimizer, position: Mapping[str, Any]) -> None:
     """Everything a run needs to go on as if it had never stopped. `position` is JSON."""
     # state_dict() would list a tied matrix twice, and safetensors refuses shared memory.
-    tensors = {f"model.{name}": value.detach() for name, value in _learned(model)}
+    tensors = {f"model.{name}": value.detach() for name, value in learned_parameters(model).items()}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.tensors()}
     tensors["random.cpu"] = torch.get_rng_state()
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
@@ -35,11 +35,6 @@ def _digest(position: str, tensors: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _learned(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """What is frozen stays as whoever made the model has loaded it."""
-    return ((name, value) for name, value in model.named_parameters() if value.requires_grad)
 
 
 def load_run(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
@@ -57,7 +52,7 @@ def load_run(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, An
             raise ValueError("it is not as it was saved")
         position: dict[str, Any] = json.loads(kept["position"])
         with torch.no_grad():
-            for name, value in _learned(model):
+            for name, value in learned_parameters(model).items():
                 value.copy_(tensors[f"model.{name}"])
         optimizer.load_tensors(
             {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}

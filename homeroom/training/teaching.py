@@ -26,9 +26,9 @@ from homeroom.training.objectives.base import Objective
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.objectives.prospect import KTO
-from homeroom.training.pairs import by_question, conversation, fitting, preference_pairs, rows_of
+from homeroom.training.pairs import Rows, by_question, conversation, fitting, preference_pairs, rows_of
 from homeroom.training.settings import TrainingSettings
-from homeroom.training.thumbs import Thumbs, liked_of
+from homeroom.training.thumbs import Liked, Thumbs, liked_of
 
 Method = Literal["ppo", "dpo", "kto", "sft"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -161,37 +161,42 @@ class Course:
     lessons: int
 
 
-def course(
-    method: Method,
-    settings: TeachingSettings,
-    lessons: Lessons,
-    model: GPT,
-    reference: GPT,
-    tokenizer: Tokenizer,
-    dtype: torch.dtype,
-    seed: int,
-) -> Course:
-    """What to train `model` on. The `reference` is asked here, once; call within `products_in(dtype)`.
+def as_rows(method: Method, lessons: Lessons, reference: GPT, tokenizer: Tokenizer) -> list[Any]:
+    """What the method learns from, in token ids, with what the frozen `reference` thinks of it: for all runs, once.
 
-    Raises NothingToLearn where no lesson fits the model's context.
+    Call within `products_in`. Raises NothingToLearn where no lesson fits the model's context.
     """
+    rows: list[Any]
+    if method == "sft":
+        limit = reference.config.max_length + 1  # the last token is only predicted, never read
+        written = [conversation(one.messages, one.answer, tokenizer, one.weight) for one in lessons.written]
+        rows = [one for one in written if len(one.token_ids) <= limit]
+    elif method == "dpo":
+        rows = rows_of(lessons.pairs, tokenizer, reference, micro_pairs=4)
+    else:
+        rows = liked_of(lessons.thumbs, tokenizer, reference)
+    if not rows:
+        raise NothingToLearn(f"no lesson fits the context of {reference.config.max_length} tokens")
+    return rows
+
+
+def course(
+    method: Method, settings: TeachingSettings, rows: Sequence[Any], model: GPT, dtype: torch.dtype, seed: int
+) -> Course:
+    """What to train `model` on, from what `as_rows` made."""
     objective: Objective[Any]
     if method == "sft":
-        limit = model.config.max_length + 1  # the last token is only predicted, never read
-        learned = [conversation(one.messages, one.answer, tokenizer, one.weight) for one in lessons.written]
-        learned = [one for one in learned if len(one.token_ids) <= limit]
-        _refuse_none(learned, model)
+        learned: Sequence[Conversation] = rows
         longest = max(len(one.token_ids) for one in learned)
         length = min(max(longest, settings.micro_tokens // 4), model.config.max_length)
         answers_per_row = max(1, length * len(learned) // sum(len(one.token_ids) for one in learned))
-        rows = max(1, settings.answers_per_step // answers_per_row)
+        per_step = max(1, settings.answers_per_step // answers_per_row)
         micro = max(1, settings.micro_tokens // length)
-        source = PackedConversations(learned, length=length, rows=rows, micro_rows=micro, seed=seed)
-        per_step, count, objective = min(rows, len(source.bins)), len(source.bins), NextToken()
+        source = PackedConversations(learned, length=length, rows=per_step, micro_rows=micro, seed=seed)
+        per_step, count, objective = min(per_step, len(source.bins)), len(source.bins), NextToken()
         return Course(source, objective, _steps(settings, count, per_step), len(learned))
     if method == "dpo":
-        pairs = rows_of(lessons.pairs, tokenizer, reference, micro_pairs=4)
-        _refuse_none(pairs, model)
+        pairs: Sequence[Rows] = rows
         asked = by_question(pairs)
         of_one = sum(len(row.chosen.token_ids) + len(row.rejected.token_ids) for row in pairs) / len(asked)
         per_step = max(1, round(settings.answers_per_step / 2 * len(asked) / len(pairs)))
@@ -199,8 +204,7 @@ def course(
         objective = DPO(settings.beta, settings.imitation)
         steps = _steps(settings, len(asked), per_step)
         return Course(preference_pairs(asked, per_step=per_step, micro=micro, seed=seed), objective, steps, len(pairs))
-    liked = liked_of(lessons.thumbs, tokenizer, reference)
-    _refuse_none(liked, model)
+    liked: Sequence[Liked] = rows
     ups = sum(one.answer.weight for one in liked if one.liked)
     downs = sum(one.answer.weight for one in liked if not one.liked)
     # Both kinds together weigh as much as one another (Ethayarajh et al. 2024, eq. 9).
@@ -208,11 +212,6 @@ def course(
     micro = max(1, round(settings.micro_tokens * len(liked) / sum(len(one.answer.token_ids) for one in liked)))
     thumbs = Thumbs(liked, model, per_step=settings.answers_per_step, micro=micro, seed=seed, dtype=dtype)
     return Course(thumbs, objective, _steps(settings, len(liked), settings.answers_per_step), len(liked))
-
-
-def _refuse_none(rows: Sequence[object], model: GPT) -> None:
-    if not rows:
-        raise NothingToLearn(f"no lesson fits the context of {model.config.max_length} tokens")
 
 
 def _weight(others: float, these: float) -> float:
