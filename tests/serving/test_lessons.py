@@ -381,6 +381,11 @@ def test_data_and_runs_are_shown_as_they_grow(page: Page, url: str, school: Scho
         assert violations(page) == []
         live.get_by_role("link", name=draft.id).click()
         expect(page.locator(".figures")).to_contain_text("12.25")
+        hidden = draft.path.rename(draft.path.with_name(f".{draft.id}"))  # renamed, not yet recorded: there is neither
+        page.wait_for_timeout(2500)
+        hidden.rename(draft.path)
+        draft.log(4, reward=13.5, kl=0.1)
+        expect(page.locator(".figures")).to_contain_text("13.5")
     expect(page.get_by_role("heading", name="Settings")).to_be_visible()  # it was published meanwhile
     expect(page.get_by_role("region", name="Settings")).to_contain_text(EVIL)
 

@@ -20,6 +20,7 @@ from homeroom.serving.pages.strings import Strings
 from homeroom.workspace import Artifact, Run, Workspace
 
 LIVE_SECONDS = 1.0
+GONE_LOOKS = 10  # a draft that was renamed but not yet recorded as an artifact is neither, for as long as a disk takes
 KINDS = {"running": "live", "finished": "good", "failed": "bad", "killed": "bad"}
 MOST_FILES = 50
 
@@ -87,6 +88,7 @@ class ArtifactPage:
         self._workspace, self._name = workspace, name
         self._board = Board(request, "/data", self._draw)
         self._live: Live | None = None
+        self._gone = 0  # looks in a row that found nothing where there had been a draft
 
     async def build(self) -> None:
         self._found = await self._read()
@@ -99,6 +101,9 @@ class ArtifactPage:
 
     async def _refresh(self) -> None:
         found, before = await self._read(), self._found
+        self._gone = self._gone + 1 if found.missing else 0
+        if 0 < self._gone < GONE_LOOKS:
+            return
         self._found = found
         if found.work is None:
             self._timer.deactivate()

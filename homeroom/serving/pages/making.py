@@ -63,6 +63,10 @@ class Found:
     log: Log = field(default_factory=list)
     judgements: int = 0
 
+    @property
+    def missing(self) -> bool:
+        return self.artifact is None and self.work is None
+
 
 def stock(workspace: Workspace) -> Stock:
     newest = sorted(workspace.artifacts.all(), key=lambda one: one.created, reverse=True)
