@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# What does not wait for one another is made side by side: the packages, and the browser for the tests.
+MAKEFLAGS += --jobs=2
 
 WORKSPACE ?= workspace
 SERVE ?= 1
