@@ -1,13 +1,10 @@
 """`homeroom improve`: the champion learns from what people said so far, once or whenever enough was said."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from homeroom.cli.common import WORKSPACE, Place, RecipePath, Sets, open_workspace, recipe_of, run_stage
-
-if TYPE_CHECKING:
-    from homeroom.workspace import Workspace
 
 
 def improve(
@@ -24,12 +21,14 @@ def improve(
 
     Example: homeroom improve --watch --set watch.votes=100
     """
+    from homeroom.stages.lookup import learner
+
     read = recipe_of(recipe, workspace, set_ or ())
     if not watch:
         with open_workspace(workspace, create=True) as opened:
             # A person who asks to learn from the votes means those cast so far, not those of the last harvest.
             run_stage("harvest", read, opened)
-            run_stage(_meant(opened), read, opened)
+            run_stage(learner(opened), read, opened)
         return
     from homeroom.stages import watch as watching
 
@@ -40,13 +39,5 @@ def improve(
             config,
             opened,
             harvest=lambda: run_stage("harvest", read, opened),
-            learn=lambda: run_stage(_meant(opened), read, opened),
+            learn=lambda: run_stage(learner(opened), read, opened),
         )
-
-
-def _meant(workspace: "Workspace") -> str:
-    """A champion that was imported learns in another stage: the circle's own measures do not know it."""
-    from homeroom.stages.lookup import came_from_elsewhere
-
-    champion = workspace.champion()
-    return "teach" if champion is not None and came_from_elsewhere(workspace, champion) else "improve"

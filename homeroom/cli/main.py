@@ -93,6 +93,7 @@ def run(
     Example: homeroom run recipes/starter.toml --from sft --until ppo --set ppo.seed=2
     """
     from homeroom import recipe as recipes
+    from homeroom.stages.lookup import learner
 
     stages = _between(first, last)
     read = recipes.load(recipe, set_ or ())
@@ -101,7 +102,7 @@ def run(
         _print_derived(read)
         for stage in stages:
             try:
-                run_stage(stage, read, opened)
+                run_stage(learner(opened) if stage == "improve" else stage, read, opened)
             except NothingToLearn as reason:
                 say(stage, f"nothing was learned: {reason}")
         _print_figures(opened)

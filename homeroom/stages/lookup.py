@@ -81,6 +81,14 @@ def came_from_elsewhere(workspace: Workspace, model: Artifact) -> bool:
     return False
 
 
+def learner(workspace: Workspace) -> str:
+    """The stage that learns from the latest harvest: one that no evaluation of the circle stands behind is taught.
+
+    By the harvest, not by the champion: that may have been changed since.
+    """
+    return "improve" if workspace.latest("harvest").inputs else "teach"
+
+
 def find_model(workspace: Workspace, name: str, stages: Sequence[str] = MODEL_STAGES) -> Artifact:
     """The champion, the latest model of a stage, or the one artifact whose name begins so. Raises HomeroomError."""
     if name == "champion":

@@ -16,7 +16,7 @@ from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import HomeroomError, NothingToLearn
-from homeroom.stages import harvest, imported, teach
+from homeroom.stages import harvest, imported, lookup, teach
 from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
@@ -192,3 +192,16 @@ def test_improve_is_the_word_for_it(elsewhere, tmp_path):
     assert "promoted" in done.output
     with Workspace.open(tmp_path / "workspace") as workspace:
         assert workspace.champion().stage == "teach"
+
+
+def test_who_learns_is_said_by_the_harvest_whoever_is_champion_by_then(taught, tmp_path):
+    with taught.publish("sft", CONFIG) as raised:
+        pass
+    taught.registry.promote(raised.artifact.id, {"reasons": ["by hand"]})
+    assert lookup.learner(taught) == "teach"
+    taught.registry.promote(taught.latest("imported").id, {"reasons": ["by hand"]})
+    # The circle's own command knows it too.
+    sets = ["--set", "teach.minimum_lessons=1000", "--from", "harvest", "--until", "improve"]
+    done = CliRunner().invoke(cli.app, ["run", "recipes/starter.toml", "-w", str(tmp_path / "workspace"), *sets])
+    assert done.exit_code == 0, done.output
+    assert "written answers, too few" in " ".join(done.output.split())
