@@ -32,6 +32,11 @@ class Bar(Frozen):
     latency_worse: NonNegativeFloat = 0.1  # the whole interval of the ratio has to lie above 1 and this to refuse
     seed: int = 0
 
+    @property
+    def doubt(self) -> float:
+        """The ratio of latencies around which they have to be measured longer."""
+        return 1 + self.latency_worse
+
 
 @dataclass(frozen=True)
 class Line:

@@ -6,6 +6,8 @@ So a kill between the two loses none. Who may be promoted is each stage's busine
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
+from homeroom.evaluation.gate import Verdict
+from homeroom.evaluation.suite import Measured
 from homeroom.progress import say
 from homeroom.settings import Json
 from homeroom.workspace import Artifact, Decision, Workspace
@@ -20,6 +22,22 @@ def decision(
 ) -> Json:
     """One line for the registry, to be enacted once the artifact that holds it is published."""
     return {**(figures or {}), "model": model, "promoted": promoted, "reasons": list(reasons), "over": over}
+
+
+def outcome(
+    model: str, verdict: Verdict, before: Measured, after: Measured, objections: Sequence[str], over: str
+) -> dict[str, Json]:
+    """What a round of learning records: the gate's lines, and its decision, against which any objection stands."""
+    promoted, reasons = verdict.accepted and not objections, [*objections, *verdict.reasons]
+    return {
+        **verdict.figures(),
+        "promoted": promoted,
+        "reasons": list[Json](reasons),
+        "bits_per_byte": after.bits_per_byte["all"],
+        "bits_per_byte_before": before.bits_per_byte["all"],
+        "evaluation": after.figures(),
+        "decisions": [decision(model, promoted, reasons, over, verdict.figures())],
+    }
 
 
 def enact(artifact: Artifact, workspace: Workspace) -> list[Decision]:

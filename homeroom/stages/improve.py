@@ -23,9 +23,9 @@ from homeroom.models.precision import products_for
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
-from homeroom.stages.decisions import decision, enact, say_decisions
+from homeroom.stages.decisions import enact, outcome, say_decisions
 from homeroom.stages.lookup import ancestor, champion, made_before
-from homeroom.stages.measuring import measure, measured_by, measured_in, suite_of
+from homeroom.stages.measuring import answers_changed, measure, measured_by, measured_in, suite_of
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
 from homeroom.training.objectives.preference import DPO
@@ -94,35 +94,24 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         learned = _learn(config, before_model, rows, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, tokenizer, draft.path)
         after = measure(suite, {"improve": draft}, draft.path)[0]
-        latency = compare_latency(learned.model, checkpoints.load(before_model), doubt=1 + config.gate.latency_worse)
+        latency = compare_latency(learned.model, checkpoints.load(before_model), doubt=config.gate.doubt)
         verdict = gate(after, before, config.gate, latency)
-        promoted = verdict.accepted and not config.inverted
-        reasons = ["the votes were inverted, as a control"] if config.inverted else []
+        objections = ["the votes were inverted, as a control"] if config.inverted else []
         draft.metrics |= {
-            **verdict.figures(),
-            "promoted": promoted,
-            "reasons": [*reasons, *verdict.reasons],
+            **outcome(draft.id, verdict, before, after, objections, before.artifact),
             "pairs": learned.rows,
             "steps": learned.steps,
             "heldout_pairs": learned.heldout,
             "heldout_accuracy": learned.accuracy_heldout,
-            "bits_per_byte": after.bits_per_byte["all"],
-            "bits_per_byte_before": before.bits_per_byte["all"],
-            "rude": _rude(after),
-            "rude_before": _rude(before),
-            "evaluation": after.figures(),
-            "answers": _shown(config.shown, suite, before, after),
-            "decisions": [
-                decision(draft.id, promoted, [*reasons, *verdict.reasons], before.artifact, verdict.figures())
-            ],
+            "answers": answers_changed(config.shown, suite, before, after),
         }
         if config.control and not config.inverted:
             draft.metrics["inverted"] = control
     say_decisions("improve", enact(draft.artifact, workspace))
     if config.control and not config.inverted:
         refused = cast(dict[str, Json], draft.artifact.metrics["inverted"])
-        outcome = "refused" if refused["refused"] else "NOT refused"
-        say("improve", f"control with inverted votes {outcome}: {'; '.join(cast(list[str], refused['reasons']))}")
+        told = "refused" if refused["refused"] else "NOT refused"
+        say("improve", f"control with inverted votes {told}: {'; '.join(cast(list[str], refused['reasons']))}")
     return draft.artifact
 
 
@@ -221,18 +210,3 @@ def _settled(config: Config, evaluation: Artifact) -> Config:
     if config.precision != "auto":
         return config
     return config.model_copy(update={"precision": measured_in(evaluation)})
-
-
-def _rude(measured: Measured) -> float:
-    return sum(answer.rude for answer in measured.answers) / len(measured.answers)
-
-
-def _shown(count: int, suite: Suite, before: Measured, after: Measured) -> list[Json]:
-    """Questions whose answers changed, with both."""
-    prompts = {question.id: question.prompt for question in suite.questions}
-    pairs = zip(*after.paired(before), strict=True)
-    changed = [(ours, theirs) for ours, theirs in pairs if ours.text != theirs.text]
-    return [
-        {"question": prompts[ours.question_id], "before": theirs.text, "after": ours.text}
-        for ours, theirs in changed[:count]
-    ]

@@ -4,7 +4,7 @@ How something is measured is the business of `homeroom.evaluation`. Results are 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -15,13 +15,15 @@ from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.heldout import unseen_questions, up_to
 from homeroom.evaluation.multiple_choice import read_items
-from homeroom.evaluation.suite import Measured, Suite
+from homeroom.evaluation.suite import Advance, Measured, Suite
 from homeroom.files import sha256, write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import Stored, load_model
+from homeroom.models.compiled import CompiledGPT
+from homeroom.models.gpt import GPT
 from homeroom.models.precision import Precision, resolve_precision
 from homeroom.progress import progress, say
-from homeroom.settings import Frozen, HomeroomError
+from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
 from homeroom.stages.lookup import ModelStage
 from homeroom.tasks.base import Question, sample
@@ -69,21 +71,50 @@ def measure(suite: Suite, models: Mapping[str, Stored], folder: Path) -> list[Me
     results = []
     with progress("evaluate", sum(suite.work(stage) for stage in models)) as bar:
         for stage, model in models.items():
-            kept = folder / f"{model.id}.json"
-            if kept.exists():
-                results.append(Measured.load(kept))
-                bar.advance(suite.work(stage))
-                continue
-            measured = suite.measure(
-                load_model(model.path),
-                Tokenizer.load(model.path),
-                model.id,
-                stage,
-                lambda what, n, name=stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
+            results.append(
+                measured_once(
+                    suite,
+                    model.id,
+                    stage,
+                    folder,
+                    lambda path=model.path: (load_model(path), Tokenizer.load(path), None),  # type: ignore[misc]
+                    lambda what, n, name=stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
+                )
             )
-            results.append(measured)
-            measured.save(kept)
     return results
+
+
+def measured_once(
+    suite: Suite,
+    name: str,
+    stage: str,
+    folder: Path,
+    load: Callable[[], tuple[GPT, Tokenizer, CompiledGPT | None]],
+    advance: Advance,
+) -> Measured:
+    """A model by the suite, kept in `folder` under its name and found there after a kill.
+
+    `load` gives the model, its tokenizer, and the form in which it answers where that is another one.
+    """
+    kept = folder / f"{name}.json"
+    if kept.exists():
+        advance("found", suite.work(stage))
+        return Measured.load(kept)
+    model, tokenizer, answering = load()
+    measured = suite.measure(model, tokenizer, name, stage, advance, answering)
+    measured.save(kept)
+    return measured
+
+
+def answers_changed(count: int, suite: Suite, before: Measured, after: Measured) -> list[Json]:
+    """Questions whose answers changed, at most so many, with both."""
+    prompts = {question.id: question.prompt for question in suite.questions}
+    pairs = zip(*after.paired(before), strict=True)
+    changed = [(ours, theirs) for ours, theirs in pairs if ours.text != theirs.text]
+    return [
+        {"question": prompts[ours.question_id], "before": theirs.text, "after": ours.text}
+        for ours, theirs in changed[:count]
+    ]
 
 
 def suite_of(evaluation: Artifact, workspace: Workspace) -> Suite:

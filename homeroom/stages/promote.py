@@ -54,7 +54,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             latency = compare_latency(
                 checkpoints.load(models[stage]),
                 checkpoints.load(workspace.artifacts.get(best.artifact)),
-                doubt=1 + config.gate.latency_worse,
+                doubt=config.gate.doubt,
             )
             verdict = gate(candidate, best, config.gate, latency)
             decisions.append(

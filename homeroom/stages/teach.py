@@ -39,10 +39,10 @@ from homeroom.stages.adapting import (
     qualified,
     reward_model,
 )
-from homeroom.stages.decisions import decision, enact, say_decisions
+from homeroom.stages.decisions import enact, outcome, say_decisions
 from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, made_before
-from homeroom.stages.measuring import task_digests, task_items
+from homeroom.stages.measuring import answers_changed, measured_once, task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.stages.remembering import Memory
 from homeroom.stages.seeds import best_of_seeds
@@ -131,29 +131,20 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
         verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
-        reasons = list(verdict.reasons)
+        objections = ["the lessons were inverted, as a control"] if config.inverted else []
         if not judged.passed:
-            reasons.insert(0, f"the judge is no better than a coin: {judged.reason}")
-        if config.inverted:
-            reasons.insert(0, "the lessons were inverted, as a control")
-        promoted = verdict.accepted and judged.passed and not config.inverted
+            objections.append(f"the judge is no better than a coin: {judged.reason}")
         draft.metrics |= {
-            **verdict.figures(),
-            "promoted": promoted,
-            "reasons": list[Json](reasons),
+            **outcome(draft.id, verdict, measured_before, after, objections, before.id),
             "method": method,
             "why": why,
             "judge": judged.figures(),
             **figures,
             "remembered": remembered,
-            "bits_per_byte": after.bits_per_byte["all"],
-            "bits_per_byte_before": measured_before.bits_per_byte["all"],
-            "evaluation": after.figures(),
             "evaluation_before": measured_before.figures(),
-            "answers": _shown(config.shown, suite, measured_before, after),
-            "decisions": [decision(draft.id, promoted, reasons, before.id, verdict.figures())],
+            "answers": answers_changed(config.shown, suite, measured_before, after),
         }
-    if promoted:
+    if draft.metrics["promoted"]:
         # Before anybody is served by it.
         compress.run(compress.Config(text_megabytes=config.text_megabytes), workspace, draft.artifact)
     say_decisions("teach", enact(draft.artifact, workspace))
@@ -225,35 +216,18 @@ def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thu
 def _measured(
     suite: Suite, tokenizer: Tokenizer, name: str, stage: str, draft: Draft, load: Callable[[], GPT]
 ) -> Measured:
-    kept = draft.path / f"{name}.json"
-    if kept.exists():
-        return Measured.load(kept)
-    model = load()
-    answering = decodable(Int8Weights.of(model))
+    """With the answers of the form in which it is served."""
+
+    def loaded() -> tuple[GPT, Tokenizer, CompiledGPT | None]:
+        model = load()
+        answering = decodable(Int8Weights.of(model))
+        return model, tokenizer, answering if isinstance(answering, CompiledGPT) else None
+
     with progress(f"teach (measuring {stage})", suite.work(stage)) as bar:
-        measured = suite.measure(
-            model,
-            tokenizer,
-            name,
-            stage,
-            lambda what, n: bar.advance(n, now=what),
-            answering if isinstance(answering, CompiledGPT) else None,
-        )
-    measured.save(kept)
-    return measured
+        return measured_once(suite, name, stage, draft.path, loaded, lambda what, n: bar.advance(n, now=what))
 
 
 def _latency(config: Config, learned: GPT, before: Artifact) -> Latency:
     """Both in the form in which they are served."""
     ours, theirs = (decodable(Int8Weights.of(model)) for model in (learned, load_model(before.path)))
-    return compare_latency(ours, theirs, doubt=1 + config.gate.latency_worse)
-
-
-def _shown(count: int, suite: Suite, before: Measured, after: Measured) -> list[Json]:
-    """Questions with both answers."""
-    prompts = {question.id: question.prompt for question in suite.questions}
-    pairs = zip(*after.paired(before), strict=True)
-    return [
-        {"question": prompts[ours.question_id], "before": theirs.text, "after": ours.text}
-        for ours, theirs in list(pairs)[:count]
-    ]
+    return compare_latency(ours, theirs, doubt=config.gate.doubt)
