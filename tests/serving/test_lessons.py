@@ -188,23 +188,6 @@ def test_a_vote_is_found_by_what_stands_in_an_address(school: School) -> None:
     assert rounds.read(school.workspace, traced="nobody").traced == rounds.Traced("nobody", None)
 
 
-def test_what_became_of_a_model_in_the_end(tmp_path: Path) -> None:
-    with Workspace.open(tmp_path) as workspace:
-        one, two, three = (make(workspace, "improve", depth=depth).id for depth in (1, 2, 3))
-        registry = workspace.registry
-        registry.promote(one, {})
-        registry.promote(two, {})
-        registry.refuse(three, {})
-        told = lambda: [rounds.outcome(name, registry.history(), registry.champion()) for name in (one, two, three)]  # noqa: E731
-        assert told() == ["promoted", "champion", "refused"]
-        registry.rollback()
-        assert told() == ["champion", "rolled_back", "refused"]
-        workspace.promote_by_hand(three, "ann")
-        assert told() == ["promoted", "rolled_back", "champion"]
-        registry.rollback()
-        assert told() == ["champion", "rolled_back", "rolled_back"]
-
-
 def test_a_draft_is_seen_as_it_grows_and_after_a_kill(school: School) -> None:
     workspace = school.workspace
     with suppress(KeyboardInterrupt), workspace.publish("sft", Recipe(depth=9)) as draft:
