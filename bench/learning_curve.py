@@ -76,9 +76,19 @@ class Bench:
     brigade: float = 0.0
     inverted: bool = False
 
-    @property
-    def folder(self) -> Path:
-        return self.keep / f"{self.rule.name}-{self.seed}{self._poison}"
+    def folder(self, count: int) -> Path:
+        """A workspace in which so many voted."""
+        return self.keep / f"{self.rule.name}-{self.seed}{self._poison}-{count}"
+
+    def begun(self, count: int) -> Path:
+        """That workspace; a new one goes on from where fewest votes are missing."""
+        folder = self.folder(count)
+        if not folder.exists():
+            numbers = (path.name.rpartition("-")[2] for path in self.keep.iterdir())
+            earlier = [int(number) for number in numbers if number.isdecimal() and self.folder(int(number)).exists()]
+            fewer = max((number for number in earlier if number < count), default=0)
+            copy_workspace(self.folder(fewer) if fewer else self.keep / "start", folder)
+        return folder
 
     @property
     def rounds(self) -> Path:
@@ -191,10 +201,10 @@ def answers(bench: Bench, model: Artifact) -> list[Answered]:
 
 
 def learn(bench: Bench, method: Method, votes: int, before: Sequence[Answered]) -> dict[str, Any]:
-    """One round in a copy of the workspace."""
+    """One round in a copy of the workspace in which so many voted."""
     told: dict[str, Any] = {"rule": bench.rule.name, "seed": bench.seed, "votes": votes, "method": method}
     told |= {"brigade": bench.brigade, "inverted": bench.inverted}
-    with copied(bench.folder) as workspace:
+    with copied(bench.folder(votes)) as workspace:
         begun = time.perf_counter()
         reaped = harvest.run(harvest.Config(), workspace)
         try:
@@ -222,14 +232,11 @@ def learn(bench: Bench, method: Method, votes: int, before: Sequence[Answered]) 
 
 def curve(bench: Bench, votes: Sequence[int], methods: Sequence[Method], done: list[dict[str, Any]]) -> None:
     """Every round of one rule and seed that is not done yet; each is written down when it is."""
-    if not bench.folder.exists():
-        copy_workspace(bench.keep / "start", bench.folder)
-    with Workspace.open(bench.folder) as workspace:
-        champion = workspace.champion()
-        assert champion is not None
     before: list[Answered] | None = None
     for count in sorted(votes):
-        with Workspace.open(bench.folder) as workspace:
+        with Workspace.open(bench.begun(count)) as workspace:
+            champion = workspace.champion()
+            assert champion is not None
             vote(bench, workspace, count)
         for method in methods:
             wanted = (bench.rule.name, bench.seed, count, method)

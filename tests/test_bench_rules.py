@@ -84,5 +84,14 @@ def test_a_brigade_says_the_opposite_about_what_honest_raters_were_asked(tmp_pat
     assert {one.noise for one in honest} == {0.1}
     assert {one.question for one in burst} < {one.question for one in honest}
     assert max(Counter(one.question for one in burst).values()) == len({one.user for one in burst}) == 5
-    assert bench.folder != replace(bench, brigade=0.0).folder
+    assert bench.folder(100) != replace(bench, brigade=0.0).folder(100)
     assert len({replace(bench, brigade=share, inverted=turned).rounds for share, turned in KINDS}) == 3
+
+
+def test_every_number_of_votes_has_a_workspace_that_goes_on_from_the_one_below(tmp_path):
+    bench = Bench(tmp_path, RULES["brief"], 0, 0.1, None)
+    (tmp_path / "start").mkdir()
+    (replace(bench, brigade=0.3).begun(10) / "burst").touch()
+    (bench.begun(50) / "fifty").touch()
+    assert [path.name for path in bench.begun(400).iterdir()] == ["fifty"]
+    assert list(bench.begun(25).iterdir()) == []  # asked for later, and yet without the votes of the others
