@@ -135,7 +135,7 @@ def harvest(
         _asked_in(by_question, choice.history).choices.append(choice)
     # Coarser than what makes a pair: "C" and "C++" are two questions, but on one side of the split.
     asked = ["\n".join(plain(text) for role, text in key if role == "user") for key in by_question]
-    clusters = near_duplicates(asked)
+    clusters = _on_one_side(asked, [[plain(text) for role, text in key if role == "user"][-1:] for key in by_question])
     smallest: dict[int, str] = {}
     for question, cluster in zip(asked, clusters, strict=True):
         smallest[cluster] = min(question, smallest.get(cluster, question))
@@ -191,6 +191,22 @@ def digest(votes: Iterable[Vote], weights: Sequence[float] | None = None, choice
     said = [json.dumps([_content(vote), weight]) for vote, weight in _weighed(votes, weights)]
     said += map(_content_of_choice, choices)
     return hashlib.sha256("\n".join(sorted(said)).encode()).hexdigest()[:16]
+
+
+def _on_one_side(asked: Sequence[str], last: Sequence[Sequence[str]]) -> list[int]:
+    """The cluster of each conversation: near-duplicates, and whoever ends with what another asks alone.
+
+    Not all that end alike: "why?" after two things is two questions.
+    """
+    ends = ["".join(turn) for turn in last]
+    clusters = near_duplicates([*asked, *ends])
+    of_whole, of_end = clusters[: len(asked)], clusters[len(asked) :]
+    alone = {whole for whole, text, end in zip(of_whole, asked, ends, strict=True) if text == end}
+    sides = DisjointSets(len(clusters))
+    for whole, end in zip(of_whole, of_end, strict=True):
+        if end in alone:
+            sides.join(whole, end)
+    return [sides.find(whole) for whole in of_whole]
 
 
 def _evaluated(

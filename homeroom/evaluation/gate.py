@@ -4,7 +4,7 @@ It reads measurements and decides; it neither measures (`suite.py`) nor promotes
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +16,8 @@ from homeroom.evaluation.suite import Measured
 from homeroom.settings import Frozen, Json, Probability
 
 QUESTIONS, WIN_RATE = "held-out questions", "win rate over the champion, by the independent judge"
+
+COIN, WON_BY_CHANCE = 0.5, 0.025
 
 
 class Bar(Frozen):
@@ -96,18 +98,19 @@ def gate(candidate: Measured, champion: Measured, bar: Bar, latency: Latency | N
     wins, chrf = (candidate.over(champion, grade, bar.seed) for grade in ("judge", "chrf"))
     cost, cost_before = candidate.bits_per_byte["all"], champion.bits_per_byte["all"]
     rude, rude_before = sum(a.rude for a in ours), sum(b.rude for b in theirs)
-    # One sign a document: several questions about it are not independent of each other.
-    turned: Counter[str] = Counter()
-    for a, b in zip(ours, theirs, strict=True):
-        turned[a.document_id] += a.rude - b.rude
-    chance = sign_test(sum(n > 0 for n in turned.values()), sum(n < 0 for n in turned.values()))
+    chance = _by_chance((a.document_id, a.rude - b.rude) for a, b in zip(ours, theirs, strict=True))
+    # Where most answers tie, resampling the few that do not is surer than it should be: the sign test is exact.
+    contests = zip(*candidate.contests(champion, "judge"), strict=True)
+    won_by_chance = _by_chance((document, (one > other) - (one < other)) for document, one, other in contests)
+    unsure = bar.win_rate >= COIN and won_by_chance > WON_BY_CHANCE
     lines = (
         Line(QUESTIONS, f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
         Line(
             WIN_RATE,
             f"95 % interval above {bar.win_rate:.0%}",
-            f"{wins.mean:.1%} [{wins.low:.1%}, {wins.high:.1%}]",
-            wins.low > bar.win_rate,
+            f"{wins.mean:.1%} [{wins.low:.1%}, {wins.high:.1%}]"
+            + (f" (by chance: {won_by_chance:.0%})" if unsure and wins.low > bar.win_rate else ""),
+            wins.low > bar.win_rate and not unsure,
         ),
         Line(
             "bits per byte of held-out text",
@@ -126,6 +129,14 @@ def gate(candidate: Measured, champion: Measured, bar: Bar, latency: Latency | N
         *(_latency_lines(latency, bar) if latency else ()),
     )
     return Verdict(lines, wins, chrf)
+
+
+def _by_chance(differences: Iterable[tuple[str, int]]) -> float:
+    """How likely as many differences are above 0. One sign a document: questions about one hang together."""
+    turned: Counter[str] = Counter()
+    for document, difference in differences:
+        turned[document] += difference
+    return sign_test(sum(n > 0 for n in turned.values()), sum(n < 0 for n in turned.values()))
 
 
 def _task_lines(candidate: Measured, champion: Measured, bar: Bar) -> Iterator[Line]:

@@ -63,12 +63,18 @@ class Measured(Frozen):
 
         Who said the same ties: scored in two batches, an answer's two scores may differ by their rounding.
         """
+        documents, scores, others = self.contests(baseline, grade)
+        return win_rate(scores, others, seed, documents)
+
+    def contests(
+        self, baseline: "Measured", grade: Literal["judge", "chrf"]
+    ) -> tuple[list[str], list[float], list[float]]:
+        """Of each question that both answered its document, our answer's grade and theirs."""
         ours, theirs = self.paired(baseline)
-        documents = [answer.document_id for answer in ours]
         alike = [(a.text, a.ended) == (b.text, b.ended) for a, b in zip(ours, theirs, strict=True)]
         scores = [getattr(answer, grade) for answer in ours]
         others = [s if same else getattr(b, grade) for s, same, b in zip(scores, alike, theirs, strict=True)]
-        return win_rate(scores, others, seed, documents)
+        return [answer.document_id for answer in ours], scores, others
 
     def figures(self) -> dict[str, Json]:
         """The row of the report. Answers themselves stay in the file."""

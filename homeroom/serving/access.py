@@ -25,9 +25,10 @@ from homeroom.serving.roles import needed
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import Key, Role, User, Workspace
-from homeroom.workspace.users import Users, may
+from homeroom.workspace.users import LOCAL, Users, may
 
 COOKIE = "homeroom_session"
+VISITOR = "visitor"
 FORM_TOKEN_HEADER = "X-Homeroom-Form-Token"
 RECHECK_SECONDS = 5.0
 SIGN_IN = "/sign-in"
@@ -163,7 +164,10 @@ class Access:
 def user_of(state: Mapping[str, object], default: str) -> str:
     """Who asks, where the request itself does not say: the user's name, or that of a key of nobody."""
     caller = state.get("caller")
-    return caller.name if isinstance(caller, Caller) and caller.name is not None else default
+    if isinstance(caller, Caller) and caller.name is not None:
+        return caller.name
+    # On a server that is open to everybody, who comes is not who sits at its machine, whose votes weigh most.
+    return VISITOR if default == LOCAL and isinstance(caller, Caller) and caller.role != "operate" else default
 
 
 def role_of(state: Mapping[str, object]) -> Role:
@@ -190,10 +194,12 @@ def recorded_as(state: Mapping[str, object], given: str | None, default: str) ->
     if isinstance(caller, Caller) and caller.of_user and caller.role != "operate" and given != caller.name:
         message = f"This account is {caller.name}'s and cannot ask or vote as '{given}'. Leave 'user' out."
         raise ApiError(403, message, param="user", code="other_user")
-    program = caller.name if isinstance(caller, Caller) and not caller.of_user else None
-    if program not in (None, given) and isinstance(users, Users) and users.is_somebody(given):
+    # A key of nobody, or on an open server a stranger; who sits at this machine operates, and has no key either.
+    program = isinstance(caller, Caller) and not caller.of_user and caller.name != given
+    at_home = isinstance(caller, Caller) and caller.name is None and caller.role == "operate"
+    if program and not at_home and isinstance(users, Users) and users.is_somebody(given):
         message = (
-            f"'{given}' is a person's account here, and this key is nobody's: it cannot ask or vote as them. Use a key "
+            f"'{given}' is a person's account here, and who asks is nobody: it cannot ask or vote as them. Use a key "
             "of theirs (`homeroom keys create NAME --user …`), or give its raters names of their own."
         )
         raise ApiError(403, message, param="user", code="other_user")

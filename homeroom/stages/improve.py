@@ -89,6 +89,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         suite = suite_of(evaluation, workspace)
         before = measured_by(evaluation, before_model, workspace, draft.path, suite)
         text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
+        control = None
         if config.control and not config.inverted:
             control = _control(config, before_model, rows, text, suite, before, draft)
         learned = _learn(config, before_model, rows, text, draft, inverted=config.inverted)
@@ -97,6 +98,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         latency = compare_latency(learned.model, checkpoints.load(before_model), doubt=config.gate.doubt)
         verdict = gate(after, before, config.gate, latency)
         objections = ["the votes were inverted, as a control"] if config.inverted else []
+        if control is not None and not control["refused"]:
+            objections.append("the gate passed the same votes inverted, so it cannot tell what they teach")
         draft.metrics |= {
             **outcome(draft.id, verdict, before, after, objections, before.artifact),
             "pairs": learned.rows,
@@ -105,7 +108,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "heldout_accuracy": learned.accuracy_heldout,
             "answers": answers_changed(config.shown, suite, before, after),
         }
-        if config.control and not config.inverted:
+        if control is not None:
             draft.metrics["inverted"] = control
     say_decisions("improve", enact(draft.artifact, workspace))
     if config.control and not config.inverted:

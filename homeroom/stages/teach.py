@@ -71,7 +71,7 @@ class Config(TeachingSettings):
         PolicySettings(
             rollouts=RolloutSettings(iterations=12, episodes=32, max_tokens=100, micro_rows=8),
             # What people want may well be shorter answers.
-            watch=WatchSettings(questions=16, limits=Limits(length_share=5)),
+            watch=WatchSettings(judge_every=1, questions=16, limits=Limits(length_share=5)),
             learning_rate=2e-4,
             warmup=0.1,
         ),
@@ -197,7 +197,10 @@ def _memory(config: Config, base: Base, champion: Artifact) -> Memory:
 def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:
     asked = questions_asked(heldout, config.questions)
     if not asked:
-        raise NothingToLearn("no question that people asked is held out, so that nothing could be measured")
+        raise NothingToLearn(
+            "no question that people asked is held out, so that nothing could be measured: that takes conversations "
+            "that begin with a question, without a system message before it"
+        )
     text = library_prose(config.text_megabytes)
     return Suite(
         name=name,

@@ -44,8 +44,12 @@ def run(
     champion(workspace)  # without one there is nothing to improve, and that is better said now than in the night
     begun = 0
     if unfinished := _unfinished(workspace):
-        say("watch", f"goes on with {unfinished.id}, of which nothing was learned yet")
-        _round(learn)
+        if _read_by(unfinished) <= _judgements(workspace):
+            say("watch", f"goes on with {unfinished.id}, of which nothing was learned yet")
+            _round(learn)
+        else:
+            say("watch", f"{unfinished.id} holds what was changed or withdrawn since: votes are gathered again")
+            _round(harvest, learn)
         begun += 1
     tried: set[str] = set()  # judgements of rounds that did not get to their harvest
     seen: tuple[int, ...] | None = None

@@ -76,6 +76,11 @@ class Pairs:
             if pair.user != user:
                 raise FeedbackError(f"pair {pair_id} was shown to another person")
             choice: Choice = "left" if chosen == "left" else "right" if chosen == "right" else "tie"
+            comparisons, votes = tables.comparisons.c, tables.votes.c
+            before = connection.execute(select(comparisons.choice).where(comparisons.id == pair_id)).scalar()
+            thumbs = connection.execute(select(votes.id).where(votes.id == f"{pair_id}-left")).scalar()
+            if before == choice == "tie" and (thumbs is not None) != (chosen == "bad"):
+                raise FeedbackError(f"of pair {pair_id} {'bad' if thumbs else 'same'} was chosen before")
             row = compare(connection, pair.left_id, pair.right_id, choice, pair.kind, pair_id, user)
             if chosen == "bad":
                 for side, answer in (("left", pair.left_id), ("right", pair.right_id)):

@@ -168,6 +168,36 @@ def test_near_duplicates_are_on_one_side_of_the_split():
     assert sorted(splits) == ["heldout", "heldout", "train"]
 
 
+@dataclass(frozen=True)
+class Later(Judged):
+    """The same, but after something else was talked about."""
+
+    first: str = "Good morning!"
+
+    @property
+    def history(self):
+        begun = [{"role": "user", "content": self.first}, {"role": "assistant", "content": "Yes?"}]
+        return [*begun, *super().history]
+
+
+def test_a_question_asked_alone_and_after_a_greeting_is_on_one_side():
+    cast = [
+        make(question, answer, value)
+        for question in ("What is the weather like in spring?", "And why?")
+        for make in (Judged, Later, lambda *said: Later(*said, first="Who are you?"))
+        for answer, value in (("a", 1), ("b", -1))
+    ]
+
+    def split(votes, first):
+        reaped = harvest(votes, (), 0.2, lambda question: 0.0 if first in question else 0.9)
+        return [(pair.messages[-1]["content"], pair.split) for pair in reaped.pairs]
+
+    assert sorted(split(cast, "goodmorning"))[3:] == [("What is the weather like in spring?", "heldout")] * 3
+    # What nobody asks alone hangs on what was said before.
+    follow = [one for one in cast if one.question == "And why?" and isinstance(one, Later)]
+    assert sorted(split(follow, "whoareyou")) == [("And why?", "heldout"), ("And why?", "train")]
+
+
 def test_evaluation_questions_never_train():
     votes = [
         Judged("画蛇添足是什么意思", "多余", 1),

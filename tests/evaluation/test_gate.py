@@ -77,6 +77,16 @@ def test_the_lower_end_decides_not_the_mean(champion):
     assert verdict.win_rate.mean > 0.5 > verdict.win_rate.low
 
 
+@pytest.mark.parametrize(("won", "passes"), [(8, False), (12, True)])
+def test_a_few_wins_among_ties_decide_nothing_that_chance_explains(champion, won, passes):
+    scores = np.zeros(N)
+    scores[:won] = 1.0  # two questions a document: four or six signs
+    verdict = gate(measured("c", scores), champion, Bar())
+    assert verdict.win_rate.low > 0.5
+    assert verdict.accepted == passes
+    assert passes or "(by chance: 6%)" in str(verdict.reasons[0])
+
+
 def test_only_questions_that_both_answered_are_compared(champion):
     scores = better(0.5)
     won = [i for i in range(N) if scores[i] > 0]

@@ -84,6 +84,15 @@ def test_a_control_is_never_promoted(workspace):
     assert workspace.registry.champion() == before
 
 
+def test_a_gate_that_passes_the_votes_inverted_promotes_nobody(workspace):
+    before = workspace.registry.champion()
+    blind = Bar(questions=1, win_rate=0, bits_per_byte_worse=9, rude_by_chance=0)
+    made = improve.run(CONFIG.model_copy(update={"gate": blind}), workspace)
+    assert (made.metrics["accepted"], made.metrics["inverted"]["refused"]) == (True, False)
+    assert "cannot tell what they teach" in made.metrics["reasons"][0]
+    assert workspace.registry.champion() == before
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(workspace, monkeypatch):
     config = CONFIG.model_copy(update={"control": False})
     whole = (improve.run(config, workspace).path / "model.safetensors").read_bytes()

@@ -111,6 +111,14 @@ def test_what_was_learned_and_not_decided_is_finished_first(rounds):
     assert rounds.run() == ["wait"]
 
 
+def test_votes_that_were_deleted_since_their_harvest_are_gathered_again(rounds):
+    rounds.vote(3)
+    rounds.harvest()
+    rounds.workspace.feedback.vote(rounds.workspace.feedback.votes()[0].message_id, 0)  # taken back
+    rounds.votes += 1  # so that it is another harvest
+    assert rounds.run() == ["harvest", "learn", "wait"]
+
+
 def test_ctrl_c_ends_it_and_errors_of_ours_show(rounds):
     def interrupted():
         raise KeyboardInterrupt

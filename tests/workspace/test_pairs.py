@@ -60,6 +60,10 @@ def test_both_bad_is_a_tie_and_a_thumb_down_for_both(workspace: Workspace) -> No
     other = asked(workspace, "m", "m")
     workspace.pairs.choose(other.id, "same", user="ann")
     assert workspace.feedback.counts()["down"] == 2
+    for chosen, known in ((pair, "same"), (other, "bad")):
+        with pytest.raises(FeedbackError, match="was chosen before"):
+            workspace.pairs.choose(chosen.id, known, user="ann")
+    assert workspace.feedback.counts()["down"] == 2
 
 
 def test_a_side_is_on_record_before_an_answer_is_written(workspace: Workspace) -> None:
