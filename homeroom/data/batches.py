@@ -241,6 +241,12 @@ class Conversation:
     learn: Sequence[bool]
     weight: float = 1.0
 
+    @property
+    def prompt_ids(self) -> Sequence[int]:
+        """What stands before the first token that is learned."""
+        learn = list(self.learn)
+        return self.token_ids[: learn.index(True) if True in learn else len(learn)]
+
 
 def shift(rows: Sequence[Conversation], length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """(tokens_BT, next_token_BT, learn_BT) of conversations, one a row, padded on the right with nothing to learn."""

@@ -7,15 +7,16 @@ Nobody is named in what leads to an artifact: who said what is set aside, the wo
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
+from types import MappingProxyType
 from typing import Protocol
 
 from homeroom.data.crowd import CastVote
 from homeroom.data.preferences import DIGITS, Choice, Said, Vote, digest, question_of, said_of
-from homeroom.data.trust import Trust, Trusted, TrustSettings, judge_votes
+from homeroom.data.trust import Changes, Trust, Trusted, TrustSettings, judge_votes
 from homeroom.settings import Json
 
 TRUST_DIGITS = 3  # of a person's weight: more would only tell one fit from the next
@@ -190,6 +191,7 @@ def weigh(
     settings: TrustSettings | None = None,
     restored: Collection[str] = (),
     distrusted: Collection[str] = (),
+    changes: Mapping[str, Changes] = MappingProxyType({}),
 ) -> Weighed:
     """Each judgement with its weight. A ranking's choices share one (Ouyang et al. 2022, InstructGPT, eq. 1)."""
     ballot = _Ballot()
@@ -199,7 +201,7 @@ def weigh(
     ]
     of_rankings = [(_order(ballot, one), _toxic(ballot, one)) for one in rankings]
     of_comparisons = [ballot.choice(one, one.left, one.right, SIDES.get(one.choice, 0)) for one in comparisons]
-    trust = judge_votes(ballot.votes, settings, restored, distrusted)
+    trust = judge_votes(ballot.votes, settings, restored, distrusted, changes)
     ballot.found = trust.votes
 
     said: list[tuple[Vote, float]] = []

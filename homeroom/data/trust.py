@@ -8,9 +8,10 @@ of them is others' business.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -44,6 +45,14 @@ class Trusted:
 
     weight: float
     reason: Reason | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How many thumbs somebody gave, changed ones too, and how many said the opposite of the one before it."""
+
+    votes: int
+    turned: int
 
 
 @dataclass(frozen=True)
@@ -87,10 +96,12 @@ def judge_votes(
     settings: TrustSettings | None = None,
     restored: Collection[str] = (),
     distrusted: Collection[str] = (),
+    changes: Mapping[str, Changes] = MappingProxyType({}),
 ) -> Trust:
     """The votes of one round. Of `restored` people every last vote on an answer counts whole, whatever is found.
 
-    Those of `distrusted` people count for nothing, and others are judged as if they had not been cast.
+    Those of `distrusted` people count for nothing, and others are judged as if they had not been cast. `changes` is
+    how often people voted anew on one answer, whose earlier votes are no longer among these.
 
     Nothing depends on the order of the rows, but for two votes of one person on one answer at the same moment.
     """
@@ -98,7 +109,8 @@ def judge_votes(
     if strange := {vote.value for vote in votes} - {-1, 0, 1}:
         raise ValueError(f"a vote is 1 (up), −1 (down) or 0 (a tie), given {sorted(strange)}")
     if silenced := Counter(vote.person for vote in votes if vote.person in distrusted):
-        heard = judge_votes([vote for vote in votes if vote.person not in silenced], settings, restored)
+        speaking = [vote for vote in votes if vote.person not in silenced]
+        heard = judge_votes(speaking, settings, restored, changes=changes)
         rest = iter(heard.votes)
         judged = [Trusted(0.0, "distrusted") if vote.person in silenced else next(rest) for vote in votes]
         unheard = [Person(name, cast, 0, 0.0, 0, None, ("distrusted",), False) for name, cast in silenced.items()]
@@ -107,7 +119,7 @@ def judge_votes(
     crowd = fit(votes, first=frozenset(regulars))
     brigades = find_brigades(votes, crowd, settings.brigades)
     accused = {person for brigade in brigades for person in brigade.members}
-    contradicting = contradictory(votes, settings)
+    contradicting = contradictory(votes, settings) | fickle(changes, settings)
 
     reasons: list[Reason | None] = [None] * len(votes)
     last = {(votes[at].person, votes[at].answer): at for at in sorted(range(len(votes)), key=lambda at: votes[at].at)}
@@ -188,6 +200,12 @@ def contradictory(votes: Sequence[CastVote], settings: TrustSettings) -> set[str
     return {
         person for person, times in again.items() if binomial_tail(times, settings.flips, turned[person]) <= allowed
     }
+
+
+def fickle(changes: Mapping[str, Changes], settings: TrustSettings) -> set[str]:
+    """Whose thumbs go up and down on the same answer, of all that they voted, more often than flips explain."""
+    allowed = settings.contradictory_by_chance / max(1, len(changes))
+    return {name for name, one in changes.items() if binomial_tail(one.votes, settings.flips, one.turned) <= allowed}
 
 
 def binomial_tail(n: int, p: float, at_least: int) -> float:

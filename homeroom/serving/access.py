@@ -25,10 +25,9 @@ from homeroom.serving.roles import needed
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
 from homeroom.workspace import Key, Role, User, Workspace
-from homeroom.workspace.users import LOCAL, Users, may
+from homeroom.workspace.users import Users, may
 
 COOKIE = "homeroom_session"
-VISITOR = "visitor"
 FORM_TOKEN_HEADER = "X-Homeroom-Form-Token"
 RECHECK_SECONDS = 5.0
 SIGN_IN = "/sign-in"
@@ -164,10 +163,7 @@ class Access:
 def user_of(state: Mapping[str, object], default: str) -> str:
     """Who asks, where the request itself does not say: the user's name, or that of a key of nobody."""
     caller = state.get("caller")
-    if isinstance(caller, Caller) and caller.name is not None:
-        return caller.name
-    # On a server that is open to everybody, who comes is not who sits at its machine, whose votes weigh most.
-    return VISITOR if default == LOCAL and isinstance(caller, Caller) and caller.role != "operate" else default
+    return caller.name if isinstance(caller, Caller) and caller.name is not None else default
 
 
 def role_of(state: Mapping[str, object]) -> Role:

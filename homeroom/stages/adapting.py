@@ -14,7 +14,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, Groups, RankingBatch
 from homeroom.data.rankings import RankedRows, collate
-from homeroom.evaluation.comparison import Interval, proportion
+from homeroom.evaluation.comparison import Interval, mean_interval, proportion
 from homeroom.evaluation.qualification import score_scale
 from homeroom.files import write_atomically
 from homeroom.inference.engine import SLOTS, Engine
@@ -163,9 +163,16 @@ def qualified(
     with products_in(base.dtype):
         scores = iter(model.score([list(one.token_ids) for both in heldout for one in both], 8).tolist())
     right = [next(scores) > next(scores) for _ in heldout]
-    accuracy = proportion(right) if right else None
+    accuracy = _of_questions(right, [better.prompt_ids for better, _ in heldout]) if right else None
     passed = accuracy is not None and accuracy.low > settings.minimum_accuracy
     return Qualified(accuracy, passed, len(learned))
+
+
+def _of_questions(right: Sequence[bool], asked: Sequence[Sequence[int]]) -> Interval:
+    """The share that is right. Contests about one question share its answers, so whole questions are drawn as well."""
+    alone = proportion(right)
+    drawn = mean_interval([float(one) for one in right], 0, [str(list(ids)) for ids in asked])
+    return Interval(alone.mean, min(alone.low, drawn.low), max(alone.high, drawn.high), alone.n)
 
 
 def _ranked(learned: Contests) -> list[RankedRows]:

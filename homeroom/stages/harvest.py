@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt
 from homeroom.data.documents import read_documents
 from homeroom.data.judgements import weigh
 from homeroom.data.preferences import harvest, save_lessons
-from homeroom.data.trust import TrustSettings
+from homeroom.data.trust import Changes, TrustSettings
 from homeroom.progress import say
 from homeroom.settings import Frozen, Json
 from homeroom.stages.lookup import came_from_elsewhere, deciding_evaluation, unchanged
@@ -63,7 +63,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     )
     # Who may promote a model by hand need not be kept from teaching it: a small team's owner says most of what is said.
     trusted = restored | workspace.users.operators() - distrusted
-    weighed = weigh(votes, ranked, compared, config.trust, trusted, distrusted)
+    changes = {name: Changes(*counts) for name, counts in workspace.feedback.changed().items()}
+    weighed = weigh(votes, ranked, compared, config.trust, trusted, distrusted, changes)
     settings = Identity(**config.model_dump(), votes=weighed.digest())
     if done := unchanged(workspace, "harvest", settings, inputs, VERSION):
         return done

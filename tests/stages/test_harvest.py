@@ -97,3 +97,16 @@ def test_an_operator_may_say_most_of_what_is_said(opened):
     opened.standings.say("ann", "judged")
     opened.users.set_role("ann", "annotate")
     assert harvest.run(CONFIG, opened).metrics["set_aside"] == {"cap": 25}
+
+
+def test_who_turns_round_again_and_again_contradicts_and_who_thinks_again_does_not(opened):
+    answers = [vote.message_id for vote in opened.feedback.votes() if vote.user == "bob"]
+    for turn in range(6):
+        for answer in answers[:5]:
+            opened.feedback.vote(answer, 1 if turn % 2 else -1, user="dan")
+    for answer in answers[:3]:  # three of her forty
+        opened.feedback.vote(answer, 1, user="ann")
+        opened.feedback.vote(answer, -1, user="ann")
+    opened.feedback.vote_all([(answer, 0, None) for answer in answers[:2]], user="dan")
+    made = harvest.run(harvest.Config(trust=TrustSettings(share_per_person=1)), opened)
+    assert (made.metrics["set_aside"], made.metrics["people_set_aside"]) == ({"contradictory": 3}, 1)

@@ -122,6 +122,16 @@ def test_one_person_decides_nothing_under_however_many_cookies(workspace: Worksp
     assert trial.decide(workspace) is None
 
 
+def test_who_is_distrusted_has_no_say(workspace: Workspace, vote: Vote) -> None:
+    running = trial.begin(workspace, measured(workspace, WIN_RATE))
+    for number in range(10):
+        vote("ann", f"ann's {number}", "right")
+        vote("bob", f"bob's {number}", "right")
+    assert trial.standing(workspace, running).people == 2
+    workspace.standings.say("bob", "distrusted")
+    assert (trial.standing(workspace, running).people, trial.decide(workspace)) == (1, None)
+
+
 def test_a_candidate_whose_files_were_changed_is_not_promoted(workspace: Workspace, vote: Vote) -> None:
     candidate = measured(workspace, WIN_RATE)
     trial.begin(workspace, candidate)
