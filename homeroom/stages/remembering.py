@@ -17,7 +17,7 @@ from homeroom.progress import say
 from homeroom.settings import Json
 from homeroom.text.tokenizer import Tokenizer
 
-TRIES = 4
+TRIES, SLACK, AIM = 4, 0.2, 0.95
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,16 @@ class Memory:
         """Move `learned` towards the champion until it forgot no more than it may; what was measured on the way."""
         before, after = self._bits(self.champion), self._bits(learned)
         figures: dict[str, Json] = {"bits_per_byte_before": before, "bits_per_byte_learned": after}
-        share = 1.0
-        for _ in range(TRIES):
-            if after <= before * (1 + self.worse):
-                break
-            # What is forgotten grows with the square of the way.
-            step = min(0.9, math.sqrt(before * self.worse / (after - before)))
-            _towards(learned, self.champion, step)
-            share *= step
-            after = self._bits(learned)
+        allowed, share, tries = before * self.worse, 1.0, 0
+        (low, least), (high, most) = (0.0, 0.0), (1.0, after - before)  # shares of the way, and what each forgets
+        while after - before > allowed or (share < 1 and after - before < (1 - SLACK) * allowed and tries < TRIES):
+            aim = low if low and tries >= TRIES else _between(low, least, high, most, allowed)
+            _towards(learned, self.champion, aim / share)
+            share, after, tries = aim, self._bits(learned), tries + 1
+            if after - before <= allowed:
+                low, least = share, after - before
+            else:
+                high, most = share, after - before
         if share < 1:
             say(
                 "teach",
@@ -54,6 +55,19 @@ class Memory:
     def _bits(self, model: GPT) -> float:
         with products_in(self.dtype):
             return bits_per_byte(score_texts(model, self.tokenizer, self.texts))
+
+
+def _between(low: float, least: float, high: float, most: float, allowed: float) -> float:
+    """Where on the way as much as is allowed is forgotten, which at `low` is too little and at `high` too much."""
+    if least > 0:  # as a power of the way, through both
+        power = math.log(most / least) / math.log(high / low)
+        aim = high * math.exp(math.log(AIM * allowed / most) / power)
+    elif low:  # it even gained there
+        aim = low + (AIM * allowed - least) / (most - least) * (high - low)
+    else:
+        aim = high * math.sqrt(AIM * allowed / most)
+    # Once something fits, half of what is left at least: some forget nothing for long, and then all at once.
+    return low + min(0.9, max(0.5 if low else 0.1, (aim - low) / (high - low))) * (high - low)
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ def test_who_forgot_too_much_goes_back_part_of_the_way(models):
     moved = learned.embedding.weight - champion.embedding.weight
     assert cost(learned, tokenizer) > cost(champion, tokenizer) * 1.02
     figures = memory(models, 0.01).keep(learned)
-    assert cost(learned, tokenizer) <= cost(champion, tokenizer) * 1.01
+    assert cost(champion, tokenizer) * 1.004 < cost(learned, tokenizer) <= cost(champion, tokenizer) * 1.01
     assert 0 < figures["share_kept"] < 1
     kept = learned.embedding.weight - champion.embedding.weight
     torch.testing.assert_close(kept, moved * figures["share_kept"], atol=1e-6, rtol=1e-4)
