@@ -53,7 +53,7 @@ from homeroom.training.rollouts import RolloutSettings
 from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 5
+VERSION = 6
 
 
 class Config(TeachingSettings):
