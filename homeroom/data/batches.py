@@ -243,9 +243,8 @@ class Conversation:
 
     @property
     def prompt_ids(self) -> Sequence[int]:
-        """What stands before the first token that is learned."""
-        learn = list(self.learn)
-        return self.token_ids[: learn.index(True) if True in learn else len(learn)]
+        """What stands before the first token that is learned, of which there has to be one."""
+        return self.token_ids[: self.learn.index(True)]
 
 
 def shift(rows: Sequence[Conversation], length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -57,10 +57,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     elsewhere = champion is not None and came_from_elsewhere(workspace, champion)
     inputs = [] if elsewhere else [deciding_evaluation(workspace)]
     votes, ranked, compared = workspace.feedback.votes(), workspace.feedback.ranked(), workspace.feedback.compared()
-    words = workspace.standings.all()
-    restored, distrusted = (
-        {name for name, word in words.items() if word == said} for said in ("restored", "distrusted")
-    )
+    restored, distrusted = workspace.standings.people("restored"), workspace.standings.people("distrusted")
     # Who may promote a model by hand need not be kept from teaching it: a small team's owner says most of what is said.
     trusted = restored | workspace.users.operators() - distrusted
     changes = {name: Changes(*counts) for name, counts in workspace.feedback.changed().items()}

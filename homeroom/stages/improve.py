@@ -111,10 +111,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         if control is not None:
             draft.metrics["inverted"] = control
     say_decisions("improve", enact(draft.artifact, workspace))
-    if config.control and not config.inverted:
-        refused = cast(dict[str, Json], draft.artifact.metrics["inverted"])
-        told = "refused" if refused["refused"] else "NOT refused"
-        say("improve", f"control with inverted votes {told}: {'; '.join(cast(list[str], refused['reasons']))}")
+    if control is not None:
+        told = "refused" if control["refused"] else "NOT refused"
+        say("improve", f"control with inverted votes {told}: {'; '.join(cast(list[str], control['reasons']))}")
     return draft.artifact
 
 

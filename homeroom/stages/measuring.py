@@ -68,20 +68,19 @@ def measure(suite: Suite, models: Mapping[str, Stored], folder: Path) -> list[Me
 
     A candidate that is no artifact yet has no record to be checked by, so artifacts are checked by the caller.
     """
-    results = []
     with progress("evaluate", sum(suite.work(stage) for stage in models)) as bar:
-        for stage, model in models.items():
-            results.append(
-                measured_once(
-                    suite,
-                    model.id,
-                    stage,
-                    folder,
-                    lambda path=model.path: (load_model(path), Tokenizer.load(path), None),  # type: ignore[misc]
-                    lambda what, n, name=stage: bar.advance(n, model=name, now=what),  # type: ignore[misc]
-                )
+
+        def one(stage: str, model: Stored) -> Measured:
+            return measured_once(
+                suite,
+                model.id,
+                stage,
+                folder,
+                lambda: (load_model(model.path), Tokenizer.load(model.path), None),
+                lambda what, n: bar.advance(n, model=stage, now=what),
             )
-    return results
+
+        return [one(stage, model) for stage, model in models.items()]
 
 
 def measured_once(

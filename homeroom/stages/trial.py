@@ -62,7 +62,7 @@ def standing(workspace: Workspace, trial: Decision) -> Counted:
     """How a trial stands by the votes that are stored."""
     settings = TrialSettings.model_validate(trial.verdict["settings"])
     ballots = workspace.pairs.ballots(trial.id, trial.artifact_id, str(trial.previous_id))
-    silent = {name for name, word in workspace.standings.all().items() if word == "distrusted"}
+    silent = workspace.standings.people("distrusted")
     return count([_vote(one, trial.artifact_id) for one in ballots if one.user not in silent], settings)
 
 

@@ -110,7 +110,7 @@ def by_question(rows: Sequence[Rows]) -> list[list[Rows]]:
     """The pairs of each question, in the order in which questions come first."""
     questions: dict[tuple[int, ...], list[Rows]] = {}
     for row in rows:
-        asked = tuple(row.chosen.token_ids[: row.chosen.learn.index(True)])
+        asked = tuple(row.chosen.prompt_ids)
         questions.setdefault(asked, []).append(row)
     return list(questions.values())
 

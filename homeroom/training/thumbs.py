@@ -65,14 +65,13 @@ def liked_of(thumbs: Sequence[Thumb], tokenizer: Tokenizer, reference: GPT) -> l
 def _elsewhere(answers: Sequence[Conversation], number: int, limit: int) -> Conversation:
     """This question with what was answered to the next other one that fits behind it."""
     mine = answers[number]
-    asked = mine.learn.index(True)
-    question = mine.token_ids[:asked]
+    question = mine.prompt_ids
     for step in range(1, len(answers)):
         other = answers[(number + step) % len(answers)]
-        begins = other.learn.index(True)
-        if other.token_ids[:begins] != question and asked + len(other.token_ids) - begins <= limit:
+        begins = len(other.prompt_ids)
+        if other.prompt_ids != question and len(question) + len(other.token_ids) - begins <= limit:
             said = other.token_ids[begins:]
-            return Conversation([*question, *said], [*[False] * asked, *other.learn[begins:]])
+            return Conversation([*question, *said], [*[False] * len(question), *other.learn[begins:]])
     return mine
 
 

@@ -75,6 +75,10 @@ class Standings:
             last: dict[str, Word] = {row.user: row.word for row in connection.execute(rows)}
         return {user: word for user, word in last.items() if word != "judged"}
 
+    def people(self, word: Word) -> set[str]:
+        """Of whom this was said last."""
+        return {name for name, said in self.all().items() if said == word}
+
     def set_aside(self, harvest: Path) -> list[SetAside]:
         """What the harvest in this folder set aside, in the order in which it lists it."""
         path = harvest / SET_ASIDE
