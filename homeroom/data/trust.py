@@ -210,7 +210,12 @@ def fickle(changes: Mapping[str, Changes], settings: TrustSettings) -> set[str]:
 
 def binomial_tail(n: int, p: float, at_least: int) -> float:
     """How likely at least so many of n happen, each with a probability of p."""
-    return math.fsum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(max(0, at_least), n + 1))
+    if at_least <= 0 or p in (0, 1):
+        return float(at_least <= 0 or at_least <= n * p)
+    # By logarithms: of a thousand things there are more combinations than a float can hold.
+    ways = (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(at_least, n + 1))
+    odds = (k * math.log(p) + (n - k) * math.log1p(-p) for k in range(at_least, n + 1))
+    return min(1.0, math.fsum(math.exp(many + one) for many, one in zip(ways, odds, strict=True)))
 
 
 def cap_of(counts: Collection[int], settings: TrustSettings) -> int:

@@ -175,4 +175,12 @@ def test_a_vote_that_is_none_is_refused():
 
 
 def test_the_binomial_tail_on_literal_coins():
-    assert [binomial_tail(3, 0.5, k) for k in range(5)] == [1, 7 / 8, 4 / 8, 1 / 8, 0]
+    assert [binomial_tail(3, 0.5, k) for k in range(5)] == pytest.approx([1, 7 / 8, 4 / 8, 1 / 8, 0])
+    assert binomial_tail(2, 0.1, 1) == pytest.approx(0.19)
+    assert [binomial_tail(3, p, k) for p in (0, 1) for k in (0, 1, 3, 4)] == [1, 0, 0, 0, 1, 1, 1, 0]
+
+
+def test_the_binomial_tail_of_more_coins_than_a_float_has_combinations():
+    assert binomial_tail(4001, 0.5, 2001) == pytest.approx(0.5)
+    assert binomial_tail(4000, 0.05, 1) == pytest.approx(1)
+    assert binomial_tail(4000, 0.05, 400) < 1e-30
