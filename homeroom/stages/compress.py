@@ -10,12 +10,14 @@ from homeroom.data.documents import read_documents
 from homeroom.data.python_library import PythonLibrary
 from homeroom.evaluation.agreement import agreement
 from homeroom.evaluation.heldout import library_prose, up_to
-from homeroom.models.compiled import decodable
+from homeroom.evaluation.latency import Latency, compare_latency
+from homeroom.models.compiled import CompiledGPT, decodable
+from homeroom.models.gpt import GPT
 from homeroom.models.int8 import WEIGHTS, Int8Weights
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json
 from homeroom.stages import checkpoints
-from homeroom.stages.lookup import unchanged
+from homeroom.stages.lookup import is_compressed, unchanged
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, MissingArtifact, Workspace
 
@@ -64,6 +66,24 @@ def run(config: Config, workspace: Workspace, model: Artifact) -> Artifact:
         f"{cost.same:.1%} of {cost.tokens:,} places → {draft.artifact.id}",
     )
     return draft.artifact
+
+
+def like(champion: str, model: Artifact, workspace: Workspace) -> None:
+    """Compress a model that is to answer beside this champion, or in its place, if that answers compressed."""
+    if is_compressed(workspace, champion):
+        run(Config(), workspace, model)
+
+
+def answering(model: GPT, compressed: bool) -> GPT | CompiledGPT:
+    """The form in which a model answers people."""
+    return decodable(Int8Weights.of(model)) if compressed else model
+
+
+def latency(model: GPT, champion: Artifact, workspace: Workspace, doubt: float) -> Latency:
+    """By how much a model is slower than this champion, both in the form in which that answers."""
+    compressed = is_compressed(workspace, champion.id)
+    ours, theirs = (answering(one, compressed) for one in (model, checkpoints.load(champion)))
+    return compare_latency(ours, theirs, doubt=doubt)
 
 
 def _texts(config: Config, workspace: Workspace) -> tuple[list[str], Json]:

@@ -10,6 +10,7 @@ from homeroom.evaluation.gate import Verdict
 from homeroom.evaluation.suite import Measured
 from homeroom.progress import say
 from homeroom.settings import Json
+from homeroom.stages import compress
 from homeroom.workspace import Artifact, Decision, Workspace
 
 
@@ -51,6 +52,8 @@ def enact(artifact: Artifact, workspace: Workspace) -> list[Decision]:
             continue
         if verdict["promoted"]:
             over = verdict["over"]
+            if over is not None:  # before anybody is served by it
+                compress.like(str(over), workspace.artifacts.get(model), workspace)
             made.append(workspace.registry.promote(model, verdict, over=None if over is None else str(over)))
         else:
             made.append(workspace.registry.refuse(model, verdict))

@@ -15,14 +15,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from homeroom.data.preferences import Pair, Split, load_pairs
 from homeroom.data.shards import Shards
 from homeroom.evaluation.gate import Bar, gate
-from homeroom.evaluation.latency import compare_latency
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.models.gpt import GPT
 from homeroom.models.precision import products_for
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
-from homeroom.stages import checkpoints
+from homeroom.stages import checkpoints, compress
 from homeroom.stages.decisions import enact, outcome, say_decisions
 from homeroom.stages.lookup import ancestor, champion, made_before
 from homeroom.stages.measuring import answers_changed, measure, measured_by, measured_in, suite_of
@@ -95,7 +94,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         learned = _learn(config, before_model, rows, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, tokenizer, draft.path)
         after = measure(suite, {"improve": draft}, draft.path)[0]
-        latency = compare_latency(learned.model, checkpoints.load(before_model), doubt=config.gate.doubt)
+        latency = compress.latency(learned.model, before_model, workspace, config.gate.doubt)
         verdict = gate(after, before, config.gate, latency)
         objections = ["the votes were inverted, as a control"] if config.inverted else []
         if control is not None and not control["refused"]:

@@ -22,6 +22,11 @@ def champion(workspace: Workspace) -> Artifact:
     return found
 
 
+def is_compressed(workspace: Workspace, model_id: str) -> bool:
+    """Whether a language model has int8 weights, by which it is then served."""
+    return workspace.artifacts.made_of(model_id, COMPRESSED) is not None
+
+
 def deciding_evaluation(workspace: Workspace) -> Artifact:
     """The latest evaluation, unless it is of the split that settings are tuned on. Raises HomeroomError."""
     evaluation = workspace.latest("evaluate")

@@ -9,9 +9,8 @@ from typing import cast
 from pydantic import Field
 
 from homeroom.evaluation.gate import Bar, gate
-from homeroom.evaluation.latency import compare_latency
 from homeroom.settings import Frozen, HomeroomError, Json
-from homeroom.stages import checkpoints
+from homeroom.stages import checkpoints, compress
 from homeroom.stages.decisions import decision, enact, say_decisions
 from homeroom.stages.lookup import ModelStage, deciding_evaluation, made_before
 from homeroom.stages.measuring import measured_by
@@ -51,11 +50,8 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             if models[stage].id == best.artifact:
                 continue
             candidate = measured_by(evaluation, models[stage], workspace, draft.path)
-            latency = compare_latency(
-                checkpoints.load(models[stage]),
-                checkpoints.load(workspace.artifacts.get(best.artifact)),
-                doubt=config.gate.doubt,
-            )
+            beaten = workspace.artifacts.get(best.artifact)
+            latency = compress.latency(checkpoints.load(models[stage]), beaten, workspace, config.gate.doubt)
             verdict = gate(candidate, best, config.gate, latency)
             decisions.append(
                 decision(candidate.artifact, verdict.accepted, verdict.reasons, best.artifact, verdict.figures())

@@ -16,16 +16,14 @@ from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
-from homeroom.evaluation.latency import Latency, compare_latency
 from homeroom.evaluation.reward_hacking import Limits
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.inference.request import Sampling
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
-from homeroom.models.compiled import CompiledGPT, decodable
+from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
-from homeroom.models.int8 import Int8Weights
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
@@ -41,7 +39,7 @@ from homeroom.stages.adapting import (
 )
 from homeroom.stages.decisions import enact, outcome, say_decisions
 from homeroom.stages.harvest import PAIRS, THUMBS
-from homeroom.stages.lookup import champion, made_before
+from homeroom.stages.lookup import champion, is_compressed, made_before
 from homeroom.stages.measuring import answers_changed, measured_once, task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.stages.remembering import Memory
@@ -96,8 +94,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     config = config.model_copy(update={"tasks_sha256": task_digests(config.tasks)})
     harvest = workspace.latest("harvest")
     if done := made_before(workspace, "teach", config, harvest, VERSION):
-        if done.metrics["promoted"]:  # a kill may have come between
-            compress.run(compress.Config(text_megabytes=config.text_megabytes), workspace, done)
         enact(done, workspace)
         return done
     before = champion(workspace)
@@ -114,8 +110,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         said: list[Thumb | Pair] = [*thumbs, *pairs]
         suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
         suite = replace(suite, tasks=task_items(config.tasks))
+        compressed = is_compressed(workspace, before.id)
         measured_before = _measured(
-            suite, base.tokenizer, before.id, "champion", draft, lambda: load_model(before.path)
+            suite, base.tokenizer, before.id, "champion", compressed, draft, lambda: load_model(before.path)
         )
         meant, apart = (one.inverted() if config.inverted else one for one in (lessons, set_apart))
         try:
@@ -129,8 +126,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
         remembered = _memory(config, base, before).keep(learned)
         checkpoints.save(learned, base.tokenizer, draft.path)
-        after = _measured(suite, base.tokenizer, draft.id, "teach", draft, lambda: learned)
-        verdict = gate(after, measured_before, config.gate, _latency(config, learned, before))
+        after = _measured(suite, base.tokenizer, draft.id, "teach", compressed, draft, lambda: learned)
+        verdict = gate(
+            after, measured_before, config.gate, compress.latency(learned, before, workspace, config.gate.doubt)
+        )
         objections = ["the lessons were inverted, as a control"] if config.inverted else []
         if not judged.passed:
             objections.append(f"the judge is no better than a coin: {judged.reason}")
@@ -144,9 +143,6 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             "evaluation_before": measured_before.figures(),
             "answers": answers_changed(config.shown, suite, measured_before, after),
         }
-    if draft.metrics["promoted"]:
-        # Before anybody is served by it.
-        compress.run(compress.Config(text_megabytes=config.text_megabytes), workspace, draft.artifact)
     say_decisions("teach", enact(draft.artifact, workspace))
     return draft.artifact
 
@@ -217,20 +213,14 @@ def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thu
 
 
 def _measured(
-    suite: Suite, tokenizer: Tokenizer, name: str, stage: str, draft: Draft, load: Callable[[], GPT]
+    suite: Suite, tokenizer: Tokenizer, name: str, stage: str, compressed: bool, draft: Draft, load: Callable[[], GPT]
 ) -> Measured:
     """With the answers of the form in which it is served."""
 
     def loaded() -> tuple[GPT, Tokenizer, CompiledGPT | None]:
         model = load()
-        answering = decodable(Int8Weights.of(model))
+        answering = compress.answering(model, compressed)
         return model, tokenizer, answering if isinstance(answering, CompiledGPT) else None
 
     with progress(f"teach (measuring {stage})", suite.work(stage)) as bar:
         return measured_once(suite, name, stage, draft.path, loaded, lambda what, n: bar.advance(n, now=what))
-
-
-def _latency(config: Config, learned: GPT, before: Artifact) -> Latency:
-    """Both in the form in which they are served."""
-    ours, theirs = (decodable(Int8Weights.of(model)) for model in (learned, load_model(before.path)))
-    return compare_latency(ours, theirs, doubt=config.gate.doubt)

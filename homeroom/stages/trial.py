@@ -12,7 +12,7 @@ from homeroom.evaluation.trial import BlindVote, Counted, TrialSettings, count
 from homeroom.progress import say
 from homeroom.settings import Json
 from homeroom.stages.decisions import say_decisions
-from homeroom.stages.lookup import COMPRESSED, find_model
+from homeroom.stages.lookup import find_model
 from homeroom.tasks.wording import worded
 from homeroom.workspace import Artifact, Ballot, Decision, TrialRefused, Workspace, WorkspaceError
 
@@ -36,9 +36,9 @@ def begin(workspace: Workspace, name: str, settings: TrialSettings | None = None
             f"{candidate.id} was not put on trial: {'; '.join(found)}. `--anyway` asks people nevertheless."
         )
     possible = champion not in (None, candidate.id) and workspace.registry.trial() is None
-    if possible and workspace.artifacts.made_of(str(champion), COMPRESSED):
+    if possible:
         # Both in one number format, or people would vote on that as well.
-        compress.run(compress.Config(), workspace, candidate)
+        compress.like(str(champion), candidate, workspace)
     verdict: dict[str, Json] = {"settings": settings.model_dump(mode="json"), "despite": list[Json](found)}
     begun = workspace.registry.begin_trial(candidate.id, verdict)
     say("trial", f"{begun.artifact_id} is on trial against {begun.previous_id}")

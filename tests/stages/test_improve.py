@@ -9,9 +9,11 @@ from homeroom import cli
 from homeroom.data.documents import read_documents
 from homeroom.data.preferences import Pair, Said, save_lessons
 from homeroom.evaluation.gate import Bar
+from homeroom.evaluation.latency import compare_latency
 from homeroom.models.checkpoint import load_model
+from homeroom.models.compiled import CompiledGPT
 from homeroom.settings import NothingToLearn
-from homeroom.stages import evaluate, harvest, improve
+from homeroom.stages import compress, evaluate, harvest, improve
 from homeroom.tasks.questions import questions
 
 GOOD, BAD = "It is good.", "It is bad."
@@ -65,6 +67,17 @@ def test_votes_make_a_better_champion_and_the_same_votes_inverted_are_refused(wo
     assert workspace.registry.history() == history
     workspace.registry.rollback()
     assert workspace.registry.champion() == before
+
+
+def test_who_follows_a_compressed_champion_is_timed_and_served_compressed(workspace, monkeypatch):
+    timed = []
+    monkeypatch.setattr(compress, "compare_latency", lambda *both, **_: timed.append(both) or compare_latency(*both))
+    compress.run(compress.Config(), workspace, workspace.champion())
+    made = improve.run(CONFIG.model_copy(update={"control": False}), workspace)
+    assert made.metrics["promoted"]
+    assert workspace.artifacts.made_of(made.id, "compress") is not None
+    [both] = timed
+    assert all(isinstance(model, CompiledGPT) for model in both)
 
 
 def test_a_control_is_never_promoted(workspace):

@@ -16,7 +16,7 @@ from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import HomeroomError, NothingToLearn
-from homeroom.stages import harvest, imported, lookup, teach
+from homeroom.stages import compress, harvest, imported, lookup, teach
 from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
@@ -49,6 +49,7 @@ def elsewhere(template, tmp_path_factory):
         shutil.copytree(raised.latest("sft").path, folder / "model", ignore=shutil.ignore_patterns("manifest.json"))
     with Workspace.open(folder / "workspace") as workspace:
         made = imported.run(str(folder / "model"), workspace)
+        compress.run(compress.Config(), workspace, made)
         workspace.registry.promote(made.id, {"reasons": ["a person imported it"]})
         tokenizer = Tokenizer.load(made.path)
         engine = Engine(load_model(made.path), end_id=tokenizer.end_ids)
