@@ -182,22 +182,36 @@ def _assembled(tensors: dict[str, Tensor], config: Config, where: Path, settings
             f"{settings}: a context of {config.max_length} tokens is beyond {LONGEST}; is it damaged?"
         )
     try:
-        with torch.device("meta"):  # shapes alone: settings that do not fit may ask for more than any memory
-            expected = _new(config, reward).state_dict()
+        model = _hollow(config, reward)
+        expected = model.state_dict()
         for name, parameter in expected.items():
             if name in state and state[name].shape != parameter.shape:
                 found, said = tuple(state[name].shape), tuple(parameter.shape)
                 theirs = " and ".join(hugging_face.export({name.removeprefix("gpt."): parameter}, config)) or name
                 raise CheckpointError(f"{where}: {theirs} is {found}, {settings.name} says {said}")
-        model = _new(config, reward)
+        tied = isinstance(model, GPT) and config.tied
+        if tied:
+            del state["head.weight"]
+        for name in state:
+            # One at a time, and what was read of the file let go: no moment holds the model twice.
+            state[name] = torch.empty(state[name].shape, dtype=expected[name].dtype).copy_(state[name])
     except RuntimeError as error:
         raise CheckpointError(f"{settings}: a model of this size cannot be made ({error})") from error
-    model.load_state_dict(state)
+    if tied:
+        state["head.weight"] = state["embedding.weight"]
+    model.load_state_dict(state, assign=True)
+    if tied:
+        model.get_submodule("head").weight = model.get_parameter("embedding.weight")
     return model.eval()
 
 
-def _new(config: Config, reward: bool) -> GPT | RewardModel:
-    return RewardModel(GPT(config)) if reward else GPT(config)
+def _hollow(config: Config, reward: bool) -> GPT | RewardModel:
+    """Shapes alone: settings that do not fit may ask for more than any memory."""
+    language = GPT.hollow(config)
+    if not reward:
+        return language
+    with torch.device("meta"):
+        return RewardModel(language)
 
 
 def read_settings(path: Path) -> Config:

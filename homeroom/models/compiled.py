@@ -16,12 +16,11 @@ from torch import Tensor
 
 from homeroom.memory import give_back_freed_memory
 from homeroom.models import machine_code
-from homeroom.models.gpt import GPT, Config
+from homeroom.models.gpt import GPT, Config, rotary_of
 from homeroom.models.int8 import Int8Weights
 from homeroom.models.job import FORWARD, PROJECT, Array, Job, waits
 from homeroom.models.kv_cache import KVCache, Piece
 from homeroom.models.machine_code import CannotCompile, Code
-from homeroom.models.positions import Rotary
 from homeroom.models.team import Team
 from homeroom.progress import say
 
@@ -77,7 +76,7 @@ class CompiledGPT:
         if config.qk_norm:
             head_norms_L2E[:, 0] = torch.stack(list(layers("attention.query_norm.weight"))).numpy()
             head_norms_L2E[:, 1] = torch.stack(list(layers("attention.key_norm.weight"))).numpy()
-        rotary = Rotary(config.head_width, config.max_length, config.rope_theta, config.rope_scaling)
+        rotary = rotary_of(config)
         gate, up = pack("feed_forward.gate_up", slice(hidden)), pack("feed_forward.gate_up", slice(hidden, None))
         down = pack("feed_forward.down")
         self._forward = Job(

@@ -89,12 +89,21 @@ class GPT(nn.Module):
             self.trunk = _gpt2_trunk(config)
         else:
             self.positions = None
-            self.rotary = Rotary(config.head_width, config.max_length, config.rope_theta, config.rope_scaling)
+            self.rotary = rotary_of(config)
             self.trunk = _llama_trunk(config)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         if config.tied:
             self.head.weight = self.embedding.weight
         self.reset()
+
+    @classmethod
+    def hollow(cls, config: Config) -> Self:
+        """A model whose weights are still to be assigned: they have shapes alone. What is computed is there."""
+        with torch.device("meta"):
+            model = cls(config)
+        if model.rotary is not None:
+            model.rotary = rotary_of(config)
+        return model
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -168,6 +177,11 @@ class GPT(nn.Module):
             dtype=products_dtype(self.embedding.weight),
             device=self.embedding.weight.device,
         )
+
+
+def rotary_of(config: Config) -> Rotary:
+    """The tables of angles that a model of this shape reads; they are computed, not learned."""
+    return Rotary(config.head_width, config.max_length, config.rope_theta, config.rope_scaling)
 
 
 def _table(rows: int, width: int) -> nn.Embedding:

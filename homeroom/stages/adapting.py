@@ -53,6 +53,7 @@ class RewardSettings(TrainingSettings):
     decay: Probability = 0.5
     epochs: PositiveFloat = 3.0
     pairs_per_step: PositiveInt = 8
+    micro_tokens: PositiveInt = Field(512, description="about so many are read at once: memory")
     minimum_pairs: PositiveInt = Field(12, description="fewer make no judge")
     minimum_accuracy: Probability = Field(
         0.5, description="on held-out pairs the interval's lower end must lie above it"
@@ -143,7 +144,9 @@ def reward_model(
     torch.manual_seed(settings.seed + 1)
     model = RewardModel(base.learner(adapters.model_copy(update={"seed": adapters.seed + 1})))
     per_step = min(settings.pairs_per_step, len(rows))
-    source: Groups[RankingBatch] = Groups(rows, collate, per_step=per_step, micro=4, seed=settings.seed)
+    of_one = sum(len(ids) for row in rows for ids in row.rows) / len(rows)
+    micro = max(1, round(settings.micro_tokens / of_one))
+    source: Groups[RankingBatch] = Groups(rows, collate, per_step=per_step, micro=micro, seed=settings.seed)
     steps = max(1, round(settings.epochs * len(rows) / per_step))
     with progress(f"teach ({name})", steps) as bar:
         train(

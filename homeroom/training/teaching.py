@@ -44,7 +44,7 @@ class TeachingSettings(TrainingSettings):
     minimum_lessons: PositiveInt = Field(30, description="fewer teach nothing that could be measured")
     epochs: PositiveFloat = 2.0
     answers_per_step: PositiveInt = Field(8, description="with dpo a pair is two of them")
-    micro_tokens: PositiveInt = Field(1024, description="about so many are read at once: memory")
+    micro_tokens: PositiveInt = Field(512, description="about so many are read at once: memory")
     beta: PositiveFloat = Field(0.1, description="β of dpo and kto: smaller lets the model go further")
     imitation: NonNegativeFloat = Field(1.0, description="dpo: weight of the better answers' own likelihood")
     seeds: PositiveInt = Field(

@@ -188,14 +188,15 @@ def export(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     }
 
 
-def restore(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+def restore(left: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
     """Their tensors under our names. Raises KeyError naming a tensor that is missing, ValueError for one that does not
-    fit its neighbours, stands for a layer that `config` does not have, or has no place in the trunk."""
-    left = dict(tensors)  # what is read is taken out: a model that lost a part without a word would answer like another
+    fit its neighbours, stands for a layer that `config` does not have, or has no place in the trunk.
+
+    What is read is taken out, so that nothing is in memory twice, and what is left over shows: a model that lost a part
+    without a word would answer like another.
+    """
     layers = [
-        int(found[1])
-        for name in tensors
-        if (found := re.match(r"(?:transformer\.|model\.)?(?:h|layers)\.(\d+)\.", name))
+        int(found[1]) for name in left if (found := re.match(r"(?:transformer\.|model\.)?(?:h|layers)\.(\d+)\.", name))
     ]
     if layers and max(layers) >= config.layers:
         raise ValueError(f"holds layer {max(layers)}, config.json says there are {config.layers}, counted from 0")
