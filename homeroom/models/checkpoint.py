@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from homeroom.files import with_mode_of_others, write_atomically, written_aside
+from homeroom.memory import give_back_freed_memory
 from homeroom.models.formats import gguf_file, hugging_face
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import RewardModel
@@ -202,6 +203,7 @@ def _assembled(tensors: dict[str, Tensor], config: Config, where: Path, settings
     model.load_state_dict(state, assign=True)
     if tied:
         model.get_submodule("head").weight = model.get_parameter("embedding.weight")
+    give_back_freed_memory()  # what tensors passed through on their way
     return model.eval()
 
 

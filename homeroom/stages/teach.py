@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
+import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
@@ -187,7 +188,9 @@ def _learn(
 
 def _memory(config: Config, base: Base, champion: Artifact) -> Memory:
     text = [document.text for document in library_prose(config.text_megabytes / 2, validation=True)]
-    return Memory(load_model(champion.path), base.tokenizer, text, config.forget, base.dtype)
+    # The base itself, unless its matrices are in another format by now.
+    was = base.model if base.dtype == torch.float32 else load_model(champion.path)
+    return Memory(was, base.tokenizer, text, config.forget, base.dtype)
 
 
 def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:

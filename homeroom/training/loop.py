@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import nn
 
 from homeroom.data.batches import Source
+from homeroom.memory import give_back_freed_memory
 from homeroom.models.precision import Precision, dtype_name, products_in, resolve_precision
 from homeroom.settings import Frozen, HomeroomError, Probability
 from homeroom.training.objectives.base import Batch, Objective
@@ -125,6 +126,7 @@ def train(
             save_run(checkpoint, model, optimizer, _position(state, source))
             saved = time.monotonic()
     model.eval()
+    give_back_freed_memory()  # what steps passed from one to the next: what follows has other sizes
     return state
 
 
