@@ -15,8 +15,9 @@ With --brigade that share of the votes comes from five accounts which say the op
 answers; with --inverted the lessons are turned upside down, and must be refused. `worse` counts the rounds whose model
 was promoted though it keeps the rule less often than the champion did, beyond the interval.
 
-`rules_passed` counts the rules that at least two methods teach to 70 % at the largest number of votes, with bits per
-byte within 2 %; `round_minutes_200` is the longest round at 200 votes, until what it made could be served.
+`rules_passed` counts the rules that at least two methods teach to 70 % at the largest number of votes that was tried of
+each, with bits per byte within 2 %; `round_minutes_200` is the longest round at 200 votes, until what it made could be
+served.
 """
 
 import argparse
@@ -270,10 +271,11 @@ def line(told: dict[str, Any]) -> str:
 
 def summary(rounds: Sequence[dict[str, Any]], votes: Sequence[int]) -> dict[str, Any]:
     made = [one for one in rounds if "win_rate" in one]
-    most = max(votes)
 
     def passes(rule: str, method: str) -> bool:
-        of = [one for one in made if (one["rule"], one["method"], one["votes"]) == (rule, method, most)]
+        fitting = [one for one in made if (one["rule"], one["method"]) == (rule, method) and one["votes"] <= max(votes)]
+        most = max((one["votes"] for one in fitting), default=0)
+        of = [one for one in fitting if one["votes"] == most]
         won = sum(one["win_rate"]["mean"] for one in of) / max(1, len(of))
         return bool(of) and won >= MUST_WIN and all(one["bits_per_byte_ratio"] <= MAY_COST for one in of)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.learning_curve import Bench
+from bench.learning_curve import Bench, summary
 from bench.rules import RULES, Asked, judge, questions, sentences
 
 ENGLISH = Asked("What is tea?", "tea", "en")
@@ -95,3 +95,21 @@ def test_every_number_of_votes_has_a_workspace_that_goes_on_from_the_one_below(t
     (bench.begun(50) / "fifty").touch()
     assert [path.name for path in bench.begun(400).iterdir()] == ["fifty"]
     assert list(bench.begun(25).iterdir()) == []  # asked for later, and yet without the votes of the others
+
+
+def test_a_rule_passes_by_two_methods_at_the_most_votes_that_were_tried_of_it():
+    def made(rule, method, votes, won, ratio=1.01, minutes=1.0):
+        return {
+            "rule": rule, "method": method, "votes": votes, "win_rate": {"mean": won, "low": won, "high": won},
+            "bits_per_byte_ratio": ratio, "minutes": minutes, "promoted": True, "accepted": True,
+        }  # fmt: skip
+
+    rounds = [
+        made("brief", "dpo", 200, 0.9, minutes=7.0), made("brief", "sft", 200, 0.8, minutes=9.0),
+        made("language", "dpo", 200, 0.6), made("language", "dpo", 400, 0.71), made("language", "sft", 400, 0.75),
+        made("question", "dpo", 200, 0.9), made("question", "sft", 200, 0.9, ratio=1.03),
+        made("brief", "dpo", 800, 0.1),
+    ]  # fmt: skip
+    told = summary(rounds, [200, 400])
+    assert told["passed"] == {"brief": ["dpo", "sft"], "language": ["dpo", "sft"], "question": ["dpo"]}
+    assert (told["rules_passed"], told["round_minutes_200"], told["bits_per_byte_ratio_max"]) == (2, 9.0, 1.03)
