@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, Groups, RankingBatch
 from homeroom.data.rankings import RankedRows, collate
@@ -22,19 +22,18 @@ from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings, adapted, fold, freeze
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
-from homeroom.models.heads import ActorCritic, RewardModel
+from homeroom.models.heads import RewardModel
 from homeroom.models.precision import dtype_name, products_in, resolve_precision
-from homeroom.progress import progress
+from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
-from homeroom.stages.ppo import Diary, NotQualified, PolicySettings, reinforce, run_metrics
-from homeroom.stages.watching import Judge, Watch
+from homeroom.stages.ppo import NotQualified, PolicySettings, by_ppo
+from homeroom.stages.watching import Judge
 from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.ranking import PairwiseRanking
 from homeroom.training.optimizers import OptimizerKind
-from homeroom.training.rollouts import PREFIX_TOKENS, Rollouts
 from homeroom.training.settings import TrainingSettings
 from homeroom.training.teaching import Lessons, contests
 from homeroom.workspace import Artifact, Draft
@@ -54,6 +53,10 @@ class RewardSettings(TrainingSettings):
     epochs: PositiveFloat = 3.0
     pairs_per_step: PositiveInt = 8
     micro_tokens: PositiveInt = Field(512, description="about so many are read at once: memory")
+    known: NonNegativeFloat = Field(
+        0.01,
+        description="after one pass over the pairs, a step with a loss below it is the last: there is no more in them",
+    )
     minimum_pairs: PositiveInt = Field(12, description="fewer make no judge")
     minimum_accuracy: Probability = Field(
         0.5, description="on held-out pairs the interval's lower end must lie above it"
@@ -84,6 +87,10 @@ class Base:
         return cls(
             freeze(model, dtype), Tokenizer.load(artifact.path), artifact, dtype, small if whole is None else whole
         )
+
+    def plain(self) -> GPT:
+        """The champion in float32: the base itself, unless its matrices are in another format by now."""
+        return self.model if self.dtype == torch.float32 else load_model(self.artifact.path)
 
     def learner(self, settings: AdapterSettings) -> GPT:
         return checkpoints.load(self.artifact) if self.whole else adapted(self.model, settings)
@@ -147,16 +154,24 @@ def reward_model(
     of_one = sum(len(ids) for row in rows for ids in row.rows) / len(rows)
     micro = max(1, round(settings.micro_tokens / of_one))
     source: Groups[RankingBatch] = Groups(rows, collate, per_step=per_step, micro=micro, seed=settings.seed)
-    steps = max(1, round(settings.epochs * len(rows) / per_step))
+    steps, once = max(1, round(settings.epochs * len(rows) / per_step)), len(rows) / per_step
     with progress(f"teach ({name})", steps) as bar:
-        train(
+
+        def each_step(state: RunState) -> None:
+            bar.update(state.step, **told(state))
+            if state.step >= once and state.metrics["loss"] < settings.known:
+                state.stopped = "nothing is left to learn"
+
+        state = train(
             model,
             PairwiseRanking(),
             source,
             base.loop(settings, steps),
-            hooks=[(1, lambda state: bar.update(state.step, **told(state)))],
+            hooks=[(1, each_step)],
             checkpoint=draft.path / f"scratch-{name}.safetensors",
         )
+    if state.stopped:
+        say("teach", f"{name} ended at step {state.step} of {steps}: {state.stopped}")
     return model
 
 
@@ -210,31 +225,19 @@ def by_reward(
         scale = score_scale(reward, _ranked(contested)[:100])
     mean, deviation = (cast(float, scale[name]) for name in ("score_mean", "score_deviation"))
     prompts = _prompts(lessons, base, settings.rollouts.max_tokens)
-    reference = base.copy_of(start, adapters)
-    torch.manual_seed(settings.seed)
-    actor = ActorCritic(start)
-    slots = min(settings.rollouts.episodes, SLOTS)
-    rollouts = Rollouts(
-        actor,
-        Engine(start, end_id=base.tokenizer.end_ids, slots=slots, prefix_tokens=PREFIX_TOKENS),
-        reference,
+    policy, figures = by_ppo(
+        settings,
+        start,
+        base.copy_of(start, adapters),
         prompts,
         lambda rows: (reward.score(rows, 8) - mean) / deviation,
-        settings.rollouts,
-        seed=settings.seed,
+        base.tokenizer,
+        draft,
         dtype=base.dtype,
+        look=look,
+        section="teach.policy",
     )
-    diary = Diary(draft, base.tokenizer, settings.rollouts.steps_per_iteration)
-    watch = Watch(settings.watch, rollouts, base.tokenizer, draft.path, look)
-    settled = settings.model_copy(update={"precision": dtype_name(base.dtype)})
-    state = reinforce(settled, rollouts, None, diary, watch)
-    figures: dict[str, Json] = {
-        "lessons": len(contested),
-        "training_seconds": state.seconds,
-        "reward": shown.figures(),
-        **run_metrics(rollouts, state, diary, watch),
-    }
-    return actor.policy, figures
+    return policy, {"lessons": len(contested), "reward": shown.figures(), **figures}
 
 
 def look_of(judge: RewardModel, settings: PolicySettings, base: Base, lessons: Lessons) -> Judge | None:

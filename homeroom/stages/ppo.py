@@ -1,6 +1,6 @@
 """ppo: the SFT model learns to be scored well by the reward model without drifting away from itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, cast
 
 import torch
@@ -12,14 +12,15 @@ from homeroom.data.shards import Shards
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.gate import Line
 from homeroom.inference.engine import SLOTS, Engine
+from homeroom.models.gpt import GPT
 from homeroom.models.heads import ActorCritic
-from homeroom.models.precision import resolve_precision
+from homeroom.models.precision import dtype_name, resolve_precision
 from homeroom.progress import progress, say
 from homeroom.settings import HomeroomError, Json, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.following import SampleFile
 from homeroom.stages.lookup import unchanged
-from homeroom.stages.watching import Watch, WatchSettings, judge_of
+from homeroom.stages.watching import Judge, Watch, WatchSettings, judge_of
 from homeroom.tasks.base import sample
 from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.text.chat_template import prompt_ids
@@ -75,31 +76,24 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         say("ppo", f"{reward.id} is not qualified, and used all the same: {'; '.join(failed)}")
     tokenizer = Tokenizer.load(sft.path)
     with workspace.publish("ppo", config, inputs, VERSION) as draft:
-        torch.manual_seed(config.seed)
-        actor = ActorCritic(checkpoints.load(sft))
-        rollouts = Rollouts(
-            actor,
-            Engine(
-                actor.policy,
-                end_id=tokenizer.end_ids,
-                slots=min(config.rollouts.episodes, SLOTS),
-                prefix_tokens=PREFIX_TOKENS,
-            ),
-            checkpoints.load(sft),
-            _prompts(config, cleaned, actor, tokenizer),
-            _scorer(reward),
-            config.rollouts,
-            seed=config.seed,
-            dtype=resolve_precision(config.precision, actor),
-        )
-        diary = Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
         looks = None
         if judge is not None:
             looks = judge_of(judge, cleaned, tokenizer, config.watch, config.mix, config.rollouts.max_tokens)
-        watch = Watch(config.watch, rollouts, tokenizer, draft.path, looks)
-        state = reinforce(config, rollouts, Shards(tokenized.path, "train"), diary, watch)
-        checkpoints.save(actor.policy, tokenizer, draft.path)
-        draft.metrics |= run_metrics(rollouts, state, diary, watch)
+        policy = checkpoints.load(sft)
+        policy, figures = by_ppo(
+            config,
+            policy,
+            checkpoints.load(sft),
+            _prompts(config, cleaned, policy, tokenizer),
+            _scorer(reward),
+            tokenizer,
+            draft,
+            dtype=resolve_precision(config.precision, policy),
+            look=looks,
+            text=Shards(tokenized.path, "train"),
+        )
+        checkpoints.save(policy, tokenizer, draft.path)
+        draft.metrics |= figures
     made = draft.artifact.metrics
     say(
         "ppo",
@@ -109,13 +103,36 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def reinforce(
-    config: PolicySettings, rollouts: Rollouts, text: Shards | None, diary: "Diary", watch: Watch
-) -> RunState:
-    """To the end, or to where it is stopped: then the policy gets the last good weights back."""
+def by_ppo(
+    config: PolicySettings,
+    policy: GPT,
+    reference: GPT,
+    prompts: Sequence[list[int]],
+    scorer: Callable[[list[list[int]]], Tensor],
+    tokenizer: Tokenizer,
+    draft: Draft,
+    *,
+    dtype: torch.dtype,
+    look: Judge | None = None,
+    text: Shards | None = None,
+    section: str = "ppo",
+) -> tuple[GPT, dict[str, Json]]:
+    """PPO from `policy`, to the end or to where it is stopped: then it has the last good weights back.
+
+    `look` is what an independent judge thinks of a policy, `text` is learned beside, `section` is where the recipe has
+    the settings. Returns the policy, which is trained in place, and what the run came to.
+    """
+    torch.manual_seed(config.seed)
+    actor = ActorCritic(policy)
+    slots = min(config.rollouts.episodes, SLOTS)
+    engine = Engine(policy, end_id=tokenizer.end_ids, slots=slots, prefix_tokens=PREFIX_TOKENS)
+    rollouts = Rollouts(actor, engine, reference, prompts, scorer, config.rollouts, seed=config.seed, dtype=dtype)
+    diary = _Diary(draft, tokenizer, config.rollouts.steps_per_iteration)
+    watch = Watch(config.watch, rollouts, tokenizer, draft.path, look, section)
+    stage = section.partition(".")[0]
     settings = config.loop_settings(config.rollouts.iterations * diary.steps)
-    settings = settings.model_copy(update={"checkpoint_seconds": CHECKPOINT_SECONDS})
-    with progress("ppo", settings.steps) as bar:
+    settings = settings.model_copy(update={"precision": dtype_name(dtype), "checkpoint_seconds": CHECKPOINT_SECONDS})
+    with progress("ppo" if stage == "ppo" else f"{stage} (ppo)", settings.steps) as bar:
 
         def each_iteration(iteration: int, figures: dict[str, float], episodes: list[Episode]) -> None:
             diary.write(iteration, watch.see(iteration, figures, episodes), episodes)
@@ -139,24 +156,23 @@ def reinforce(
             rollouts, PPO(config.clip, config.value_clip, config.value_weight), text, config.seed
         )
         state = train(
-            rollouts.actor,
+            actor,
             objective,
             source,
             settings,
             hooks=[(1, each_step)],
-            checkpoint=diary.draft.path / "scratch-run.safetensors",
+            checkpoint=draft.path / "scratch-run.safetensors",
             on_start=on_start,
         )
         if rollouts.stopped is None:
             rollouts.measure(rollouts.sample())  # the policy as it ends, on questions of its own
     if rollouts.stopped is not None:
         watch.restore()
-        say("ppo", rollouts.stopped)
-    return state
+        say(stage, rollouts.stopped)
+    return policy, _figures(rollouts, state, diary, watch)
 
 
-def run_metrics(rollouts: Rollouts, state: RunState, diary: "Diary", watch: Watch) -> dict[str, Json]:
-    """What a run came to."""
+def _figures(rollouts: Rollouts, state: RunState, diary: "_Diary", watch: Watch) -> dict[str, Json]:
     settings, figures = rollouts.settings, diary.iterations()
     kept = figures[-1 if watch.last_good is None else watch.last_good]
     return {
@@ -164,6 +180,7 @@ def run_metrics(rollouts: Rollouts, state: RunState, diary: "Diary", watch: Watc
         "episodes": rollouts.iteration * settings.episodes,
         "episodes_per_second": state.step / diary.steps * settings.episodes / state.seconds,
         "steps": state.step,
+        "training_seconds": state.seconds,
         "kl": kept["kl"],
         "reward_first": figures[0]["reward"],
         "reward_last": kept["reward"],
@@ -191,14 +208,14 @@ def refuse(reward: Artifact, failed: list[str]) -> NoReturn:
     )
 
 
-def _prompts(config: Config, cleaned: Artifact, actor: ActorCritic, tokenizer: Tokenizer) -> list[list[int]]:
+def _prompts(config: Config, cleaned: Artifact, policy: GPT, tokenizer: Tokenizer) -> list[list[int]]:
     pool = questions(read_documents(cleaned.path / "documents.parquet", split="train"), "ppo")
-    fitting = answerable(pool, actor.policy, tokenizer, config.rollouts.max_tokens)
+    fitting = answerable(pool, policy, tokenizer, config.rollouts.max_tokens)
     chosen = sample(fitting, config.questions, "ppo", config.mix)
     if not chosen:
         raise HomeroomError(
             f"no question of the training documents of {cleaned.id} that serve ppo leaves room for an answer of "
-            f"{config.rollouts.max_tokens} tokens in a context of {actor.config.max_length}, so there is nothing to "
+            f"{config.rollouts.max_tokens} tokens in a context of {policy.config.max_length}, so there is nothing to "
             "sample answers to. Collect more idioms, functions or dialogues (rows with messages), lower "
             "[ppo.rollouts].max_tokens, or give weight to more kinds in [ppo].mix."
         )
@@ -212,7 +229,7 @@ def _scorer(reward: Artifact) -> Callable[[list[list[int]]], Tensor]:
     return lambda rows: (model.score(rows) - mean) / deviation
 
 
-class Diary:
+class _Diary:
     """What each iteration of so many steps showed: figures into the curves, a few episodes as samples."""
 
     def __init__(self, draft: Draft, tokenizer: Tokenizer, steps: int) -> None:

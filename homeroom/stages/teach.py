@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
@@ -21,7 +20,6 @@ from homeroom.evaluation.reward_hacking import Limits
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.inference.request import Sampling
 from homeroom.models.adapters import AdapterSettings
-from homeroom.models.checkpoint import load_model
 from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
@@ -52,7 +50,7 @@ from homeroom.training.rollouts import RolloutSettings
 from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 6
+VERSION = 7
 
 
 class Config(TeachingSettings):
@@ -112,9 +110,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
         suite = replace(suite, tasks=task_items(config.tasks))
         compressed = is_compressed(workspace, before.id)
-        measured_before = _measured(
-            suite, base.tokenizer, before.id, "champion", compressed, draft, lambda: load_model(before.path)
-        )
+        measured_before = _measured(suite, base.tokenizer, before.id, "champion", compressed, draft, base.plain)
         meant, apart = (one.inverted() if config.inverted else one for one in (lessons, set_apart))
         try:
             learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
@@ -125,7 +121,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             why += f" ({reason})"
             say("teach", why)
             learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
-        remembered = _memory(config, base, before).keep(learned)
+        remembered = _memory(config, base).keep(learned)
         checkpoints.save(learned, base.tokenizer, draft.path)
         after = _measured(suite, base.tokenizer, draft.id, "teach", compressed, draft, lambda: learned)
         verdict = gate(
@@ -186,11 +182,9 @@ def _learn(
     return base.folded(learned), {**figures, "begun_with": begun}
 
 
-def _memory(config: Config, base: Base, champion: Artifact) -> Memory:
+def _memory(config: Config, base: Base) -> Memory:
     text = [document.text for document in library_prose(config.text_megabytes / 2, validation=True)]
-    # The base itself, unless its matrices are in another format by now.
-    was = base.model if base.dtype == torch.float32 else load_model(champion.path)
-    return Memory(was, base.tokenizer, text, config.forget, base.dtype)
+    return Memory(base.plain(), base.tokenizer, text, config.forget, base.dtype)
 
 
 def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:

@@ -81,6 +81,7 @@ class Watch:
     tokenizer: Tokenizer
     folder: Path
     judge: Judge | None = None
+    section: str = "ppo"  # of the recipe
     looks: list[float] = field(default_factory=list, init=False)  # seconds that each took
 
     def __post_init__(self) -> None:
@@ -127,7 +128,7 @@ class Watch:
         if not kept.exists():
             raise HomeroomError(
                 f"{str(self.rollouts.stopped).partition(';')[0]}, before a single step: the sampler's own noise is "
-                "above the limit, so there are no weights to keep. Raise [ppo.rollouts].kl_stop."
+                f"above the limit, so there are no weights to keep. Raise [{self.section}.rollouts].kl_stop."
             )
         load_learned(self.rollouts.actor.policy, kept)
 

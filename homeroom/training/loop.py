@@ -98,6 +98,7 @@ def train(
     recent: list[tuple[int, float]] = []
     batches = iter(source)
     model.train()
+    give_back_freed_memory()  # what was read and measured before it left blocks that no step's tensors fit into
     while state.step < settings.steps and state.stopped is None:
         started = time.perf_counter()
         micro_batches = next(batches, None)
@@ -126,7 +127,7 @@ def train(
             save_run(checkpoint, model, optimizer, _position(state, source))
             saved = time.monotonic()
     model.eval()
-    give_back_freed_memory()  # what steps passed from one to the next: what follows has other sizes
+    give_back_freed_memory()  # nor do what steps passed from one to the next suit what follows
     return state
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 
 import pytest
@@ -164,6 +165,15 @@ def test_too_little_is_said_in_numbers(taught):
         teach.run(CONFIG.model_copy(update={"tasks": ("nowhere.jsonl",)}), taught)
     with pytest.raises(NothingToLearn, match=r"were set apart for a judge, which needs 500"):
         teach.run(CONFIG.model_copy(update={"judge": RewardSettings(minimum_pairs=500)}), taught)
+
+
+def test_a_reward_model_that_knows_every_pair_ends_after_one_pass(taught, capsys):
+    judge = CONFIG.judge.model_copy(update={"known": 1e9, "epochs": 7})
+    teach.run(CONFIG.model_copy(update={"judge": judge}), taught)
+    ended, steps = map(
+        int, re.search(r"judge ended at step (\d+) of (\d+): nothing is", capsys.readouterr().err).groups()
+    )
+    assert 7 * (ended - 1) <= steps <= 7 * ended  # the first step that has seen all of it
 
 
 def test_ppo_does_not_start_where_the_reward_model_is_no_better_than_a_coin(taught, monkeypatch):
