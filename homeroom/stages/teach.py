@@ -66,7 +66,7 @@ class Config(TeachingSettings):
     reward: RewardSettings = RewardSettings()
     policy: PolicySettings = Field(
         PolicySettings(
-            rollouts=RolloutSettings(iterations=12, episodes=32, max_tokens=100, micro_rows=4),
+            rollouts=RolloutSettings(iterations=10, episodes=32, max_tokens=100, micro_rows=4),
             # What people want may well be shorter answers.
             watch=WatchSettings(judge_every=1, questions=16, limits=Limits(length_share=5)),
             learning_rate=2e-4,
