@@ -273,11 +273,12 @@ def summary(rounds: Sequence[dict[str, Any]], votes: Sequence[int]) -> dict[str,
     made = [one for one in rounds if "win_rate" in one]
 
     def passes(rule: str, method: str) -> bool:
-        fitting = [one for one in made if (one["rule"], one["method"]) == (rule, method) and one["votes"] <= max(votes)]
-        most = max((one["votes"] for one in fitting), default=0)
-        of = [one for one in fitting if one["votes"] == most]
-        won = sum(one["win_rate"]["mean"] for one in of) / max(1, len(of))
-        return bool(of) and won >= MUST_WIN and all(one["bits_per_byte_ratio"] <= MAY_COST for one in of)
+        tried = [one for one in rounds if (one["rule"], one["method"]) == (rule, method) and one["votes"] <= max(votes)]
+        of = [one for one in tried if one["votes"] == max(other["votes"] for other in tried)]
+        if not of or any("win_rate" not in one for one in of):
+            return False
+        won = sum(one["win_rate"]["mean"] for one in of) / len(of)
+        return won >= MUST_WIN and all(one["bits_per_byte_ratio"] <= MAY_COST for one in of)
 
     rules, methods = ({one[key] for one in made} for key in ("rule", "method"))
     at_200 = [one["minutes"] for one in made if one["votes"] == 200]

@@ -6,7 +6,7 @@ Which settings there are is each room's business; reading TOML and naming the ne
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import ConfigDict, Field, JsonValue
@@ -37,12 +37,36 @@ class Frozen(pydantic.BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
     )
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _over_defaults(cls, given: object) -> object:
+        """What is set of a group leaves the rest of it as this class has it, not as the group's own class would."""
+        if not isinstance(given, Mapping):
+            return given
+        groups = {name: field.default for name, field in cls.model_fields.items() if isinstance(field.default, Frozen)}
+        laid = {
+            name: _laid_over(group.model_dump(), given[name])
+            for name, group in groups.items()
+            if isinstance(given.get(name), Mapping)
+        }
+        return {**given, **laid}
+
     @pydantic.field_validator("*", mode="wrap")
     @classmethod
     def _keep_kind(cls, value: object, handler: pydantic.ValidatorFunctionWrapHandler) -> object:
         result = handler(value)
         _check_kind(value, result)
         return result
+
+
+def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _laid_over(under[name], value)
+        if isinstance(value, Mapping) and isinstance(under.get(name), Mapping)
+        else value
+        for name, value in over.items()
+    }
+    return {**under, **both}
 
 
 def _check_kind(given: object, read: object) -> None:

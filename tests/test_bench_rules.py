@@ -109,6 +109,7 @@ def test_a_rule_passes_by_two_methods_at_the_most_votes_that_were_tried_of_it():
         made("language", "dpo", 200, 0.6), made("language", "dpo", 400, 0.71), made("language", "sft", 400, 0.75),
         made("question", "dpo", 200, 0.9), made("question", "sft", 200, 0.9, ratio=1.03),
         made("brief", "dpo", 800, 0.1),
+        made("brief", "kto", 200, 0.9), {"rule": "brief", "method": "kto", "votes": 400, "nothing_learned": "too few"},
     ]  # fmt: skip
     told = summary(rounds, [200, 400])
     assert told["passed"] == {"brief": ["dpo", "sft"], "language": ["dpo", "sft"], "question": ["dpo"]}

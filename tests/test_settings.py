@@ -60,6 +60,35 @@ def test_what_is_wrong_is_refused(given: dict[str, Any], message: str) -> None:
         Settings.model_validate(given)
 
 
+class Innermost(Frozen):
+    steps: int = 1
+    rate: float = 0.5
+
+
+class Middle(Frozen):
+    inner: Innermost = Innermost()
+    name: str = "middle"
+
+
+class Outer(Frozen):
+    middle: Middle = Middle(inner=Innermost(steps=7), name="outer")
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "rate", "name"),
+    [
+        ({}, 7, 0.5, "outer"),
+        ({"middle": {"inner": {"rate": 0.1}}}, 7, 0.1, "outer"),
+        ({"middle": {"name": "set"}}, 7, 0.5, "set"),
+        ({"middle": {"inner": {"steps": 2}}}, 2, 0.5, "outer"),
+        ({"middle": Middle()}, 1, 0.5, "middle"),
+    ],
+)
+def test_what_is_set_of_a_group_leaves_its_other_defaults(values, steps, rate, name) -> None:
+    read = Outer.model_validate(values).middle
+    assert (read.inner.steps, read.inner.rate, read.name) == (steps, rate, name)
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().steps = 4

@@ -37,8 +37,13 @@ def best_of_seeds(
     lessons: Lessons,
     apart: Lessons,
     draft: Draft,
+    *,
+    curves: bool = True,
 ) -> tuple[GPT, dict[str, Json]]:
-    """Train on `lessons` from every seed. The model with the lowest loss on those set apart, and how it came about."""
+    """Train on `lessons` from every seed. The model with the lowest loss on those set apart, and how it came about.
+
+    Without `curves` the draft's log is left alone: what is to follow keeps its own there, and reads it after a kill.
+    """
     there = len(apart.of_kind(method))
     watched = settings.looks > 0 and there >= FEWEST
     if settings.looks and not watched:
@@ -48,7 +53,7 @@ def best_of_seeds(
             as_rows(method, some, base.model, base.tokenizer) if wanted else []
             for some, wanted in ((lessons, True), (apart.first(MOST), watched))
         )
-    runs = _Runs(settings, adapters, base, method, rows, seen, draft)
+    runs = _Runs(settings, adapters, base, method, rows, seen, draft, curves)
     tried = [runs.run(number) for number in range(settings.seeds if watched else 1)]
     best = min(range(len(tried)), key=lambda number: tried[number].loss)
     if len(tried) > 1:
@@ -69,11 +74,13 @@ class _Runs:
     rows: Sequence[Any]
     seen: Sequence[Any]
     draft: Draft
+    curves: bool
 
     def run(self, number: int) -> _Tried:
         """From one of the seeds."""
         settings, base, draft, name = self.settings, self.base, self.draft, f"{self.method}-{number}"
         model = base.learner(self.adapters.model_copy(update={"seed": self.adapters.seed + number}))
+        followed = self.curves and number == 0
         lesson = course(self.method, settings, self.rows, model, base.dtype, settings.seed + number)
         stopping: EarlyStopping | None = None
         if self.seen:
@@ -84,14 +91,14 @@ class _Runs:
         with progress(f"teach ({name if settings.seeds > 1 else self.method})", lesson.steps) as bar:
 
             def each_step(state: RunState) -> None:
-                if number == 0:
+                if followed:
                     draft.log(
                         state.step, **{key: value for key, value in state.metrics.items() if key != "learning_rate"}
                     )
                 bar.update(state.step, **told(state))
 
             def begin(step: int) -> None:
-                if number == 0:
+                if followed:
                     draft.truncate_log(step)
                 if stopping:
                     stopping.start(step)

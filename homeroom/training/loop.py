@@ -122,7 +122,8 @@ def train(
             if state.step % every == 0 or state.step == settings.steps:
                 hook(state)
                 model.train()
-        due = time.monotonic() - saved >= settings.checkpoint_seconds and state.step < settings.steps
+        last = state.step == settings.steps or state.stopped is not None
+        due = time.monotonic() - saved >= settings.checkpoint_seconds and not last
         if due and checkpoint is not None and getattr(source, "resumable", True):
             save_run(checkpoint, model, optimizer, _position(state, source))
             saved = time.monotonic()

@@ -17,12 +17,12 @@ from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import HomeroomError, NothingToLearn
-from homeroom.stages import compress, harvest, imported, lookup, teach
+from homeroom.stages import compress, harvest, imported, lookup, ppo, teach
 from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.rollouts import RolloutSettings
+from homeroom.training.rollouts import Rollouts, RolloutSettings
 from homeroom.training.teaching import Lessons
 from homeroom.workspace import Workspace
 
@@ -130,13 +130,15 @@ def test_the_opposite_of_what_was_meant_is_refused(taught, method):
     assert taught.registry.champion() == before
 
 
+class Killed(BaseException):
+    pass
+
+
+def killed(*_):
+    raise Killed
+
+
 def test_a_killed_round_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path):
-    class Killed(BaseException):
-        pass
-
-    def killed(*_):
-        raise Killed
-
     shutil.copytree(taught.path, tmp_path / "other")
     config = CONFIG.model_copy(update={"seeds": 2})
     whole = teach.run(config, taught)
@@ -151,8 +153,35 @@ def test_a_killed_round_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path)
         made = teach.run(config, other)
         assert made.id == whole.id
         assert [one["validation_loss"] for one in made.metrics["seeds"]] == losses
-        for name, value in load_model(whole.path).state_dict().items():
-            assert torch.equal(value, load_model(made.path).state_dict()[name]), name
+        same_weights(whole, made)
+
+
+def test_killed_in_ppo_after_sft_it_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path):
+    monkeypatch.setattr(ppo, "CHECKPOINT_SECONDS", 0.0)
+    shutil.copytree(taught.path, tmp_path / "other")
+    config = CONFIG.model_copy(update={"method": "ppo", "whole": True, "minimum_lessons": 15, "epochs": 1})
+    whole = teach.run(config, taught)
+    assert whole.metrics["begun_with"]["steps"] > 0
+    measure = Rollouts.measure
+    with Workspace.open(tmp_path / "other") as other:
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                Rollouts, "measure", lambda self, some: killed() if self.iteration == 4 else measure(self, some)
+            )
+            with pytest.raises(Killed):
+                teach.run(config, other)
+        made = teach.run(config, other)
+        for name in ("reward_first", "reward_last", "kl", "iterations"):
+            assert made.metrics[name] == whole.metrics[name], name
+        assert made.metrics["watch"] == whole.metrics["watch"]
+        assert len(made.metrics["watch"]["frontier"]) == config.policy.rollouts.iterations + 1
+        same_weights(whole, made)
+
+
+def same_weights(one, other):
+    found = load_model(other.path).state_dict()
+    for name, value in load_model(one.path).state_dict().items():
+        assert torch.equal(value, found[name]), name
 
 
 def test_too_little_is_said_in_numbers(taught):

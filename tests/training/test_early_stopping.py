@@ -91,6 +91,17 @@ def test_killed_after_a_look_it_goes_on_as_if_it_had_not_been(nano, token_batch,
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
+def test_killed_after_it_was_stopped_it_stops_there_again(nano, token_batch, other_batch, steps, tmp_path):
+    fresh = copy.deepcopy(nano)
+    stopping = stopping_of(steps([other_batch]), tmp_path)
+    ended = run(nano, stopping, steps(*[[token_batch]] * 30), tmp_path)
+    again = stopping_of(steps([other_batch]), tmp_path)
+    state = run(fresh, again, steps(*[[token_batch]] * 30), tmp_path)
+    assert (state.step, state.stopped) == (ended.step, ended.stopped)
+    assert again.losses == stopping.losses
+    assert all(torch.equal(one, other) for one, other in zip(nano.parameters(), fresh.parameters(), strict=True))
+
+
 def test_no_number_is_never_the_best(steps, token_batch, tmp_path):
     stopping = stopping_of(steps([token_batch]), tmp_path)
     stopping.losses = [(1, math.nan), (2, 3.0), (3, math.nan)]
