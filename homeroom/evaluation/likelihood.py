@@ -24,6 +24,7 @@ from homeroom.models.padding import pad_rows
 from homeroom.text.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8192
+BATCH_NUMBERS = 2**21  # in the hidden states of what is read at once: 8,192 tokens of 256
 Item = TypeVar("Item")
 
 
@@ -48,7 +49,7 @@ def score_texts(
     tokenizer: Tokenizer,
     texts: Sequence[str],
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     on_texts: Callable[[int], None] | None = None,
 ) -> list[Score]:
     """The cost of each text as a document of its own, in windows where it is longer than the model's context.
@@ -62,7 +63,8 @@ def score_texts(
         for index, token_ids in enumerate(tokenizer.encode_batch(texts))
         for window in _windows(index, [tokenizer.document_id, *token_ids], model.config.max_length)
     ]
-    for batch in batches(windows, lambda window: len(window.token_ids), batch_tokens):
+    limit = batch_tokens or BATCH_NUMBERS // model.config.width
+    for batch in batches(windows, lambda window: len(window.token_ids), limit):
         tokens_BT = pad_rows([window.token_ids for window in batch], tokenizer.pad_id)
         scored_BT = torch.zeros(tokens_BT.shape, dtype=torch.bool)
         for row, window in enumerate(batch):

@@ -15,7 +15,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from homeroom.data.batches import Conversation, Groups, RankingBatch
 from homeroom.data.rankings import RankedRows, collate
 from homeroom.evaluation.comparison import Interval, mean_interval, proportion
+from homeroom.evaluation.gate import Line
 from homeroom.evaluation.qualification import score_scale
+from homeroom.evaluation.reward_guard import RewardBar, length_bias, pair_figures, reward_lines
 from homeroom.files import write_atomically
 from homeroom.inference.engine import SLOTS, Engine
 from homeroom.inference.request import Request, Sampling
@@ -61,6 +63,7 @@ class RewardSettings(TrainingSettings):
     minimum_accuracy: Probability = Field(
         0.5, description="on held-out pairs the interval's lower end must lie above it"
     )
+    bar: RewardBar | None = Field(None, description="calibration and love of length as well; none: accuracy alone")
 
 
 @dataclass(frozen=True)
@@ -119,15 +122,25 @@ class Base:
 
 @dataclass(frozen=True)
 class Qualified:
-    """How a reward model does on contests that it never saw."""
+    """How a reward model does on contests that it never saw, and the lines of its bar, if it has one."""
 
     accuracy: Interval | None
-    passed: bool
+    above_chance: bool
     contests: int
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.above_chance and all(line.passed for line in self.lines)
 
     @property
     def reason(self) -> str:
-        return f"{self.accuracy} of held-out contests" if self.accuracy else "nothing is held out"
+        """What it failed, or how it did."""
+        if self.accuracy is None:
+            return "nothing is held out"
+        if not self.above_chance:
+            return f"no better than a coin: {self.accuracy} of held-out contests"
+        return "; ".join(str(line) for line in self.lines if not line.passed) or f"{self.accuracy} of held-out contests"
 
     def figures(self) -> dict[str, Json]:
         return {
@@ -135,6 +148,7 @@ class Qualified:
             "contests": self.contests,
             "qualified": self.passed,
             "reason": self.reason,
+            "bar": [line.figures() for line in self.lines],
         }
 
 
@@ -178,18 +192,30 @@ def reward_model(
 def qualified(
     model: RewardModel, heldout: Contests, learned: Contests, settings: RewardSettings, base: Base
 ) -> Qualified:
+    if not heldout:
+        return Qualified(None, False, len(learned))
     with products_in(base.dtype):
-        scores = iter(model.score([list(one.token_ids) for both in heldout for one in both], 8).tolist())
-    right = [next(scores) > next(scores) for _ in heldout]
-    accuracy = _of_questions(right, [better.prompt_ids for better, _ in heldout]) if right else None
-    passed = accuracy is not None and accuracy.low > settings.minimum_accuracy
-    return Qualified(accuracy, passed, len(learned))
+        scores = model.score([list(one.token_ids) for both in heldout for one in both], 8).tolist()
+    lengths = [float(sum(one.learn)) for both in heldout for one in both]
+    asked = [str(list(better.prompt_ids)) for better, _ in heldout]
+    margins, longer_by = ([a - b for a, b in zip(of[::2], of[1::2], strict=True)] for of in (scores, lengths))
+    accuracy = _of_questions([margin > 0 for margin in margins], asked)
+    lines: tuple[Line, ...] = ()
+    if settings.bar is not None:
+        figures: dict[str, Json] = {
+            "accuracy": accuracy.figures(),
+            **pair_figures(margins, longer_by, asked),
+            # A contest is a question of its own, whose better answer has the more merit.
+            **length_bias(scores, [1, 0] * len(heldout), lengths, [one for one in asked for _ in range(2)]),
+        }
+        lines = reward_lines(figures, settings.bar)
+    return Qualified(accuracy, accuracy.low > settings.minimum_accuracy, len(learned), lines)
 
 
-def _of_questions(right: Sequence[bool], asked: Sequence[Sequence[int]]) -> Interval:
+def _of_questions(right: Sequence[bool], asked: Sequence[str]) -> Interval:
     """The share that is right. Contests about one question share its answers, so whole questions are drawn as well."""
     alone = proportion(right)
-    drawn = mean_interval([float(one) for one in right], 0, [str(list(ids)) for ids in asked])
+    drawn = mean_interval([float(one) for one in right], 0, asked)
     return Interval(alone.mean, min(alone.low, drawn.low), max(alone.high, drawn.high), alone.n)
 
 
@@ -213,14 +239,14 @@ def by_reward(
     """A policy that answers what people asked so that a reward model of what they said is pleased (PPO).
 
     `start` is the policy to begin with and, as it is, the reference; `look` is what an independent judge thinks of one.
-    Raises NotQualified where the reward model is no better than a coin, NothingToLearn where no question leaves room
-    for an answer.
+    Raises NotQualified where the reward model is no better than a coin or fails its bar, NothingToLearn where no
+    question leaves room for an answer.
     """
     contested = base.contests(lessons, rewarded.seed)
     reward = reward_model(rewarded, adapters, base, contested, draft, "reward")
     shown = qualified(reward, heldout, contested, rewarded, base)
     if not shown.passed:
-        raise NotQualified(f"the reward model is no better than a coin ({shown.reason}), so PPO did not start")
+        raise NotQualified(f"the reward model does not qualify, so PPO did not start: {shown.reason}")
     with products_in(base.dtype):
         scale = score_scale(reward, _ranked(contested)[:100])
     mean, deviation = (cast(float, scale[name]) for name in ("score_mean", "score_deviation"))

@@ -16,6 +16,7 @@ from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
+from homeroom.evaluation.reward_guard import RewardBar
 from homeroom.evaluation.reward_hacking import Limits
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.inference.request import Sampling
@@ -63,7 +64,8 @@ class Config(TeachingSettings):
     adapters: AdapterSettings = AdapterSettings()
     whole: bool | None = Field(None, description="learn all weights; default: of models under 30 million parameters")
     judge: RewardSettings = RewardSettings()
-    reward: RewardSettings = RewardSettings()
+    # Of what people like, three quarters are more than many a true taste comes to.
+    reward: RewardSettings = RewardSettings(bar=RewardBar(accuracy=0.5))
     policy: PolicySettings = Field(
         PolicySettings(
             rollouts=RolloutSettings(iterations=10, episodes=32, max_tokens=100, micro_rows=4),
@@ -134,7 +136,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         )
         objections = ["the lessons were inverted, as a control"] if config.inverted else []
         if not judged.passed:
-            objections.append(f"the judge is no better than a coin: {judged.reason}")
+            objections.append(f"the judge does not qualify: {judged.reason}")
         draft.metrics |= {
             **outcome(draft.id, verdict, measured_before, after, objections, before.id),
             "method": method,

@@ -16,6 +16,7 @@ from torch import Tensor
 from homeroom.data.batches import Conversation, Experience, Shuffle, State, shift
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Completion, Request, Sampling
+from homeroom.memory import give_back_freed_memory
 from homeroom.models.gpt import GPT, Outputs
 from homeroom.models.heads import ActorCritic
 from homeroom.models.logprobs import token_log_probs
@@ -113,7 +114,9 @@ class Rollouts:
 
     def __iter__(self) -> Iterator[list[Experience]]:
         while self.iteration < self.settings.iterations:
+            give_back_freed_memory()  # sampling and learning have no use for each other's blocks
             experience, figures = self.measure(self.sample())
+            give_back_freed_memory()
             if self.stopped is not None:
                 return
             self.kl.update(figures["kl"])

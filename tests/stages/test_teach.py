@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from homeroom import cli
 from homeroom.data.preferences import load_pairs, load_thumbs
 from homeroom.evaluation.gate import Bar
+from homeroom.evaluation.reward_guard import RewardBar
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings
@@ -30,7 +31,8 @@ GOOD, BAD = "It is good.", "It is bad."
 CONFIG = teach.Config(
     learning_rate=3e-3, epochs=4, answers_per_step=8, max_tokens=12, text_megabytes=0.001, precision="float32",
     gate=Bar(questions=10, bits_per_byte_worse=0.5), forget=0.5, temperature=1.0,
-    judge=RewardSettings(learning_rate=3e-3, epochs=6), reward=RewardSettings(learning_rate=3e-3, epochs=6),
+    judge=RewardSettings(learning_rate=3e-3, epochs=6),
+    reward=RewardSettings(learning_rate=3e-3, epochs=6, bar=RewardBar(accuracy=0.5)),
     policy=PolicySettings(
         learning_rate=2e-3, rollouts=RolloutSettings(iterations=6, episodes=32, max_tokens=12, kl_coefficient=0.01)
     ),
@@ -208,8 +210,12 @@ def test_a_reward_model_that_knows_every_pair_ends_after_one_pass(taught, capsys
 def test_ppo_does_not_start_where_the_reward_model_is_no_better_than_a_coin(taught, monkeypatch):
     before = taught.registry.champion()
     strict = {"reward": CONFIG.reward.model_copy(update={"minimum_accuracy": 0.999}), "minimum_lessons": 15}
-    with pytest.raises(NotQualified, match=r"no better than a coin \(.* of held-out contests\), so PPO did not start"):
+    said = r"does not qualify, so PPO did not start: no better than a coin: .* of held-out contests"
+    with pytest.raises(NotQualified, match=said):
         teach.run(CONFIG.model_copy(update={"method": "ppo", **strict}), taught)
+    bar = CONFIG.reward.model_copy(update={"bar": RewardBar(accuracy=0.5, length_bias=0, calibration_error=0)})
+    with pytest.raises(NotQualified, match=r"PPO did not start: calibration error: .*, required: .* \(failed\)"):
+        teach.run(CONFIG.model_copy(update={"method": "ppo", "reward": bar, "minimum_lessons": 15}), taught)
     assert taught.registry.champion() == before
     # Where the recipe left the choice, what is next best is done, and said.
     monkeypatch.setattr(Lessons, "ranked", property(lambda lessons: len(lessons.pairs)))

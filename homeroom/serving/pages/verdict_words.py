@@ -38,7 +38,9 @@ _WORDS: tuple[tuple[str, str], ...] = (
         "反转后的同样投票也通过了关卡，因此无法判断投票教了什么",
     ),
     ("a person imported it", "由人导入"),
-    (r"the judge is no better than a coin: (.*)", r"评判不比抛硬币更准：\1"),
+    (r"the judge is no better than a coin: (.*)", r"评判不比抛硬币更准：\1"),  # of rounds that were before
+    (r"the judge does not qualify: no better than a coin: (.*)", r"评判不合格：不比抛硬币更准：\1"),
+    (r"the judge does not qualify: (.*)", r"评判不合格：\1"),
     (r"it was compared with (\S+), but the champion is (\S+) now", r"它曾与 \1 比较，而现任冠军是 \2"),
 )
 _PATTERNS = [(re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in _WORDS]
