@@ -1,28 +1,31 @@
-"""improve: the champion learns from votes by DPO, is measured like every model, and meets the gate.
+"""improve: the champion learns from what people said, is measured like every model, and meets the gate.
 
-The control learns from the same votes turned upside down: the gate has to refuse what comes of it. A control is never
-promoted, whatever the gate says of it.
+From pairs by DPO; where there are too few, from lone thumbs by KTO or from written answers by SFT. The control learns
+from the same votes turned upside down: the gate has to refuse what comes of it. A control is never promoted, whatever
+the gate says of it.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from homeroom.data.preferences import Pair, Split, load_pairs
+from homeroom.data.preferences import Split, load_pairs, load_thumbs
 from homeroom.data.shards import Shards
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
+from homeroom.models.adapters import freeze
 from homeroom.models.gpt import GPT
-from homeroom.models.precision import products_for
+from homeroom.models.precision import products_for, resolve_precision
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
 from homeroom.stages.decisions import enact, outcome, say_decisions
+from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import ancestor, champion, made_before
 from homeroom.stages.measuring import answers_changed, measure, measured_by, measured_in, suite_of
 from homeroom.text.tokenizer import Tokenizer
@@ -31,9 +34,10 @@ from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.pairs import Rows, by_question, preference_accuracy, preference_pairs, rows_of
 from homeroom.training.settings import TextSettings, TrainingSettings
+from homeroom.training.teaching import Course, Lessons, Method, TeachingSettings, as_rows, choose, course
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 7
+VERSION = 8
 
 
 class Config(TrainingSettings):
@@ -53,6 +57,9 @@ class Config(TrainingSettings):
     inverted: bool = Field(False, description="a control: learn from the votes turned upside down")
     control: bool = Field(True, description="also train the inverted control and put it before the gate")
     gate: Bar = Bar()
+    alone: TeachingSettings = Field(
+        TeachingSettings(learning_rate=1e-4), description="kto or sft, where there are too few pairs"
+    )
     shown: PositiveInt = 6
 
 
@@ -66,13 +73,58 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of training on one set of pairs."""
+    """What came of training on one set of lessons; of pairs, the share of held-out ones that it came to agree with."""
 
     model: GPT
-    rows: int
+    lessons: int
     steps: int
-    accuracy_heldout: float
-    heldout: int
+    accuracy_heldout: float | None
+
+
+@dataclass(frozen=True)
+class FromPairs:
+    """DPO, with what the champion thinks of each side's pairs."""
+
+    config: Config
+    sides: Mapping[Split, Sequence[Rows]]
+    method: ClassVar[Method] = "dpo"
+
+    def course(self, model: GPT, *, inverted: bool) -> Course:
+        config, rows = self.config, self._side("train", inverted)
+        asked = by_question(rows)
+        source = preference_pairs(
+            asked, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed
+        )
+        steps = max(1, round(config.epochs * len(asked) / config.questions_per_step))
+        return Course(source, DPO(config.beta, config.imitation), steps, len(rows))
+
+    def accuracy(self, model: GPT, *, inverted: bool) -> float | None:
+        return preference_accuracy(model, self._side("heldout", inverted))
+
+    def _side(self, side: Split, inverted: bool) -> list[Rows]:
+        return [row.inverted() if inverted else row for row in self.sides[side]]
+
+
+@dataclass(frozen=True)
+class FromOthers:
+    """KTO or SFT, from what stands on its own."""
+
+    config: Config
+    method: Method
+    lessons: Lessons
+    champion: GPT
+    tokenizer: Tokenizer
+
+    def course(self, model: GPT, *, inverted: bool) -> Course:
+        config = self.config
+        meant = self.lessons.inverted() if inverted else self.lessons
+        with products_for(config.precision, self.champion):
+            rows = as_rows(self.method, meant, self.champion, self.tokenizer)
+        dtype = resolve_precision(config.precision, model)
+        return course(self.method, config.alone, rows, model, dtype, config.seed)
+
+    def accuracy(self, model: GPT, *, inverted: bool) -> float | None:
+        return None
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -83,15 +135,16 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     before_model, evaluation = champion(workspace), workspace.artifacts.get(harvest.inputs[0])
     tokenizer = Tokenizer.load(before_model.path)
     asked, config = config, _settled(config, evaluation)
-    rows = _rows(config, harvest, before_model, tokenizer)
+    lessons, why = _lessons(config, harvest, before_model, tokenizer)
+    say("improve", why)
     with workspace.publish("improve", asked, [harvest, before_model, evaluation], VERSION) as draft:
         suite = suite_of(evaluation, workspace)
         before = measured_by(evaluation, before_model, workspace, draft.path, suite)
         text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
         control = None
         if config.control and not config.inverted:
-            control = _control(config, before_model, rows, text, suite, before, draft)
-        learned = _learn(config, before_model, rows, text, draft, inverted=config.inverted)
+            control = _control(config, before_model, lessons, text, suite, before, draft)
+        learned = _learn(config, before_model, lessons, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, tokenizer, draft.path)
         after = measure(suite, {"improve": draft}, draft.path)[0]
         latency = compress.latency(learned.model, before_model, workspace, config.gate.doubt)
@@ -101,9 +154,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             objections.append("the gate passed the same votes inverted, so it cannot tell what they teach")
         draft.metrics |= {
             **outcome(draft.id, verdict, before, after, objections, before.artifact),
-            "pairs": learned.rows,
+            "method": lessons.method,
+            "why": why,
+            "lessons": learned.lessons,
             "steps": learned.steps,
-            "heldout_pairs": learned.heldout,
             "heldout_accuracy": learned.accuracy_heldout,
             "answers": answers_changed(config.shown, suite, before, after),
         }
@@ -116,27 +170,40 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def _rows(config: Config, harvest: Artifact, champion: Artifact, tokenizer: Tokenizer) -> dict[Split, list[Rows]]:
-    """The pairs of each side of the split, with what the champion thinks of them. Raises NothingToLearn."""
+def _lessons(
+    config: Config, harvest: Artifact, champion: Artifact, tokenizer: Tokenizer
+) -> tuple[FromPairs | FromOthers, str]:
+    """What there is enough of to learn from, and why it is this. Raises NothingToLearn."""
     model = checkpoints.load(champion)
-    pairs: dict[Split, list[Pair]] = {"train": [], "heldout": []}
-    for pair in load_pairs(harvest.path / "pairs.jsonl"):
-        pairs[pair.split].append(pair)
+    pairs, thumbs = load_pairs(harvest.path / PAIRS), []
+    if (file := harvest.path / THUMBS).exists():
+        thumbs = load_thumbs(file)
     with products_for(config.precision, model):  # as the loop will
-        rows = {side: rows_of(some, tokenizer, model) for side, some in pairs.items()}
-    if len(rows["train"]) < config.minimum_pairs:
+        rows: dict[Split, list[Rows]] = {
+            side: rows_of([one for one in pairs if one.split == side], tokenizer, model)
+            for side in ("train", "heldout")
+        }
+    lessons = Lessons.of(pairs, thumbs, "train")
+    if len(rows["train"]) >= config.minimum_pairs:
+        return FromPairs(config, rows), f"dpo: there are {len(rows['train'])} pairs"
+    settings = config.alone.model_copy(update={"seed": config.seed})
+    try:
+        method, why = choose(settings, replace(lessons, pairs=[]))
+    except NothingToLearn:
         raise NothingToLearn(
-            f"{harvest.id} holds {len(pairs['train'])} training pairs, of which {len(rows['train'])} fit the "
+            f"{harvest.id} holds {len(lessons.pairs)} training pairs, of which {len(rows['train'])} fit the "
             f"champion's context of {model.config.max_length} tokens: too few to learn from "
-            f"([improve].minimum_pairs is {config.minimum_pairs}). Vote on more answers, then run `homeroom harvest`."
-        )
-    return rows
+            f"([improve].minimum_pairs is {config.minimum_pairs}); and of {len(lessons.thumbs)} thumbs and "
+            f"{len(lessons.written)} written answers it takes {settings.minimum_lessons} "
+            "([improve.alone].minimum_lessons). Vote on more answers, then run `homeroom harvest`."
+        ) from None
+    return FromOthers(config, method, lessons, freeze(model), tokenizer), why
 
 
 def _control(
     config: Config,
     champion: Artifact,
-    sides: Mapping[Split, Sequence[Rows]],
+    lessons: FromPairs | FromOthers,
     text: Shards | None,
     suite: Suite,
     before: Measured,
@@ -148,7 +215,7 @@ def _control(
         return cast(dict[str, Json], json.loads(kept.read_text(encoding="utf-8")))
     folder = draft.path / "scratch-control"
     folder.mkdir(exist_ok=True)
-    learned = _learn(config, champion, sides, text, draft, inverted=True)
+    learned = _learn(config, champion, lessons, text, draft, inverted=True)
     checkpoints.save(learned.model, Tokenizer.load(champion.path), folder)
     # The gate asks for answers and text only.
     after = measure(replace(suite, cloze={}), {"improve": Candidate(f"{draft.id}-inverted", folder)}, folder)[0]
@@ -165,29 +232,22 @@ def _control(
 def _learn(
     config: Config,
     champion: Artifact,
-    sides: Mapping[Split, Sequence[Rows]],
+    lessons: FromPairs | FromOthers,
     text: Shards | None,
     draft: Draft,
     *,
     inverted: bool,
 ) -> Learned:
-    """DPO from the champion's weights, or on from where a killed run stood."""
+    """From the champion's weights, or on from where a killed run stood."""
     name = "inverted" if inverted else "votes"
     followed = inverted == config.inverted  # the control beside the real run leaves no curves
     model = checkpoints.load(champion)
-    rows, heldout = ([row.inverted() if inverted else row for row in sides[side]] for side in ("train", "heldout"))
-    asked = by_question(rows)
-    source, objective = config.text.beside(
-        preference_pairs(asked, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed),
-        DPO(config.beta, config.imitation),
-        text,
-        config.seed,
-    )
-    steps = max(1, round(config.epochs * len(asked) / config.questions_per_step))
-    with progress(f"improve ({name})", steps) as bar:
+    lesson = lessons.course(model, inverted=inverted)
+    source, objective = config.text.beside(lesson.source, lesson.objective, text, config.seed)
+    with progress(f"improve ({name})", lesson.steps) as bar:
 
         def each_step(state: RunState) -> None:
-            shown = ("loss", "accuracy", "margin")
+            shown = [key for key in ("loss", "accuracy", "margin") if key in state.metrics]
             if followed:
                 draft.log(state.step, **{key: state.metrics[key] for key in shown})
             bar.update(state.step, **{key: f"{state.metrics[key]:.3f}" for key in shown})
@@ -196,14 +256,14 @@ def _learn(
             model,
             objective,
             source,
-            config.loop_settings(steps),
+            config.loop_settings(lesson.steps),
             hooks=[(1, each_step)],
             checkpoint=draft.path / f"scratch-{name}.safetensors",
             on_start=draft.truncate_log if followed else None,
         )
     with products_for(config.precision, model):
-        accuracy = preference_accuracy(model, heldout)
-    return Learned(model, len(rows), state.step, accuracy, len(heldout))
+        accuracy = lessons.accuracy(model, inverted=inverted)
+    return Learned(model, lesson.lessons, state.step, accuracy)
 
 
 def _settled(config: Config, evaluation: Artifact) -> Config:

@@ -15,6 +15,7 @@ from homeroom.models.compiled import CompiledGPT
 from homeroom.settings import NothingToLearn
 from homeroom.stages import compress, evaluate, harvest, improve
 from homeroom.tasks.questions import questions
+from homeroom.training.teaching import TeachingSettings
 
 GOOD, BAD = "It is good.", "It is bad."
 CONFIG = improve.Config(learning_rate=5e-4, epochs=3, gate=Bar(questions=40, bits_per_byte_worse=0.02))
@@ -138,7 +139,7 @@ def test_the_command_learns_from_the_votes_cast_so_far(workspace, tmp_path):
     message = workspace.feedback.votes()[0].message_id
     workspace.feedback.vote(message, -1, user="another")
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("improve.minimum_pairs = 100_000")
+    recipe.write_text("improve.minimum_pairs = 100_000\nimprove.alone.minimum_lessons = 100_000")
     result = CliRunner().invoke(cli.app, ["improve", "-w", str(workspace.path), "-r", str(recipe)])
     assert result.exit_code == 1
     newest = workspace.latest("harvest")
@@ -148,8 +149,18 @@ def test_the_command_learns_from_the_votes_cast_so_far(workspace, tmp_path):
 
 
 def test_too_few_pairs_teach_nothing(workspace):
-    with pytest.raises(NothingToLearn, match=r"minimum_pairs.*Vote on more answers"):
-        improve.run(CONFIG.model_copy(update={"minimum_pairs": 1000}), workspace)
+    few = {"minimum_pairs": 1000, "alone": TeachingSettings(minimum_lessons=1000)}
+    with pytest.raises(NothingToLearn, match=r"minimum_pairs.*thumbs and .*minimum_lessons.*Vote on more answers"):
+        improve.run(CONFIG.model_copy(update=few), workspace)
+
+
+def test_lone_thumbs_teach_where_there_are_too_few_pairs(workspace):
+    alone = TeachingSettings(learning_rate=3e-3, epochs=4, minimum_lessons=15)
+    made = improve.run(CONFIG.model_copy(update={"minimum_pairs": 1000, "alone": alone}), workspace)
+    assert (made.metrics["method"], made.metrics["promoted"]) == ("kto", True), made.metrics["reasons"]
+    assert made.metrics["why"].startswith("kto: there are 0 pairs")
+    assert made.metrics["win_rate"]["low"] > 0.5
+    assert made.metrics["inverted"]["win_rate"]["high"] < 0.5
 
 
 def test_pairs_that_fit_no_context_teach_nothing(workspace):
