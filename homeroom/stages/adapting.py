@@ -68,27 +68,38 @@ class RewardSettings(TrainingSettings):
 
 @dataclass(frozen=True)
 class Base:
-    """The champion, frozen, in the number format in which it is multiplied; `dtype` is that of products."""
+    """The champion, frozen, in the number format in which it is multiplied; `dtype` is that of products, `compressed`
+    says whether it answers people in int8."""
 
     model: GPT
     tokenizer: Tokenizer
     artifact: Artifact
     dtype: torch.dtype
     whole: bool
+    compressed: bool
 
     @classmethod
-    def of(cls, artifact: Artifact, settings: TrainingSettings, whole: bool | None, draft: Draft) -> Self:
+    def of(
+        cls, artifact: Artifact, settings: TrainingSettings, whole: bool | None, draft: Draft, *, compressed: bool
+    ) -> Self:
         model = checkpoints.load(artifact)
-        # A run that goes on must not measure the machine again: another format, another result.
+        # A run that goes on must neither measure the machine nor look at the workspace again: another format, another
+        # result, and a successor that is compared with what it is not served like.
         settled = draft.path / SETTLED
         if not settled.exists():
             found = dtype_name(resolve_precision(settings.precision, model))
-            write_atomically(settled, json.dumps({"precision": found}))
-        dtype = getattr(torch, json.loads(settled.read_text(encoding="utf-8"))["precision"])
+            write_atomically(settled, json.dumps({"precision": found, "compressed": compressed}))
+        kept = json.loads(settled.read_text(encoding="utf-8"))
+        dtype = getattr(torch, kept["precision"])
         parameters = sum(parameter.numel() for parameter in model.parameters())
         small = parameters < 30e6
         return cls(
-            freeze(model, dtype), Tokenizer.load(artifact.path), artifact, dtype, small if whole is None else whole
+            freeze(model, dtype),
+            Tokenizer.load(artifact.path),
+            artifact,
+            dtype,
+            small if whole is None else whole,
+            kept["compressed"],
         )
 
     def plain(self) -> GPT:

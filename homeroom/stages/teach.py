@@ -108,7 +108,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     method, why = choose(config, lessons)
     say("teach", why)
     with workspace.publish("teach", config, [harvest, before], VERSION) as draft:
-        base = Base.of(before, config, config.whole, draft)
+        base = Base.of(before, config, config.whole, draft, compressed=is_compressed(workspace, before.id))
         heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
         set_apart = Lessons.of(pairs, thumbs, "judge")
         judge, judged = _judge(config, base, set_apart, heldout, draft)
@@ -116,8 +116,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         said: list[Thumb | Pair] = [*thumbs, *pairs]
         suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
         suite = replace(suite, tasks=task_items(config.tasks))
-        compressed = is_compressed(workspace, before.id)
-        measured_before = _measured(suite, base.tokenizer, before.id, "champion", compressed, draft, base.plain)
+        measured_before = _measured(suite, base, before.id, "champion", draft, base.plain)
         meant, apart = (one.inverted() if config.inverted else one for one in (lessons, set_apart))
         try:
             learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
@@ -130,7 +129,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
         remembered = _memory(config, base).keep(learned)
         checkpoints.save(learned, base.tokenizer, draft.path)
-        after = _measured(suite, base.tokenizer, draft.id, "teach", compressed, draft, lambda: learned)
+        after = _measured(suite, base, draft.id, "teach", draft, lambda: learned)
         verdict = gate(
             after, measured_before, config.gate, compress.latency(learned, before, workspace, config.gate.doubt)
         )
@@ -216,15 +215,13 @@ def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thu
     )
 
 
-def _measured(
-    suite: Suite, tokenizer: Tokenizer, name: str, stage: str, compressed: bool, draft: Draft, load: Callable[[], GPT]
-) -> Measured:
+def _measured(suite: Suite, base: Base, name: str, stage: str, draft: Draft, load: Callable[[], GPT]) -> Measured:
     """With the answers of the form in which it is served."""
 
     def loaded() -> tuple[GPT, Tokenizer, CompiledGPT | None]:
         model = load()
-        answering = compress.answering(model, compressed)
-        return model, tokenizer, answering if isinstance(answering, CompiledGPT) else None
+        answering = compress.answering(model, base.compressed)
+        return model, base.tokenizer, answering if isinstance(answering, CompiledGPT) else None
 
     with progress(f"teach (measuring {stage})", suite.work(stage)) as bar:
         return measured_once(suite, name, stage, draft.path, loaded, lambda what, n: bar.advance(n, now=what))
