@@ -1,6 +1,8 @@
 """Whether a candidate may take the champion's place: each rule with what is required and what was measured.
 
-It reads measurements and decides; it neither measures (`suite.py`) nor promotes (the workspace's registry).
+It reads measurements and decides; it neither measures (`suite.py`) nor promotes (the workspace's registry). All
+questions are asked before it looks, once: nothing could stop early. Where people decide, one vote after another, the
+test is a sequential one (`sequential.py`).
 """
 
 from collections import Counter
