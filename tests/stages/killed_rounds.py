@@ -1,4 +1,4 @@
-"""Watches over a tiny model in child processes, kills two of them in mid-round with SIGKILL, and looks who is champion.
+"""Watches over a tiny model in child processes, kills three in mid-round with SIGKILL, and looks who is champion.
 
 Run by test_watch.py: `killed_rounds.py FOLDER`. Prints one JSON object. Forks, because loading torch takes longer than
 a round; the parent itself computes nothing, so that no thread is lost in a fork.
@@ -26,6 +26,7 @@ from homeroom.stages import checkpoints, harvest, imported, teach, watch
 from homeroom.stages.adapting import RewardSettings
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Draft, Workspace
+from homeroom.workspace.artifacts import ArtifactStore
 
 # A gate and a judge that let everything pass: what is looked at is when, not whether.
 TEACH = teach.Config(
@@ -115,7 +116,8 @@ def main(folder: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     in_training = partial(killed_after, Draft, "log", 3)
     measured = partial(killed_after, Measured, "save", 1)
-    lives = [life(folder, in_training), life(folder, measured), life(folder)]
+    published = partial(killed_after, ArtifactStore, "record", 1)  # and nobody promoted yet
+    lives = [life(folder, in_training), life(folder, measured), life(folder, published), life(folder)]
     with Workspace.open(folder) as workspace:
         made = [one.id for one in workspace.artifacts.all() if one.stage in ("harvest", "teach")]
         runs = [run.state for run in workspace.runs.recent() if run.stage == "teach"]

@@ -152,10 +152,10 @@ def test_killed_twice_in_a_round_it_goes_on_and_no_half_trained_model_is_champio
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["killed"] == [True, True, False]
+    assert found["killed"] == [True, True, True, False]
     taught = [name for name in found["made"] if name.startswith("teach")]
     assert len(taught) == len(found["made"]) - 1 == 1, "one harvest and one round, however many lives it took"
     assert found["champion"] == taught[0]
-    first, second, third = found["champions"]
-    assert first == second == [name for name in third if name != taught[0]]
-    assert found["runs"] == ["finished", "killed", "killed"]
+    *before, last = found["champions"]
+    assert all(one == [name for name in last if name != taught[0]] for one in before)
+    assert found["runs"] == ["killed"] * 3  # the last life had only to promote
