@@ -64,9 +64,9 @@ class Lessons:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], thumbs: Sequence[Thumb], split: Split) -> Self:
-        """Those on one side of the split. What was sampled has token ids, what was written has none."""
+        """Those on one side of the split."""
         here = [one for one in thumbs if one.split == split]
-        written = [one for one in here if one.liked and one.answer.token_ids is None]
+        written = [one for one in here if one.liked and one.answer.written]
         return cls([one for one in pairs if one.split == split], here, written)
 
     @property
