@@ -318,7 +318,7 @@ def _turns(given: object, role: str) -> list[dict[str, str]]:
         given = [{"role": role, "content": given}]
     if not isinstance(given, list) or not given:
         raise _BadLine("a list of messages, or a text, was expected, and it may not be empty")
-    turns = []
+    turns = list[dict[str, str]]()
     for turn in given:
         if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
             raise _BadLine('a message is {"role": "…", "content": "…"}')
@@ -326,6 +326,8 @@ def _turns(given: object, role: str) -> list[dict[str, str]]:
             raise _BadLine(f"a message's role is 'system', 'user' or 'assistant', not {turn.get('role')!r}")
         if not turn["content"].strip():
             raise _BadLine("a message is empty")
+        if turn["role"] == "system" and turns:
+            raise _BadLine("a system message comes first, and this one comes later")
         turns.append({"role": turn["role"], "content": turn["content"]})
     return turns
 

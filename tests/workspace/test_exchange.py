@@ -89,6 +89,10 @@ def test_bad_lines_are_named_and_good_ones_kept(workspace: Workspace, write: Cal
         ({**good, "messages": [{"role": "user"}]}, "a message is"),
         ({**good, "messages": [{"role": "robot", "content": "x"}]}, "not 'robot'"),
         ({**good, "messages": [{"role": "user", "content": " "}]}, "a message is empty"),
+        (
+            {**good, "messages": [*ASKED, {"role": "system", "content": "Be brief."}, *ASKED]},
+            "a system message comes first",
+        ),
         ({key: value for key, value in good.items() if key != "messages"}, "no 'messages' and no 'prompt'"),
         ({**good, "answers": ["a", "a", "c"]}, "say the same"),
         ({**good, "answers": "abc"}, "list of texts"),
