@@ -102,6 +102,7 @@ def test_copying_over_plain_http_or_that_it_cannot_be_done_is_told(
 
 def test_a_question_in_other_words_is_a_branch_and_both_can_be_seen(page: Page, say: Say, workspace: Workspace) -> None:
     say(page, HELLO, HELLO_ANSWER)
+    expect(page).to_have_url(re.compile("/c/[0-9a-f]{32}$"))  # it may come after the answer
     address = page.url
     say(page, QUESTION, re.compile("."))
     first = page.locator(".turn").first
