@@ -42,6 +42,7 @@ class Cast:
     finish_reason: str | None = "stop"
     token_ids: tuple[int, ...] | None = None
     edit_id: str | None = None
+    written = False
 
     @property
     def history(self) -> list[dict[str, str]]:

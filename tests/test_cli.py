@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from homeroom import cli
 from homeroom.cli.main import _between
+from homeroom.evaluation.trial import TrialSettings
 from homeroom.settings import Frozen
 from homeroom.stages import CIRCLE
 from homeroom.workspace import Workspace
@@ -45,12 +46,18 @@ def test_help_and_status_do_not_load_torch(workspace: Path) -> None:
 import sys
 from typer.testing import CliRunner
 from homeroom import cli
-for arguments in (["--help"], ["run", "--help"], ["status"], ["report", "--no-open"]):
+for arguments in (["--help"], ["run", "--help"], ["status"], ["status", "--json"], ["trial"], ["report", "--no-open"]):
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0, arguments
 assert "torch" not in sys.modules
 """
     environment = os.environ | {"HOMEROOM_WORKSPACE": str(workspace)}
-    subprocess.run([sys.executable, "-c", asked], check=True, timeout=60, env=environment)
+    command = [sys.executable, "-c", asked]
+    subprocess.run(command, check=True, timeout=60, env=environment)
+    with Workspace.open(workspace) as opened:
+        candidate = next(one.id for one in opened.artifacts.all() if one.id != opened.registry.champion())
+        opened.registry.begin_trial(candidate, {"settings": TrialSettings().model_dump(mode="json"), "despite": []})
+    subprocess.run(command, check=True, timeout=60, env=environment)
+    assert "on trial" in homeroom("status", "-w", workspace).output
 
 
 def test_every_stage_has_a_command_with_an_example() -> None:

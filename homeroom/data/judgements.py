@@ -86,7 +86,7 @@ class JudgedComparison(Judged, Protocol):
 
 @dataclass(frozen=True)
 class Opinion:
-    """A vote that was said in a ranking: of an answer in it, or of the ideal one."""
+    """A vote that was said in a ranking: of an answer in it, or of the ideal one, which a person has `written`."""
 
     history: Sequence[dict[str, str]]
     answer: str
@@ -94,6 +94,7 @@ class Opinion:
     finish_reason: str | None = "stop"
     token_ids: Sequence[int] | None = None
     better_answer: str | None = None
+    written: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def weigh(
             said.append((opinion, ballot.weight(cast)))
         if ranked.ideal_answer is not None:
             trusted = max((ballot.weight(cast) for cast in order), default=0.0)
-            said.append((Opinion(ranked.history, ranked.ideal_answer, 1), trusted))
+            said.append((Opinion(ranked.history, ranked.ideal_answer, 1, written=True), trusted))
         aside += ballot.aside([*order, *toxic.values()], ranking_id=ranked.id, message_id=ranked.question_id)
     for compared, cast in zip(comparisons, of_comparisons, strict=True):
         choices += ballot.choices(compared, [cast])

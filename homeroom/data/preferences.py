@@ -43,15 +43,18 @@ class Vote(Protocol):
     def finish_reason(self) -> str | None: ...
     @property
     def token_ids(self) -> Sequence[int] | None: ...
+    @property
+    def written(self) -> bool: ...  # by a person who was asked for the best answer; who made an imported one?
 
 
 @dataclass(frozen=True)
 class Said:
-    """One side of a pair. What a person wrote has no token ids; two ways to sample one text are one answer."""
+    """One side of a pair. Written or imported it has no token ids; two ways to sample one text are one answer."""
 
     text: str
     ended: bool
     token_ids: list[int] | None = field(default=None, compare=False)
+    written: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,8 @@ def _content(vote: Vote) -> str:
     """All that is read of a vote, and nothing that was drawn or that tells when it came."""
     turns = [[m["role"], m["content"]] for m in vote.history]
     token_ids = vote.token_ids and list(vote.token_ids)
-    return json.dumps([turns, vote.answer, vote.value, vote.better_answer, vote.finish_reason, token_ids])
+    said = vote.answer, vote.value, vote.better_answer, vote.finish_reason, token_ids, vote.written
+    return json.dumps([turns, *said])
 
 
 def _content_of_choice(choice: Choice) -> str:
@@ -283,7 +287,7 @@ def _judgements(votes: Iterable[tuple[Vote, float]]) -> tuple[dict[Said, float],
         answer = _said(vote)
         totals[answer] += weight * vote.value
         if vote.better_answer and vote.better_answer.strip() != vote.answer.strip():
-            better.append((Said(vote.better_answer, True), answer, weight))
+            better.append((Said(vote.better_answer, True, written=True), answer, weight))
     return {answer: round(total, DIGITS) for answer, total in totals.items()}, better
 
 
@@ -317,13 +321,14 @@ def _crossed(ups: Sequence[Said], downs: Sequence[Said]) -> Iterator[tuple[Said,
             yield from ((up, downs[j]) for j in sorted({i - apart, i + apart}) if 0 <= j < len(downs))
 
 
-def said_of(text: str, finish_reason: str | None, token_ids: Sequence[int] | None) -> Said:
+def said_of(text: str, finish_reason: str | None, token_ids: Sequence[int] | None, *, written: bool = False) -> Said:
     """An answer as it was given; it ended unless the limit of tokens cut it off or the reader stopped it."""
-    return Said(text, finish_reason not in ("length", "cancelled"), None if token_ids is None else list(token_ids))
+    ended = finish_reason not in ("length", "cancelled")
+    return Said(text, ended, None if token_ids is None else list(token_ids), written)
 
 
 def _said(vote: Vote) -> Said:
-    return said_of(vote.answer, vote.finish_reason, vote.token_ids)
+    return said_of(vote.answer, vote.finish_reason, vote.token_ids, written=vote.written)
 
 
 def near_duplicates(questions: Sequence[str]) -> list[int]:
@@ -365,16 +370,21 @@ def save_lessons(lessons: Iterable[Pair | Thumb], path: Path) -> None:
 
 def load_pairs(path: Path) -> list[Pair]:
     return [
-        Pair(tuple(row["messages"]), Said(**row["chosen"]), Said(**row["rejected"]), row["split"], _weight(row))
+        Pair(tuple(row["messages"]), _kept(row["chosen"]), _kept(row["rejected"]), row["split"], _weight(row))
         for row in _rows(path)
     ]
 
 
 def load_thumbs(path: Path) -> list[Thumb]:
     return [
-        Thumb(tuple(row["messages"]), Said(**row["answer"]), row["liked"], row["split"], _weight(row))
+        Thumb(tuple(row["messages"]), _kept(row["answer"]), row["liked"], row["split"], _weight(row))
         for row in _rows(path)
     ]
+
+
+def _kept(row: dict[str, Any]) -> Said:
+    """Harvests of before it was kept took whatever has no token ids for written."""
+    return Said(**{"written": row.get("token_ids") is None} | row)
 
 
 def _weight(row: dict[str, Any]) -> float:

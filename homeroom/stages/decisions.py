@@ -4,14 +4,15 @@ So a kill between the two loses none. Who may be promoted is each stage's busine
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from homeroom.evaluation.gate import Verdict
-from homeroom.evaluation.suite import Measured
 from homeroom.progress import say
 from homeroom.settings import Json
-from homeroom.stages import compress
 from homeroom.workspace import Artifact, Decision, Workspace
+
+if TYPE_CHECKING:
+    from homeroom.evaluation.gate import Verdict
+    from homeroom.evaluation.suite import Measured
 
 
 def decision(
@@ -26,7 +27,7 @@ def decision(
 
 
 def outcome(
-    model: str, verdict: Verdict, before: Measured, after: Measured, objections: Sequence[str], over: str
+    model: str, verdict: "Verdict", before: "Measured", after: "Measured", objections: Sequence[str], over: str
 ) -> dict[str, Json]:
     """What a round of learning records: the gate's lines, and its decision, against which any objection stands."""
     promoted, reasons = verdict.accepted and not objections, [*objections, *verdict.reasons]
@@ -43,6 +44,9 @@ def outcome(
 
 def enact(artifact: Artifact, workspace: Workspace) -> list[Decision]:
     """Write an artifact's decisions into the registry, those that are not there yet."""
+    # Not above: a trial only says its decisions, and `homeroom status` tells how it stands without waiting for torch.
+    from homeroom.stages import compress
+
     made = []
     known = {(one.artifact_id, one.verdict.get("decided_by")) for one in workspace.registry.history()}
     for one in cast(list[Json], artifact.metrics["decisions"]):

@@ -31,7 +31,7 @@ from homeroom.workspace import Artifact, Workspace
 from homeroom.workspace.deletion import SOURCES
 from homeroom.workspace.standings import SET_ASIDE
 
-VERSION = 7
+VERSION = 8
 PAIRS, THUMBS = "pairs.jsonl", "thumbs.jsonl"
 
 

@@ -22,7 +22,7 @@ from homeroom.training.objectives.ranking import PairwiseRanking
 from homeroom.training.settings import TrainingSettings
 from homeroom.workspace import Artifact, Workspace
 
-VERSION = 3
+VERSION = 4
 
 
 class Config(TrainingSettings):

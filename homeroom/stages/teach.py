@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
+from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.heldout import library_prose
@@ -194,10 +195,12 @@ def _memory(config: Config, base: Base) -> Memory:
 
 
 def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:
-    asked = questions_asked(heldout, config.questions)
+    every = questions_asked(heldout, len(heldout))
+    asked = answerable(every, base.model, base.tokenizer, config.max_tokens)[: config.questions]
     if not asked:
         raise NothingToLearn(
-            "no question that people asked is held out, so that nothing could be measured: that takes conversations "
+            f"no question that people asked is held out and leaves room for an answer of {config.max_tokens} tokens in "
+            f"a context of {base.model.config.max_length}, so that nothing could be measured: that takes conversations "
             "that begin with a question, without a system message before it"
         )
     text = library_prose(config.text_megabytes)

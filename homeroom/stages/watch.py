@@ -7,7 +7,10 @@ stages resume by themselves, publish whole or not at all, and only the gate's de
 
 import json
 import time
+import traceback
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -19,6 +22,7 @@ from homeroom.workspace.deletion import SOURCES
 
 LEARNERS = ("improve", "teach")
 Step = Callable[[], object]
+Found = TypeVar("Found")
 
 
 class Config(Frozen):
@@ -39,12 +43,17 @@ def run(
 ) -> None:
     """Begin a round whenever enough is new; go on for ever, or for so many rounds.
 
-    A round that refuses, or has too little to learn from, waits for as many new judgements as any other.
+    A round that refuses, or has too little to learn from, waits for as many new judgements as any other. While the
+    database does not answer, it waits for that.
     """
     champion(workspace)  # without one there is nothing to improve, and that is better said now than in the night
-    begun = 0
-    if unfinished := _unfinished(workspace):
-        if _read_by(unfinished) <= _judgements(workspace):
+    judgements, begun = partial(_judgements, workspace), 0
+
+    def found(look: Callable[[], Found]) -> Found:
+        return _patiently(look, lambda: wait(config.poll_seconds))
+
+    if unfinished := found(partial(_unfinished, workspace)):
+        if _read_by(unfinished) <= found(judgements):
             say("watch", f"goes on with {unfinished.id}, of which nothing was learned yet")
             _round(learn)
         else:
@@ -54,11 +63,11 @@ def run(
     tried: set[str] = set()  # judgements of rounds that did not get to their harvest
     seen: tuple[int, ...] | None = None
     while rounds is None or begun < rounds:
-        mark = workspace.judged_up_to()
+        mark = found(workspace.judged_up_to)
         if mark == seen:
             wait(config.poll_seconds)
             continue
-        latest, now = _latest_harvest(workspace), _judgements(workspace)
+        latest, now = found(partial(_latest_harvest, workspace)), found(judgements)
         fresh = len(now - tried - (_read_by(latest) if latest else set()))
         if fresh >= config.votes:
             say("watch", f"{fresh} new judgements: a round begins")
@@ -71,12 +80,32 @@ def run(
             seen = mark
 
 
+def _patiently(look: Callable[[], Found], wait: Callable[[], object]) -> Found:
+    """What is seen in the workspace, once it can be: its database may start again, or be held by another for long."""
+    told = ""
+    while True:
+        try:
+            seen = look()
+        except HomeroomError as reason:
+            if str(reason) != told:
+                told = str(reason)
+                say("watch", f"cannot look for votes, and tries again until it can: {reason}")
+            wait()
+            continue
+        if told:
+            say("watch", "the workspace answers again")
+        return seen
+
+
 def _round(*steps: Step) -> None:
     try:
         for step in steps:
             step()
     except HomeroomError as reason:  # too little to learn from, a full disk: the next votes are another chance
         say("watch", f"nothing came of this round: {reason}")
+    except ValueError as error:  # something in these lessons that nobody thought of, which others may not have
+        where = "".join(traceback.format_exception(error))
+        say("watch", f"nothing came of this round, by a mistake in Homeroom: {error}\n{where}")
 
 
 def _unfinished(workspace: Workspace) -> Artifact | None:

@@ -7,28 +7,38 @@ Shapes: B rows, T time, A answers.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 
 from homeroom.data.batches import Conversation, Groups, PreferenceBatch, pack
 from homeroom.models.gpt import GPT
+from homeroom.progress import say
 from homeroom.text.chat_template import Answer, render, with_answer
+from homeroom.text.errors import NoChatTemplate
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.objectives.preference import answer_log_probs
 
 
-class Pair(Protocol):
-    """What is read of a `homeroom.data.preferences.Pair`."""
+class Lesson(Protocol):
+    """What is read of everything that people said of an answer."""
 
     @property
     def messages(self) -> Sequence[Mapping[str, str]]: ...
+
+
+class Pair(Lesson, Protocol):
+    """What is read of a `homeroom.data.preferences.Pair`."""
+
     @property
     def chosen(self) -> Answer: ...
     @property
     def rejected(self) -> Answer: ...
     @property
     def weight(self) -> float: ...
+
+
+LessonType = TypeVar("LessonType", bound=Lesson)
 
 
 @dataclass(frozen=True)
@@ -47,10 +57,10 @@ def fitting(pairs: Sequence[Pair], tokenizer: Tokenizer, context: int) -> list[t
     """The pairs that fit the context, both of their answers with something to learn."""
     answers = [
         (
-            conversation(pair.messages, pair.chosen, tokenizer, pair.weight),
-            conversation(pair.messages, pair.rejected, tokenizer, pair.weight),
+            answered(prompt_ids, pair.chosen, tokenizer, pair.weight),
+            answered(prompt_ids, pair.rejected, tokenizer, pair.weight),
         )
-        for pair in pairs
+        for pair, prompt_ids in with_prompts(pairs, tokenizer)
     ]
     limit = context + 1  # the last token is only predicted, never read
     return [both for both in answers if all(len(one.token_ids) <= limit and any(one.learn) for one in both)]
@@ -76,8 +86,32 @@ def conversation(
     messages: Sequence[Mapping[str, str]], answer: Answer, tokenizer: Tokenizer, weight: float = 1.0
 ) -> Conversation:
     """An answer to messages. Only it is learned, not what the assistant said before."""
-    whole = with_answer(render(messages, tokenizer, for_generation=True).token_ids, answer, tokenizer)
+    return answered(render(messages, tokenizer, for_generation=True).token_ids, answer, tokenizer, weight)
+
+
+def answered(prompt_ids: Sequence[int], answer: Answer, tokenizer: Tokenizer, weight: float = 1.0) -> Conversation:
+    """As `conversation`, with the messages as token ids."""
+    whole = with_answer(prompt_ids, answer, tokenizer)
     return Conversation(whole.token_ids, whole.learn, weight)
+
+
+def with_prompts(lessons: Sequence[LessonType], tokenizer: Tokenizer) -> list[tuple[LessonType, list[int]]]:
+    """Each lesson and its messages as token ids. Some templates take no system message, or want question and answer by
+    turns: what this model could never be asked is left out, and that is said. Raises NoChatTemplate."""
+    taken, refused = [], list[str]()
+    for one in lessons:
+        try:
+            taken.append((one, render(one.messages, tokenizer, for_generation=True).token_ids))
+        except NoChatTemplate:  # it refuses everything
+            raise
+        except ValueError as reason:
+            refused.append(str(reason))
+    if refused:
+        say(
+            "lessons",
+            f"{len(refused)} of {len(lessons)} left out: the model's chat template refuses them ({refused[0]})",
+        )
+    return taken
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from homeroom.training.objectives.base import Objective
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.objectives.prospect import KTO
-from homeroom.training.pairs import Rows, by_question, conversation, fitting, preference_pairs, rows_of
+from homeroom.training.pairs import Rows, answered, by_question, fitting, preference_pairs, rows_of, with_prompts
 from homeroom.training.settings import TrainingSettings
 from homeroom.training.thumbs import Liked, Thumbs, liked_of
 
@@ -64,9 +64,9 @@ class Lessons:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], thumbs: Sequence[Thumb], split: Split) -> Self:
-        """Those on one side of the split. What was sampled has token ids, what was written has none."""
+        """Those on one side of the split."""
         here = [one for one in thumbs if one.split == split]
-        written = [one for one in here if one.liked and one.answer.token_ids is None]
+        written = [one for one in here if one.liked and one.answer.written]
         return cls([one for one in pairs if one.split == split], here, written)
 
     @property
@@ -103,15 +103,16 @@ def contests(
     what is common to those that are liked shows.
     """
     paired = {(str(one.messages), said.text) for one in lessons.pairs for said in (one.chosen, one.rejected)}
-    alone = [one for one in lessons.thumbs if (str(one.messages), one.answer.text) not in paired]
+    unpaired = [one for one in lessons.thumbs if (str(one.messages), one.answer.text) not in paired]
+    alone = with_prompts(unpaired, tokenizer)
     order = np.random.default_rng(seed).permutation(len(alone)).tolist()
-    ups, downs = ([alone[number] for number in order if alone[number].liked is liked] for liked in (True, False))
+    ups, downs = ([alone[number] for number in order if alone[number][0].liked is liked] for liked in (True, False))
     across = [
         (
-            conversation(up.messages, up.answer, tokenizer, min(up.weight, down.weight)),
-            conversation(down.messages, down.answer, tokenizer, min(up.weight, down.weight)),
+            answered(up_ids, up.answer, tokenizer, min(up.weight, down.weight)),
+            answered(down_ids, down.answer, tokenizer, min(up.weight, down.weight)),
         )
-        for up, down in zip(ups, downs, strict=False)
+        for (up, up_ids), (down, down_ids) in zip(ups, downs, strict=False)
     ]
     limit = context + 1
     return fitting(lessons.pairs, tokenizer, context) + [
@@ -169,14 +170,17 @@ def as_rows(method: Method, lessons: Lessons, reference: GPT, tokenizer: Tokeniz
     rows: list[Any]
     if method == "sft":
         limit = reference.config.max_length + 1  # the last token is only predicted, never read
-        written = [conversation(one.messages, one.answer, tokenizer, one.weight) for one in lessons.written]
+        asked = with_prompts(lessons.written, tokenizer)
+        written = [answered(prompt_ids, one.answer, tokenizer, one.weight) for one, prompt_ids in asked]
         rows = [one for one in written if len(one.token_ids) <= limit]
     elif method == "dpo":
         rows = rows_of(lessons.pairs, tokenizer, reference, micro_pairs=4)
     else:
         rows = liked_of(lessons.thumbs, tokenizer, reference)
     if not rows:
-        raise NothingToLearn(f"no lesson fits the context of {reference.config.max_length} tokens")
+        raise NothingToLearn(
+            f"no lesson fits the model's chat template and context of {reference.config.max_length} tokens"
+        )
     return rows
 
 

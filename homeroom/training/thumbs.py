@@ -5,7 +5,7 @@ which the live policy reads without gradient. Where thumbs come from is left to 
 Shapes: A answers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,16 +16,14 @@ from homeroom.models.gpt import GPT
 from homeroom.models.precision import products_in
 from homeroom.text.chat_template import Answer
 from homeroom.text.tokenizer import Tokenizer
-from homeroom.training.pairs import conversation, log_probs_of
+from homeroom.training.pairs import Lesson, answered, log_probs_of, with_prompts
 
 MICRO_ANSWERS = 32
 
 
-class Thumb(Protocol):
+class Thumb(Lesson, Protocol):
     """What is read of a `homeroom.data.preferences.Thumb`."""
 
-    @property
-    def messages(self) -> Sequence[Mapping[str, str]]: ...
     @property
     def answer(self) -> Answer: ...
     @property
@@ -48,7 +46,10 @@ class Liked:
 def liked_of(thumbs: Sequence[Thumb], tokenizer: Tokenizer, reference: GPT) -> list[Liked]:
     """The thumbs whose answers fit the reference's context."""
     limit = reference.config.max_length + 1  # the last token is only predicted, never read
-    answers = [(conversation(one.messages, one.answer, tokenizer, one.weight), one.liked) for one in thumbs]
+    answers = [
+        (answered(prompt_ids, one.answer, tokenizer, one.weight), one.liked)
+        for one, prompt_ids in with_prompts(thumbs, tokenizer)
+    ]
     kept = [(one, liked) for one, liked in answers if len(one.token_ids) <= limit and any(one.learn)]
     own = [one for one, _ in kept]
     elsewhere = [_elsewhere(own, number, limit) for number in range(len(own))]

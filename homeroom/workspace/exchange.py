@@ -8,7 +8,6 @@ rankings   {"messages": […], "answers": ["…"], "tiers": [[0], [1, 2]]}, best
 Nobody's name leaves: "annotator" numbers people within a file. An "id" is kept, so that what comes back is known.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +16,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection
 
 from homeroom.files import written_aside
 from homeroom.workspace import rankings, tables
 from homeroom.workspace.database import Database
+from homeroom.workspace.derived import (
+    Known,
+    pair_of_edit,
+    pair_of_ranking,
+    pair_of_votes,
+    short_hash,
+    thumb_of_edit,
+)
 from homeroom.workspace.errors import FeedbackError, WorkspaceError
 from homeroom.workspace.feedback import Feedback, Vote
 from homeroom.workspace.judged import JudgedAnswer
@@ -85,18 +92,19 @@ def _pairs(feedback: Feedback, numbers: _Numbers) -> Iterator[dict[str, Any]]:
         tier_of = {place: tier for tier, places in enumerate(ranked.tiers) for place in places}
         for better, worse in ((i, j) for i in tier_of for j in tier_of if tier_of[i] < tier_of[j]):
             texts = ranked.answers[better].text, ranked.answers[worse].text
-            yield _pair(_name(ranked.id, better, worse), numbers.of(ranked.user), ranked.history, *texts)
+            name = pair_of_ranking(ranked.id, better, worse)
+            yield _pair(name, numbers.of(ranked.user), ranked.history, *texts)
     votes = feedback.votes()
     by_place: dict[tuple[str, str], list[JudgedAnswer]] = {}
     for vote in votes:
         by_place.setdefault((json.dumps(vote.history), vote.user), []).append(vote)
         if vote.better_answer is not None:
             texts = vote.better_answer, vote.answer
-            yield _pair(_name(vote.edit_id, "edit"), numbers.of(vote.user), vote.history, *texts)
+            yield _pair(pair_of_edit(str(vote.edit_id)), numbers.of(vote.user), vote.history, *texts)
     for (_, user), judged in by_place.items():
         for up, down in ((up, down) for up in judged for down in judged if up.value > down.value):
             if up.answer != down.answer:
-                name = _name(up.vote_id, down.vote_id or down.edit_id)
+                name = pair_of_votes(str(up.vote_id), str(down.vote_id or down.edit_id))
                 yield _pair(name, numbers.of(user), up.history, up.answer, down.answer)
 
 
@@ -107,7 +115,7 @@ def _pair(id: str, annotator: str, messages: list[dict[str, str]], chosen: str, 
 def _thumbs(feedback: Feedback, numbers: _Numbers) -> Iterator[dict[str, Any]]:
     for vote in feedback.votes():
         messages = [*vote.history, {"role": "assistant", "content": vote.answer}]
-        id = vote.vote_id or _name(vote.edit_id, "thumb")
+        id = vote.vote_id or thumb_of_edit(str(vote.edit_id))
         yield {"id": id, "annotator": numbers.of(vote.user), "messages": messages, "label": vote.value > 0}
 
 
@@ -122,16 +130,13 @@ def _rankings(feedback: Feedback, numbers: _Numbers) -> Iterator[dict[str, Any]]
         yield line
 
 
-def _name(*parts: object) -> str:
-    return hashlib.sha256("\n".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
 def import_file(database: Database, path: Path, user: str = "import") -> Imported:
     """Read a file of any of the formats. Good lines are kept whatever the others are; nothing is added twice.
 
     The judgements are of `user`, or of `user`-annotator where the lines name annotators.
     """
-    added, known, bad, format = 0, 0, dict[int, str](), None
+    added, there, bad, format = 0, 0, dict[int, str](), None
+    known = Known()
     try:
         with path.open("rb") as file:
             numbered = enumerate(file, start=1)
@@ -146,14 +151,14 @@ def import_file(database: Database, path: Path, user: str = "import") -> Importe
                             if format not in (None, found):
                                 raise _BadLine(f"it is of {found}, the lines before are of {format}")
                             with connection.begin_nested():
-                                new = _READERS[found](connection, line, user)
+                                new = _READERS[found](connection, known, line, user)
                             format = found
-                            added, known = added + new, known + (not new)
+                            added, there = added + new, there + (not new)
                         except (_BadLine, FeedbackError) as error:
                             bad[number] = str(error)
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
-    return Imported(format, added, known, bad)
+    return Imported(format, added, there, bad)
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ def _format_of(line: dict[str, Any]) -> Format:
     raise _BadLine("it has neither 'chosen' and 'rejected', nor 'label', nor 'answers' and 'tiers'")
 
 
-def _import_pair(connection: Connection, line: dict[str, Any], user: str) -> bool:
+def _import_pair(connection: Connection, known: Known, line: dict[str, Any], user: str) -> bool:
     chosen, rejected = line["chosen"], line["rejected"]
     if "prompt" in line or "messages" in line:
         messages = _prompt(line)
@@ -221,17 +226,17 @@ def _import_pair(connection: Connection, line: dict[str, Any], user: str) -> boo
     if valid(best) == valid(worst):
         raise _BadLine("'chosen' and 'rejected' say the same")
     id, who, question = _begin(line, user, ["pairs", messages, best, worst])
-    if _there(connection, tables.comparisons, id):
+    if known.holds(connection, tables.comparisons, id):
         return False
     _, (best_id, worst_id) = record_question(connection, question, user, messages, [NewAnswer(best), NewAnswer(worst)])
     # On either side, as those that people compared here: what learns from sides learns nothing.
-    left = int(_name(id), 16) % 2 == 0
+    left = int(short_hash(id), 16) % 2 == 0
     sides = (best_id, worst_id) if left else (worst_id, best_id)
     rankings.compare(connection, *sides, "left" if left else "right", "samples", id, who)
     return True
 
 
-def _import_thumb(connection: Connection, line: dict[str, Any], user: str) -> bool:
+def _import_thumb(connection: Connection, known: Known, line: dict[str, Any], user: str) -> bool:
     if not isinstance(line["label"], bool):
         raise _BadLine("'label' is true or false")
     if "completion" in line:
@@ -241,7 +246,7 @@ def _import_thumb(connection: Connection, line: dict[str, Any], user: str) -> bo
         whole = _prompt(line)
         messages, answer = whole[:-1], _answer(whole[-1:])
     id, who, question = _begin(line, user, ["thumbs", messages, answer, line["label"]])
-    if _there(connection, tables.votes, id) or _there(connection, tables.edits, id):
+    if known.holds(connection, tables.votes, id):
         return False
     _, (answer_id,) = record_question(connection, question, user, messages, [NewAnswer(answer)])
     add(connection, tables.votes, Vote, _vote(id, answer_id, who, line["label"]))
@@ -252,7 +257,7 @@ def _vote(id: str, message_id: str, user: str, label: bool) -> dict[str, Any]:
     return {"id": id, "message_id": message_id, "user": user, "value": 1 if label else -1}
 
 
-def _import_ranking(connection: Connection, line: dict[str, Any], user: str) -> bool:
+def _import_ranking(connection: Connection, known: Known, line: dict[str, Any], user: str) -> bool:
     messages, answers, tiers = _prompt(line), _given_answers(line), line["tiers"]
     if not isinstance(tiers, list) or not all(isinstance(tier, list) for tier in tiers):
         raise _BadLine("'tiers' is a list of lists of places in 'answers'")
@@ -267,7 +272,7 @@ def _import_ranking(connection: Connection, line: dict[str, Any], user: str) -> 
     if ideal is not None and not isinstance(ideal, str):
         raise _BadLine("'ideal_answer' is a text")
     id, who, question = _begin(line, user, ["rankings", messages, answers, tiers, flags, ideal])
-    if _there(connection, tables.rankings, id):
+    if known.holds(connection, tables.rankings, id):
         return False
     question_id, ids = record_question(connection, question, user, messages, [NewAnswer(text) for text in answers])
     order = [[ids[place] for place in tier] for tier in tiers]
@@ -287,12 +292,8 @@ def _begin(line: dict[str, Any], user: str, content: list[Any]) -> tuple[str, st
     if annotator is not None and not (isinstance(annotator, str) and _ANNOTATOR.fullmatch(annotator)):
         raise _BadLine("'annotator' is 1 to 40 of the letters A-Z a-z 0-9 _ . -")
     who = user if annotator is None else f"{user}-{annotator}"
-    question = f"import-{_name(user, json.dumps(content[1]))}"
-    return id or f"import-{_name(who, json.dumps(content))}", who, question
-
-
-def _there(connection: Connection, table: Table, id: str) -> bool:
-    return connection.execute(select(table.c.id).where(table.c.id == id)).first() is not None
+    question = f"import-{short_hash(user, json.dumps(content[1]))}"
+    return id or f"import-{short_hash(who, json.dumps(content))}", who, question
 
 
 def _prompt(line: dict[str, Any]) -> list[dict[str, str]]:
@@ -317,7 +318,7 @@ def _turns(given: object, role: str) -> list[dict[str, str]]:
         given = [{"role": role, "content": given}]
     if not isinstance(given, list) or not given:
         raise _BadLine("a list of messages, or a text, was expected, and it may not be empty")
-    turns = []
+    turns = list[dict[str, str]]()
     for turn in given:
         if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
             raise _BadLine('a message is {"role": "…", "content": "…"}')
@@ -325,6 +326,8 @@ def _turns(given: object, role: str) -> list[dict[str, str]]:
             raise _BadLine(f"a message's role is 'system', 'user' or 'assistant', not {turn.get('role')!r}")
         if not turn["content"].strip():
             raise _BadLine("a message is empty")
+        if turn["role"] == "system" and turns:
+            raise _BadLine("a system message comes first, and this one comes later")
         turns.append({"role": turn["role"], "content": turn["content"]})
     return turns
 

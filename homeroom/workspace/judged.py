@@ -36,6 +36,7 @@ class JudgedAnswer:
     at: str
     vote_id: str | None = None
     edit_id: str | None = None
+    written = False  # `better_answer` is; this one a model sampled, or it was imported
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def record_question(
         raise FeedbackError("the messages end with a question: the last one's role is 'user'")
     if strange := {message["role"] for message in messages} - {"system", "user", "assistant"}:
         raise FeedbackError(f"a message's role is 'system', 'user' or 'assistant', not {', '.join(sorted(strange))}")
+    if any(message["role"] == "system" for message in messages[1:]):
+        raise FeedbackError("a system message comes first, and this one comes later")
     add(connection, tables.conversations, Conversation, {"id": conversation_id, "user": user}, {"consent": True})
     parent_id: str | None = None
     for place, message in enumerate(messages):

@@ -27,6 +27,7 @@ class Voted:
     token_ids: tuple[int, ...] | None = (7,)
     model_id: str = "m"
     edit_id: str | None = None
+    written = False
 
     @property
     def history(self):
@@ -108,8 +109,30 @@ def test_a_toxic_flag_is_a_thumb_down_and_an_ideal_answer_was_written():
     found = lessons(weigh([], [Ranked([A, B], [[0], [1]], flags=flags, ideal_answer="Leaves.")]))
     assert {(one.answer.text, one.liked) for one in found.thumbs} == {("B", False), ("Leaves.", True)}
     (written,) = (one for one in found.thumbs if one.liked)
-    assert written.answer.token_ids is None
+    assert (written.answer.token_ids, written.answer.written) == (None, True)
     assert texts(found.pairs) == {("A", "B"): 1.0, ("Leaves.", "B"): 1.0}
+
+
+def test_what_people_wrote_is_known_from_what_was_imported_without_tokens(tmp_path):
+    imported = Voted("What is rain?", "Water.", 1, token_ids=None)
+    corrected = Voted("What is tea?", "Sand.", -1, better_answer="Leaves.", edit_id="e")
+    found = lessons(weigh([imported, corrected]))
+    save_lessons(found.thumbs, tmp_path / "thumbs.jsonl")
+    for thumbs in (found.thumbs, load_thumbs(tmp_path / "thumbs.jsonl")):
+        assert {(one.answer.text, one.answer.written) for one in thumbs} == {
+            ("Water.", False), ("Sand.", False), ("Leaves.", True),
+        }  # fmt: skip
+    save_lessons(found.pairs, tmp_path / "pairs.jsonl")
+    assert [(one.chosen.written, one.rejected.written) for one in load_pairs(tmp_path / "pairs.jsonl")] == [
+        (True, False)
+    ]
+
+
+def test_a_harvest_of_before_it_was_kept_takes_what_has_no_tokens_for_written(tmp_path):
+    row = {"messages": [{"role": "user", "content": "?"}], "liked": True, "split": "train"}
+    said = [{"text": "a", "ended": True, "token_ids": None}, {"text": "b", "ended": True, "token_ids": [7]}]
+    (tmp_path / "thumbs.jsonl").write_text("".join(json.dumps(row | {"answer": one}) + "\n" for one in said))
+    assert [one.answer.written for one in load_thumbs(tmp_path / "thumbs.jsonl")] == [True, False]
 
 
 def test_a_comparison_is_a_pair_whichever_side_it_was_on_and_a_tie_is_none():

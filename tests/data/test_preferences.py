@@ -28,6 +28,7 @@ class Judged:
     better_answer: str | None = None
     finish_reason: str | None = "stop"
     token_ids: tuple[int, ...] | None = None
+    written = False
 
     @property
     def history(self):

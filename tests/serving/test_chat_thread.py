@@ -74,8 +74,35 @@ def test_markdown_is_drawn_code_is_copied_and_links_lead_out(page: Page, url: st
     expect(page.get_by_role("button", name="复制代码")).to_be_visible()
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_copying_over_plain_http_or_that_it_cannot_be_done_is_told(
+    page: Page, url: str, workspace: Workspace, allowed: bool
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    # As from another machine; the page keeps a way to look at what was copied.
+    page.add_init_script(
+        "window.clipboard = navigator.clipboard;"
+        "Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined });"
+        + ("" if allowed else "document.execCommand = () => false;")
+    )
+    page.goto(url + told(workspace, "Which birds?", MARKDOWN))
+    page.evaluate("window.clipboard.writeText('before')")
+    copied, outcome = "window.clipboard.readText()", "done" if allowed else "failed"
+    page.get_by_role("button", name="Copy code").click()
+    expect(page.locator(f".code-copy.{outcome}")).to_be_visible()
+    assert str(page.evaluate(copied)).startswith('for bird in ("robin", "magpie"):' if allowed else "before")
+    button = page.get_by_role("button", name="Copy", exact=True)
+    button.click()
+    expect(page.locator(f".copy.{outcome}")).to_be_visible()
+    shown = page.locator(".copy").evaluate("button => getComputedStyle(button, '::after').content")
+    assert shown == ('"Copied"' if allowed else '"Not copied: select the text"')
+    assert page.evaluate(copied) == (MARKDOWN if allowed else "before")
+    expect(button).to_be_focused()
+
+
 def test_a_question_in_other_words_is_a_branch_and_both_can_be_seen(page: Page, say: Say, workspace: Workspace) -> None:
     say(page, HELLO, HELLO_ANSWER)
+    expect(page).to_have_url(re.compile("/c/[0-9a-f]{32}$"))  # it may come after the answer
     address = page.url
     say(page, QUESTION, re.compile("."))
     first = page.locator(".turn").first

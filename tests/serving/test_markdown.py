@@ -17,7 +17,7 @@ TAGS = {
 ATTRIBUTES = {
     "a": {"href", "title", "target", "rel"}, "ol": {"start"}, "th": {"style"}, "td": {"style"},
     "div": {"class", "tabindex", "role", "aria-label"}, "pre": {"tabindex", "role", "aria-label"},
-    "button": {"type", "class", "data-done"},
+    "button": {"type", "class", "data-done", "data-failed"},
 }  # fmt: skip
 
 
@@ -103,7 +103,8 @@ def test_code_comes_with_its_language_and_a_button_in_the_readers_language() -> 
     seen = Parsed(code)
     assert "if a < b:\n    print('&')\n" in seen.text
     assert seen.text.startswith("python复制代码")
-    assert ("button", {"type": "button", "class": "code-copy", "data-done": "已复制"}) in seen.elements
+    told = {"data-done": "已复制", "data-failed": "未能复制，请选中文字"}
+    assert ("button", {"type": "button", "class": "code-copy", **told}) in seen.elements
 
 
 def test_what_is_still_being_written_keeps_the_blocks_before_it() -> None:

@@ -10,16 +10,17 @@ import torch
 from typer.testing import CliRunner
 
 from homeroom import cli
-from homeroom.data.preferences import load_pairs, load_thumbs
+from homeroom.data.preferences import Said, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.gate import Bar
 from homeroom.evaluation.reward_guard import RewardBar
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
+from homeroom.models.heads import RewardModel
 from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import compress, harvest, imported, lookup, ppo, teach
-from homeroom.stages.adapting import RewardSettings
+from homeroom.stages.adapting import Base, RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
@@ -222,6 +223,20 @@ def test_ppo_does_not_start_where_the_reward_model_is_no_better_than_a_coin(taug
     made = teach.run(CONFIG.model_copy(update=strict), taught)
     assert made.metrics["method"] == "dpo"
     assert "PPO did not start" in made.metrics["why"]
+
+
+def test_a_held_out_question_that_leaves_no_room_for_an_answer_is_not_asked(taught):
+    made = taught.champion()
+    model, judge = load_model(made.path), RewardModel(load_model(made.path))
+    base = Base(model, Tokenizer.load(made.path), made, torch.float32, whole=True, compressed=False)
+    prompts = ["what is this? " * 200, "what is that? " * 200, *map(asked, range(30))]
+    said = [Thumb(({"role": "user", "content": one},), Said(GOOD, True), True, "heldout") for one in prompts]
+    suite = teach._suite(CONFIG.model_copy(update={"questions": 30}), base, judge, said, "made")
+    assert {one.prompt for one in suite.questions} == set(prompts[2:])
+    with pytest.raises(
+        NothingToLearn, match=r"held out and leaves room for an answer of 12 tokens in a context of 160"
+    ):
+        teach._suite(CONFIG, base, judge, said[:2], "made")
 
 
 def test_improve_is_the_word_for_it(elsewhere, tmp_path):

@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from typer.testing import CliRunner
 from homeroom import cli
 from homeroom.settings import Frozen, HomeroomError, NothingToLearn
 from homeroom.stages import watch
-from homeroom.workspace import Workspace, WorkspaceBusy
+from homeroom.workspace import Workspace, WorkspaceBusy, WorkspaceError
+from homeroom.workspace.database import Database
 from homeroom.workspace.deletion import SOURCES
 
 KILLED_ROUNDS = Path(__file__).with_name("killed_rounds.py")
@@ -102,6 +105,46 @@ def test_a_round_without_a_harvest_does_not_spin(rounds):
         raise HomeroomError("the disk is full")
 
     assert rounds.run(3, 0, 2, 1, harvest=fails) == ["wait", "fails", "wait", "wait", "wait", "fails", "wait"]
+
+
+def test_a_database_that_does_not_answer_is_waited_for_and_that_is_said_once(rounds, monkeypatch, capsys):
+    read, down = Database.read, []
+
+    @contextmanager
+    def answer(database):
+        if down:
+            raise WorkspaceError("the database is starting up")
+        with read(database) as connection:
+            yield connection
+
+    def up():
+        down.clear()
+        rounds.vote(3)
+
+    def enough():
+        raise Enough
+
+    breaks = partial(down.append, True)
+    while_it_waits = iter([breaks, list, list, up, breaks, up, enough])
+    monkeypatch.setattr(Database, "read", answer)
+    steps = {"harvest": rounds.harvest, "learn": rounds.learn, "wait": lambda _: next(while_it_waits)()}
+    with pytest.raises(Enough):
+        watch.run(CONFIG, rounds.workspace, **steps)
+    assert rounds.told == ["harvest", "learn"] * 2
+    told = capsys.readouterr().err
+    assert told.count("tries again until it can: the database is starting up") == 2
+    assert told.count("the workspace answers again") == 2
+
+
+def test_an_error_that_nobody_thought_of_ends_the_round_and_not_the_watching(rounds, capsys):
+    def breaks():
+        raise ValueError("request 'asked-1': the prompt has 900 tokens")
+
+    assert rounds.run(3, 0, 3, learn=breaks) == ["wait", "harvest", "wait", "wait", "harvest", "wait"]
+    told = capsys.readouterr().err
+    assert "nothing came of this round, by a mistake in Homeroom: request 'asked-1': the prompt has" in told
+    assert "test_watch.py" in told  # where
+    assert "in breaks" in told
 
 
 def test_what_was_learned_and_not_decided_is_finished_first(rounds):

@@ -3,9 +3,11 @@ import copy
 import pytest
 import torch
 
-from homeroom.data.preferences import Pair, Said
+from homeroom.data.preferences import Pair, Said, Thumb
 from homeroom.models.gpt import GPT, Config
+from homeroom.settings import NothingToLearn
 from homeroom.text.chat_template import render
+from homeroom.text.errors import NoChatTemplate
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, train
 from homeroom.training.objectives.preference import DPO
@@ -19,6 +21,8 @@ from homeroom.training.pairs import (
     preference_pairs,
     rows_of,
 )
+from homeroom.training.teaching import Lessons, TeachingSettings, as_rows, choose, contests
+from homeroom.training.thumbs import liked_of
 
 
 def pair(prompt, chosen="good", rejected="bad", ended=(True, True)):
@@ -124,3 +128,41 @@ def test_an_answer_is_learned_in_the_tokens_that_were_sampled(model, tokenizer):
     )
     assert rejected == sampled
     assert chosen == [*tokenizer.encode("good"), tokenizer.end_id]
+
+
+def test_what_the_chat_template_refuses_is_left_out_and_counted(model, tokenizer, capsys, monkeypatch):
+    asked, system = {"role": "user", "content": "how"}, {"role": "system", "content": "be good"}
+    good, bad = Said("good", True, written=True), Said("bad", True)
+    odd = (asked, system, asked)
+    pairs = [Pair(odd, good, bad, "train"), pair("how"), Pair((system, asked), good, bad, "train")]
+    assert len(rows_of(pairs, tokenizer, model)) == 2
+    told = capsys.readouterr().err
+    assert "1 of 3 left out: the model's chat template refuses them (message 1: a system message must come" in told
+    thumbs = [
+        Thumb(odd, good, True, "train"),
+        Thumb((asked,), good, True, "train"),
+        Thumb((asked,), bad, False, "train"),
+    ]
+    assert [one.liked for one in liked_of(thumbs, tokenizer, model)] == [True, False]
+    lessons = Lessons.of([], thumbs, "train")
+    assert len(as_rows("sft", lessons, model, tokenizer)) == 1
+    assert len(contests(lessons, tokenizer, 39, 0)) == 1
+    with pytest.raises(NothingToLearn, match="no lesson fits the model's chat template and context"):
+        as_rows("dpo", Lessons.of(pairs[:1], [], "train"), model, tokenizer)
+
+    def base_model(*_, **__):
+        raise NoChatTemplate("it belongs to a base model")
+
+    monkeypatch.setattr("homeroom.training.pairs.render", base_model)
+    with pytest.raises(NoChatTemplate):
+        rows_of(pairs, tokenizer, model)
+
+
+def test_an_imported_answer_is_not_taken_for_one_that_a_person_wrote():
+    messages = ({"role": "user", "content": "how"},)
+    imported = [Thumb(messages, Said(f"good {number}", True), True, "train") for number in range(500)]
+    written = [Thumb(messages, Said("good", True, written=True), True, "train")]
+    lessons = Lessons.of([], [*imported, *written], "train")
+    assert (len(lessons.thumbs), lessons.written) == (501, written)
+    with pytest.raises(NothingToLearn, match="501 thumbs \\(501 up\\), 1 written answers, too few"):
+        choose(TeachingSettings(), lessons)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from homeroom.workspace import FLAGS, Workspace, WorkspaceError
 from homeroom.workspace.exchange import FORMATS, Format, export
+from homeroom.workspace.feedback import Feedback
 
 ASKED = [{"role": "user", "content": "Why?"}]
 
@@ -88,6 +89,10 @@ def test_bad_lines_are_named_and_good_ones_kept(workspace: Workspace, write: Cal
         ({**good, "messages": [{"role": "user"}]}, "a message is"),
         ({**good, "messages": [{"role": "robot", "content": "x"}]}, "not 'robot'"),
         ({**good, "messages": [{"role": "user", "content": " "}]}, "a message is empty"),
+        (
+            {**good, "messages": [*ASKED, {"role": "system", "content": "Be brief."}, *ASKED]},
+            "a system message comes first",
+        ),
         ({key: value for key, value in good.items() if key != "messages"}, "no 'messages' and no 'prompt'"),
         ({**good, "answers": ["a", "a", "c"]}, "say the same"),
         ({**good, "answers": "abc"}, "list of texts"),
@@ -214,6 +219,56 @@ def test_what_goes_out_and_comes_in_is_the_same(
     assert other.import_feedback(first).added == len(out)
     assert exported(other, format, second) == out
     assert workspace.import_feedback(first).added == 0  # it knows its own
+
+
+_place, _person = st.integers(0, 2), st.sampled_from(["ann", "bob"])
+_judgement = st.one_of(
+    st.tuples(st.just("vote"), _person, st.integers(0, 1), _place, st.sampled_from([1, 0, -1])),
+    st.tuples(st.just("edit"), _person, st.integers(0, 1), _place, _text),
+    st.tuples(st.just("rank"), _person, st.integers(0, 1), st.permutations(range(3)), st.integers(0, 2)),
+    st.tuples(st.just("compare"), _person, st.integers(0, 1), _place, st.sampled_from(["left", "right", "tie"])),
+)
+
+
+def judge(feedback: Feedback, asked: list[tuple[str, list[str]]], one: tuple[Any, ...]) -> None:
+    kind, user, number, which, what = one
+    question, answers = asked[number]
+    match kind:
+        case "vote":
+            feedback.vote(answers[which], what, user=user)
+        case "edit":
+            feedback.edit(answers[which], what, user=user)
+        case "rank":
+            order = [answers[place] for place in which]
+            tiers = {0: [[one] for one in order], 1: [order[:1], order[1:]], 2: [order]}[what]
+            feedback.rank(question, tiers, ideal_answer="ideal" if what else None, user=user)
+        case "compare":
+            feedback.compare(answers[which], answers[(which + 1) % 3], what, user=user)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=st.lists(_judgement, max_size=12), after=st.lists(_judgement, max_size=4))
+def test_what_comes_back_is_known_whatever_was_judged_and_changed_since(
+    workspace: Workspace, tmp_path: Path, before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]
+) -> None:
+    for user in ("ann", "bob", "import"):
+        workspace.forget(user)
+    feedback, asked = workspace.feedback, list[tuple[str, list[str]]]()
+    for _ in range(2):  # thumbs on answers in two conversations that ask the same are compared as well
+        conversation, question = feedback.ask(None, "ann", "Why?", None)
+        texts = ("a", "b", "c")
+        ids = [feedback.add_message(conversation, "assistant", text, parent_id=question).id for text in texts]
+        asked.append((question, ids))
+    for one in before:
+        judge(feedback, asked, one)
+    counts = {format: export(feedback, tmp_path / format, format) for format in FORMATS}
+    for one in after:
+        judge(feedback, asked, one)
+    there = feedback.counts()
+    for format, count in counts.items():
+        done = workspace.import_feedback(tmp_path / format)
+        assert (done.added, done.known, done.bad) == (0, count, {})
+    assert feedback.counts() == there
 
 
 @pytest.fixture

@@ -152,6 +152,7 @@ def test_an_item_is_put_in_once_however_often_it_is_sent(workspace: Workspace, q
         ({"messages": messages[:1]}, "end with a question"),
         ({"messages": []}, "end with a question"),
         ({"messages": [{"role": "robot", "content": "x"}, messages[1]]}, "not robot"),
+        ({"messages": [messages[1], *messages]}, "a system message comes first"),
         ({"messages": [{"role": "user", "content": "x"}]}, "used before with another role, text"),
         ({"user": "other"}, "used before with another user"),
         ({"id": "x" * 71}, "at most 70"),

@@ -177,6 +177,7 @@ class AnswerView:
         self._copy = copy = button("icon-button copy", "content_copy")
         copy.on("click", js_handler=COPY)
         words.bind(copy, lambda s: set_attribute(copy, "data-done", s.copied))
+        words.bind(copy, lambda s: set_attribute(copy, "data-failed", s.not_copied))
         words.label(copy, lambda s: s.copy)
         words.label(button("icon-button regenerate", "refresh", regenerate), lambda s: s.regenerate)
         self._up = button("icon-button up", "thumb_up", lambda: self.vote(1))

@@ -43,8 +43,9 @@ def _fence(
     # What scrolls sideways must be within reach of the keyboard.
     return (
         f'<div class="code"><div class="code-head"><span>{escape(language)}</span>'
-        f'<button type="button" class="code-copy" data-done="{escape(strings.copied)}">{escape(strings.copy_code)}'
-        f'</button></div><pre tabindex="0" role="region" aria-label="{escape(strings.code)}"><code>'
+        f'<button type="button" class="code-copy" data-done="{escape(strings.copied)}"'
+        f' data-failed="{escape(strings.not_copied)}">{escape(strings.copy_code)}</button></div>'
+        f'<pre tabindex="0" role="region" aria-label="{escape(strings.code)}"><code>'
         f"{escape(token.content)}</code></pre></div>"
     )
 

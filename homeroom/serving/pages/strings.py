@@ -40,6 +40,7 @@ class Strings:
     forgotten: str
     copy: str
     copied: str
+    not_copied: str
     regenerate: str
     good: str
     bad: str
@@ -148,6 +149,7 @@ ENGLISH = Strings(
     forgotten="This conversation is longer than the model can read; the first messages were left out.",
     copy="Copy",
     copied="Copied",
+    not_copied="Not copied: select the text",
     regenerate="Answer again",
     good="Good answer",
     bad="Bad answer",
@@ -268,6 +270,7 @@ CHINESE = Strings(
     forgotten="对话超出了模型能读的长度，最早的消息已略去。",
     copy="复制",
     copied="已复制",
+    not_copied="未能复制，请选中文字",
     regenerate="重新回答",
     good="回答得好",
     bad="回答得不好",

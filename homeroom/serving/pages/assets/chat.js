@@ -116,9 +116,34 @@ window.homeroom = {
   },
 
   async copyText(button, text) {
-    await navigator.clipboard.writeText(text);
-    button.classList.add("done");
-    setTimeout(() => button.classList.remove("done"), 1500);
+    const outcome = (await this.toClipboard(text)) ? "done" : "failed";
+    button.classList.add(outcome);
+    setTimeout(() => button.classList.remove(outcome), outcome === "done" ? 1500 : 6000);
+  },
+
+  async toClipboard(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // Browsers have it in secure contexts alone, which a page over plain HTTP from another machine is not.
+      return this.copySelected(text);
+    }
+  },
+
+  copySelected(text) {
+    const area = document.createElement("textarea");
+    const focused = document.activeElement;
+    area.value = text;
+    area.readOnly = true; // no keyboard slides in on a phone
+    area.style.cssText = "position: fixed; top: 0; opacity: 0";
+    document.body.append(area);
+    area.focus({ preventScroll: true });
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    focused?.focus({ preventScroll: true });
+    return copied;
   },
 
   remember(name, value) {
