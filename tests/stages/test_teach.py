@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from homeroom.models.checkpoint import load_model
 from homeroom.models.heads import RewardModel
 from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import compress, harvest, imported, lookup, teach
-from homeroom.stages.adapting import Base, RewardSettings
+from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
@@ -193,7 +194,7 @@ def test_ppo_does_not_start_where_the_reward_model_is_no_better_than_a_coin(taug
 def test_a_held_out_question_that_leaves_no_room_for_an_answer_is_not_asked(taught):
     made = taught.champion()
     model, judge = load_model(made.path), RewardModel(load_model(made.path))
-    base = Base(model, Tokenizer.load(made.path), made, torch.float32, whole=True)
+    base = SimpleNamespace(model=model, tokenizer=Tokenizer.load(made.path), dtype=torch.float32)
     prompts = ["what is this? " * 200, "what is that? " * 200, *map(asked, range(30))]
     said = [Thumb(({"role": "user", "content": one},), Said(GOOD, True), True, "heldout") for one in prompts]
     suite = teach._suite(CONFIG.model_copy(update={"questions": 30}), base, judge, said, "made")
