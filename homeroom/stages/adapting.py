@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, Groups, RankingBatch
+from homeroom.data.preferences import Pair, Thumb
 from homeroom.data.rankings import RankedRows, collate
 from homeroom.evaluation.comparison import Interval, mean_interval, proportion
 from homeroom.evaluation.gate import Line
@@ -31,11 +32,11 @@ from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints
 from homeroom.stages.ppo import NotQualified, PolicySettings, by_ppo
 from homeroom.stages.watching import Judge
-from homeroom.text.chat_template import render
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.ranking import PairwiseRanking
 from homeroom.training.optimizers import OptimizerKind
+from homeroom.training.pairs import with_prompts
 from homeroom.training.settings import TrainingSettings
 from homeroom.training.teaching import Lessons, contests
 from homeroom.workspace import Artifact, Draft
@@ -296,9 +297,9 @@ def look_of(judge: RewardModel, settings: PolicySettings, base: Base, lessons: L
 
 
 def _prompts(lessons: Lessons, base: Base, max_tokens: int) -> list[list[int]]:
-    asked = {str(one.messages): one.messages for one in lessons.thumbs}
-    asked |= {str(one.messages): one.messages for one in lessons.pairs}
-    prompts = [render(messages, base.tokenizer, for_generation=True).token_ids for messages in asked.values()]
+    every: list[Thumb | Pair] = [*lessons.thumbs, *lessons.pairs]
+    asked = {str(one.messages): one for one in every}
+    prompts = [prompt for _, prompt in with_prompts(list(asked.values()), base.tokenizer)]
     fitting = [prompt for prompt in prompts if len(prompt) + max_tokens <= base.model.config.max_length]
     if not fitting:
         raise NothingToLearn(
