@@ -17,6 +17,7 @@ from homeroom.serving.access import recorded_as
 from homeroom.serving.forms import Strict
 from homeroom.serving.openai_api import API_USER
 from homeroom.serving.requests import RecordId, UserName, plain_text, unicode_text
+from homeroom.workspace.errors import NotRecorded
 from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.queue import Queue
 from homeroom.workspace.rankings import Choice, Flag, Kind, Ranking, State
@@ -88,11 +89,20 @@ class ComparisonRequest(Strict):
     user: UserName | None = None
 
 
+class ConsentRequest(Strict):
+    """Whether a conversation may be learned from, from now on."""
+
+    conversation_id: RecordId
+    consent: bool
+    user: UserName | None = None  # whose conversation it is
+
+
 def router(feedback: Feedback, queue: Queue) -> APIRouter:
     routes = APIRouter(prefix="/v1/feedback", responses=schemas.REFUSALS)
 
     def voter(
-        body: VoteRequest | VotesRequest | EditRequest | RankingRequest | ComparisonRequest, request: Request
+        body: VoteRequest | VotesRequest | EditRequest | RankingRequest | ComparisonRequest | ConsentRequest,
+        request: Request,
     ) -> str:
         return recorded_as(request.scope["state"], body.user, API_USER)
 
@@ -124,6 +134,15 @@ def router(feedback: Feedback, queue: Queue) -> APIRouter:
         said: dict[str, Any] = {"kind": body.kind, "id": body.id, "user": voter(body, request)}
         row = await asyncio.to_thread(feedback.compare, body.left_id, body.right_id, body.choice, **said)
         return {"object": "comparison"} | asdict(row)
+
+    @routes.post("/consent", response_model=schemas.Consent)
+    async def consent(body: ConsentRequest, request: Request) -> dict[str, Any]:
+        """Only whose conversation it is decides. What was learned before is not unlearned."""
+        owner = await asyncio.to_thread(feedback.user_of, body.conversation_id)
+        if owner != voter(body, request):
+            raise NotRecorded(f"there is no conversation {body.conversation_id!r}", "conversation_id")
+        await asyncio.to_thread(feedback.set_consent, body.conversation_id, body.consent)
+        return {"object": "consent", "conversation_id": body.conversation_id, "consent": body.consent}
 
     @routes.get("/next", response_model=schemas.Next)
     async def to_rank(request: Request, user: Annotated[UserName | None, Query()] = None) -> dict[str, Any]:

@@ -152,6 +152,12 @@ class Edit(Described):
     at: str
 
 
+class Consent(Described):
+    object: Literal["consent"]
+    conversation_id: str
+    consent: bool
+
+
 class Ranking(Described):
     object: Literal["ranking"]
     id: str

@@ -252,7 +252,13 @@ class Feedback:
     def user_of(self, conversation_id: str) -> str:
         """Whose conversation it is."""
         with self._database.read() as connection:
-            return str(require(connection, tables.conversations, conversation_id, "conversation").user)
+            return str(
+                require(connection, tables.conversations, conversation_id, "conversation", "conversation_id").user
+            )
+
+    def may_learn_from(self, conversation_id: str) -> bool:
+        with self._database.read() as connection:
+            return bool(require(connection, tables.conversations, conversation_id, "conversation").consent)
 
     def message(self, id: str) -> Message:
         with self._database.read() as connection:

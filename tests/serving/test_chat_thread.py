@@ -200,6 +200,29 @@ def test_conversations_are_found_by_what_was_said_in_them(page: Page, url: str, 
     expect(page.locator(".bubble")).to_have_text("Of stripes")
 
 
+def test_who_talks_says_whether_a_conversation_may_be_learned_from(page: Page, say: Say, workspace: Workspace) -> None:
+    switch = page.get_by_role("button", name="This conversation may be learned from")
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    switch.press("Enter")  # before anything was said
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    say(page, HELLO, HELLO_ANSWER)
+    expect(page).to_have_url(re.compile("/c/"))
+    conversation = page.url.rpartition("/")[2]
+    page.get_by_role("button", name="Good answer").click()
+    expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    answer = workspace.feedback.conversation(conversation)[-1].id
+    assert not workspace.feedback.may_learn_from(conversation)
+    assert answer not in [vote.message_id for vote in workspace.feedback.votes()]
+    page.reload()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("alert").filter(has_text="Models may learn from what you say")).to_be_attached()
+    assert answer in [vote.message_id for vote in workspace.feedback.votes()]
+    page.get_by_role("link", name="New chat").click()
+    expect(switch).to_have_attribute("aria-pressed", "true")
+
+
 def test_sampling_is_chosen_for_one_conversation_and_kept_in_the_browser(
     page: Page, url: str, say: Say, workspace: Workspace
 ) -> None:

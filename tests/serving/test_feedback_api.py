@@ -57,6 +57,25 @@ def test_a_better_answer(url: str, workspace: Workspace, answered: str) -> None:
     assert [vote.better_answer for vote in workspace.feedback.votes() if vote.user == "rater"] == [edit["text"]]
 
 
+def test_only_whose_conversation_it_is_says_whether_it_may_be_learned_from(
+    url: str, workspace: Workspace, client: OpenAI
+) -> None:
+    messages: Any = [{"role": "user", "content": "你好！"}]
+    made: Any = client.chat.completions.create(model="homeroom", messages=messages, user="ann")
+    httpx.post(f"{url}/v1/feedback/votes", json={"message_id": made.id, "value": 1, "user": "ann"})
+    said = {"conversation_id": made.homeroom["conversation_id"], "consent": False}
+    for user in ({"user": "bob"}, {}):
+        refused = httpx.post(f"{url}/v1/feedback/consent", json=said | user)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (404, "conversation_id")
+    assert made.id in [vote.message_id for vote in workspace.feedback.votes()]
+    reply = httpx.post(f"{url}/v1/feedback/consent", json=said | {"user": "ann"})
+    assert reply.json() == {"object": "consent"} | said
+    assert made.id not in [vote.message_id for vote in workspace.feedback.votes()]
+    unknown = httpx.post(f"{url}/v1/feedback/consent", json=said | {"conversation_id": "none"})
+    assert (unknown.status_code, unknown.json()["error"]["param"]) == (404, "conversation_id")
+    assert httpx.post(f"{url}/v1/feedback/consent", json=said | {"consent": "yes"}).status_code == 400
+
+
 @pytest.fixture(scope="module")
 def four(client: OpenAI) -> list[str]:
     """A question and four answers that differ; the ids of all."""

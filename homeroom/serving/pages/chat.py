@@ -23,6 +23,7 @@ from homeroom.serving.chat import Chat
 from homeroom.serving.pages import help, sampling
 from homeroom.serving.pages.answer import Desk
 from homeroom.serving.pages.composer import Composer
+from homeroom.serving.pages.consent import ConsentSwitch
 from homeroom.serving.pages.elements import button, element, set_attribute, set_class
 from homeroom.serving.pages.frame import ASSETS, VIEWPORT, Frame
 from homeroom.serving.pages.history import listed
@@ -81,6 +82,7 @@ class ChatPage:
         self._frame = Frame(request, _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local")
         self._words, self._user = self._frame.words, self._frame.user
         self._sampling = sampling.SamplingPanel(self._words, cookies.get(sampling.COOKIE), self._default_sampling)
+        self._consent = ConsentSwitch(self._words, chat.feedback, lambda text: self._composer.tell(text))
         self._model_id = ""
         self._search = ""
 
@@ -111,6 +113,7 @@ class ChatPage:
             await self._thread.open(conversation_id)
         if self._thread.conversation_id is not None:
             self._sampling.belongs_to(self._thread.conversation_id)
+            await self._consent.belongs_to(self._thread.conversation_id)
         self.changed()
         await self._list_conversations()
         ui.timer(MODEL_SECONDS, self._show_model)
@@ -131,6 +134,7 @@ class ChatPage:
         """The address names the conversation, so that it can be opened again."""
         ui.navigate.history.replace(f"/c/{conversation_id}")
         self._sampling.belongs_to(conversation_id, new=True)
+        await self._consent.belongs_to(conversation_id, new=True)
         await self._list_conversations()
 
     def changed(self) -> None:
@@ -154,6 +158,7 @@ class ChatPage:
                 element("span", "model-light", aria_hidden="true")
                 self._model = element("span", "model-name")
             self._words.bind(self._pill, self._name_model)
+            self._consent.build_button()
             self._sampling.build_button()
             help.build_button(self._words)
 

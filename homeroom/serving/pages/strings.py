@@ -69,6 +69,9 @@ class Strings:
     answer_versions: str
     previous: str
     following: str
+    consent: str
+    consent_given: str
+    consent_withdrawn: str
     sampling: str
     sampling_changed: str
     sampling_hint: str
@@ -178,6 +181,9 @@ ENGLISH = Strings(
     answer_versions="Versions of the answer",
     previous="Previous version",
     following="Next version",
+    consent="This conversation may be learned from",
+    consent_given="Models may learn from what you say of this conversation's answers.",
+    consent_withdrawn="No model learns from this conversation any more. What was learned before stays.",
     sampling="How answers are sampled",
     sampling_changed="How answers are sampled (changed for this conversation)",
     sampling_hint="For this conversation, kept in this browser. What is left empty is as the server has it.",
@@ -299,6 +305,9 @@ CHINESE = Strings(
     answer_versions="回答的各个版本",
     previous="上一个版本",
     following="下一个版本",
+    consent="本对话可用于学习",
+    consent_given="模型可以从你对本对话回答的评价中学习。",
+    consent_withdrawn="从现在起不再从本对话学习；此前学到的仍会保留。",
     sampling="回答的采样设置",
     sampling_changed="回答的采样设置（本对话已更改）",
     sampling_hint="仅用于本对话，保存在此浏览器中。留空的项目使用服务器的设置。",
