@@ -6,10 +6,10 @@
     python -m bench.learning_curve --from workspace --inverted --seeds 3
 
 The raters, their rules and what they ask are in `bench.rules`: one answer to each question, a tenth of the votes is
-noise. After so many votes each method makes one round of `homeroom improve` from the same champion, of few lessons too,
-where the recipe would wait for more. `win_rate` is over that champion on 100 questions about other things, by the rule
-itself: an answer that keeps it beats one that does not, others are ties. Votes, rounds and figures are kept in --keep,
-so that a bench that was stopped goes on.
+noise. After so many votes each method makes one round of `homeroom improve` from the same champion, of few lessons and
+questions too, where the recipe would wait for more. `win_rate` is over that champion on 100 questions about other
+things, by the rule itself: an answer that keeps it beats one that does not, others are ties. Votes, rounds and figures
+are kept in --keep, so that a bench that was stopped goes on.
 
 With --brigade that share of the votes comes from five accounts which say the opposite of the rule about the same
 answers; with --inverted the lessons are turned upside down, and must be refused. `worse` counts the rounds whose model
@@ -37,6 +37,7 @@ from bench.copies import copy_workspace
 from bench.rules import RULES, Asked, Rule, from_documents, judge, questions
 from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.comparison import proportion_interval, win_rate
+from homeroom.evaluation.gate import Bar
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models.compiled import decodable
@@ -59,8 +60,9 @@ from homeroom.workspace import Artifact, Workspace
 RATERS, BRIGADE, HELD_OUT, SLOTS = 10, 5, 100, 16
 TEMPERATURE, MAX_TOKENS = 0.7, 100
 MUST_WIN, MAY_COST = 0.7, 1.02
-# The recipe begins no round with fewer than 30 lessons; the curve shows what one would have come to.
-FEWEST: dict[str, Any] = {"minimum_lessons": 3, "judge": RewardSettings(minimum_pairs=1)}
+# The recipe begins no round with fewer than 30 lessons, or 40 questions to decide by; the curve shows what one would
+# have come to.
+FEWEST: dict[str, Any] = {"minimum_lessons": 3, "judge": RewardSettings(minimum_pairs=1), "gate": Bar(questions=1)}
 
 
 @dataclass(frozen=True)

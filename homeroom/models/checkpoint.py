@@ -43,6 +43,7 @@ class CheckpointError(HomeroomError):
 def save_model(model: GPT | RewardModel, folder: Path, special_ids: Mapping[str, int] | None = None) -> None:
     """Write the folder; each file appears whole or not at all. `special_ids` go into config.json (eos_token_id …)."""
     folder.mkdir(parents=True, exist_ok=True)
+    give_back_freed_memory()  # safetensors copies the whole once more
     reward = isinstance(model, RewardModel)
     state = {name.removeprefix("gpt."): value.detach().cpu() for name, value in model.state_dict().items()}
     save_tensors(hugging_face.export(state, model.config), folder / WEIGHTS)

@@ -26,10 +26,11 @@ from homeroom.serving.blind import Blind
 from homeroom.serving.chat import Chat
 from homeroom.serving.guard import Guard
 from homeroom.serving.life import GRACE_SECONDS, Life, Server
+from homeroom.serving.others import Others, compressed_of
 from homeroom.serving.paths import Paths
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
-from homeroom.workspace import Artifact, ModelNames, Workspace
+from homeroom.workspace import ModelNames, Workspace
 
 log = logging.getLogger(__name__)
 CHAMPION_SECONDS = 0.5
@@ -124,7 +125,7 @@ def create_app(
 
         sign_in.mount(app, workspace)
         blind = Blind(chat, workspace.pairs, workspace.registry, settings.pairs)
-        chat_page.mount(app, chat, blind, settings, ModelNames(workspace.artifacts))
+        chat_page.mount(app, chat, blind, settings, ModelNames(workspace.artifacts), Others(workspace, assistant))
         rank.mount(workspace.feedback, workspace.queue, agree)
         lessons.mount(workspace, assistant)
         data.mount(workspace)
@@ -147,7 +148,7 @@ def load_champion(workspace: Workspace, assistant: Assistant) -> None:
             "no model was promoted yet, so there is none to answer. "
             "Run `homeroom import smollm2` or `homeroom promote` first."
         )
-    assistant.load(champion, _compressed(workspace, assistant, champion.id))
+    assistant.load(champion, compressed_of(workspace, assistant, champion.id))
 
 
 def load_candidate(workspace: Workspace, assistant: Assistant) -> None:
@@ -160,14 +161,7 @@ def load_candidate(workspace: Workspace, assistant: Assistant) -> None:
         candidate.check()
         # In the champion's number format: people are asked for the models.
         small = workspace.artifacts.made_of(str(trial.previous_id), "compress") is not None
-        assistant.load_candidate(candidate, _compressed(workspace, assistant, candidate.id) if small else None)
-
-
-def _compressed(workspace: Workspace, assistant: Assistant, model_id: str) -> Artifact | None:
-    found = workspace.artifacts.made_of(model_id, "compress") if assistant.uses_compressed else None
-    if found is not None:
-        found.check()
-    return found
+        assistant.load_candidate(candidate, compressed_of(workspace, assistant, candidate.id) if small else None)
 
 
 async def _follow_registry(workspace: Workspace, assistant: Assistant, decide: Decide) -> None:

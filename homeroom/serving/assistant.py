@@ -12,7 +12,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from homeroom.inference.request import Event, Request, Sampling
 from homeroom.models.checkpoint import Stored
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from homeroom.inference.constraints import GrammarConstraint
 
 log = logging.getLogger(__name__)
+Role = Literal["candidate", "chosen"]
 
 
 class ContextTooLong(HomeroomError):
@@ -58,7 +59,7 @@ class Assistant:
     def __init__(self, settings: ServingSettings) -> None:
         self._settings, self._max_waiting = settings, settings.max_waiting
         self._current: Loaded | None = None
-        self._candidate: Loaded | None = None
+        self._beside: dict[Role, Loaded] = {}
         self._draining: list[Loaded] = []
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._unfinished = 0
@@ -82,7 +83,12 @@ class Assistant:
     @property
     def candidate_id(self) -> str | None:
         """Who is on trial beside the model that answers."""
-        return self._candidate.model_id if self._candidate else None
+        return self._id_of("candidate")
+
+    @property
+    def chosen_id(self) -> str | None:
+        """Whom somebody asks by name beside the model that answers."""
+        return self._id_of("chosen")
 
     @property
     def model_id(self) -> str:
@@ -112,39 +118,40 @@ class Assistant:
 
         It answers by its `compressed` weights, if they are given, and under its own name.
         """
-        candidate = self._candidate
-        if candidate is not None and candidate.is_of(artifact, compressed):
-            loaded = candidate  # it was on trial and need not be read again
-        else:
-            loaded = Loaded.read(artifact, compressed, self._settings)
+        here = (one for one in list(self._beside.values()) if one.is_of(artifact, compressed))
+        loaded = next(here, None) or Loaded.read(artifact, compressed, self._settings)
 
         def swap() -> None:
             self._retire(self._current)
             self._current = loaded
-            if self._candidate is loaded:
-                self._candidate = None
+            self._beside = {role: one for role, one in self._beside.items() if one is not loaded}
 
         self._do(swap)
 
     def load_candidate(self, artifact: Stored, compressed: Stored | None = None) -> None:
         """Have this model ready beside the one that answers, for `begin_both`. As `load` otherwise."""
-        loaded = Loaded.read(artifact, compressed, self._settings)
+        self._set_beside("candidate", Loaded.read(artifact, compressed, self._settings))
 
-        def swap() -> None:
-            self._retire(self._candidate)
-            self._candidate = loaded
-
-        self._do(swap)
+    def load_chosen(self, artifact: Stored, compressed: Stored | None = None) -> None:
+        """Have this model ready for who asks for it by name, in place of the one before. As `load` otherwise."""
+        self._set_beside("chosen", Loaded.read(artifact, compressed, self._settings))
 
     def drop_candidate(self) -> None:
         """It begins no more answers; those that it has begun it ends."""
+        if "candidate" in self._beside:
+            self._set_beside("candidate", None)
 
+    def _set_beside(self, role: Role, loaded: Loaded | None) -> None:
         def swap() -> None:
-            self._retire(self._candidate)
-            self._candidate = None
+            self._retire(self._beside.get(role))
+            kept = {other: one for other, one in self._beside.items() if other != role}
+            self._beside = kept | ({role: loaded} if loaded else {})
 
-        if self._candidate is not None:
-            self._do(swap)
+        self._do(swap)
+
+    def _id_of(self, role: Role) -> str | None:
+        found = self._beside.get(role)
+        return found.model_id if found else None
 
     def _retire(self, loaded: Loaded | None) -> None:
         if loaded is not None:
@@ -164,20 +171,25 @@ class Assistant:
                 raise AssistantStopped("the assistant is stopped")
 
     async def begin_all(
-        self, messages: Sequence[ChatMessage], samplings: Sequence[Sampling], order: Order = Order()
+        self,
+        messages: Sequence[ChatMessage],
+        samplings: Sequence[Sampling],
+        order: Order = Order(),
+        by: str | None = None,
     ) -> list[Answer]:
-        """An answer to the same messages for each of `samplings`, all by one model: all begin or none.
+        """An answer to the same messages for each of `samplings`, all by one model: all begin or none. `by` names the
+        model that was chosen, where it is not to be the one that answers.
 
         Raises ContextTooLong, TooBusy, AssistantStopped, FormRefused, or ValueError for roles the template does not
         know.
         """
-        return await self._begin_by([self._loaded()] * len(samplings), messages, samplings, order)
+        return await self._begin_by([self._loaded(by)] * len(samplings), messages, samplings, order)
 
     async def begin_both(
         self, messages: Sequence[ChatMessage], samplings: Sequence[Sampling], order: Order = Order()
     ) -> list[Answer]:
         """Two answers: by the model that answers, and by the candidate. Raises as `begin_all`."""
-        if (candidate := self._candidate) is None:
+        if (candidate := self._beside.get("candidate")) is None:
             raise AssistantStopped("no candidate is loaded")
         return await self._begin_by([self._loaded(), candidate], messages, samplings, order)
 
@@ -285,9 +297,11 @@ class Assistant:
 
         return answer, submit
 
-    async def newest_that_fit(self, messages: Sequence[ChatMessage], room: int | None = None) -> list[ChatMessage]:
+    async def newest_that_fit(
+        self, messages: Sequence[ChatMessage], room: int | None = None, by: str | None = None
+    ) -> list[ChatMessage]:
         """Drop the oldest turns until the rest leaves `room` tokens (a quarter of the context) for the answer."""
-        loaded = self._loaded()
+        loaded = self._loaded(by)
         limit = loaded.model.config.max_length
         room = limit // 4 if room is None else room
         return await asyncio.to_thread(newest, messages, loaded.tokenizer, limit - room)
@@ -309,10 +323,15 @@ class Assistant:
         self._commands.put(lambda: None)
         self._thread.join(timeout=10)
 
-    def _loaded(self) -> Loaded:
+    def _loaded(self, by: str | None = None) -> Loaded:
         if self._current is None:
             raise AssistantStopped("no model is loaded")
-        return self._current
+        if by is None or by == self._current.model_id:
+            return self._current
+        chosen = self._beside.get("chosen")
+        if chosen is None or chosen.model_id != by:
+            raise AssistantStopped(f"{by} is not loaded any more: choose it again")
+        return chosen
 
     # Below: the worker thread's own.
 
@@ -329,7 +348,7 @@ class Assistant:
                 self._cancel(loaded, request_id)
 
     def _all(self) -> list[Loaded]:
-        return [*self._draining, *(one for one in (self._current, self._candidate) if one is not None)]
+        return [*self._draining, *([self._current] if self._current else ()), *self._beside.values()]
 
     def _take_commands(self) -> None:
         nothing_to_do = not self._closed and all(loaded.engine.idle for loaded in self._all())

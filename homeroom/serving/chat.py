@@ -118,16 +118,19 @@ class Chat:
         user: str = "local",
         forget_oldest: bool = False,
         under: Under | None = None,
+        by: str | None = None,
     ) -> Reply:
         """Begin to answer the last message. With `forget_oldest` a conversation may outgrow the context.
+
+        `by` names another model than the one that answers, which was loaded for who chose it.
 
         Where the question stands in its conversation is found by the messages, unless it is said with `under`.
 
         Raises what Assistant.begin raises; nothing is stored then.
         """
-        read = await self.assistant.newest_that_fit(messages) if forget_oldest else messages
+        read = await self.assistant.newest_that_fit(messages, by=by) if forget_oldest else messages
         order = Order(stop=stop, top=top, form=form)
-        (reply,) = await self._begin(messages, read, [sampling], order, conversation_id, user, under)
+        (reply,) = await self._begin(messages, read, [sampling], order, conversation_id, user, under, by=by)
         return reply
 
     async def replies(
@@ -177,10 +180,11 @@ class Chat:
         under: Under | None = None,
         *,
         with_candidate: bool = False,
+        by: str | None = None,
     ) -> list[Reply]:
         self.refuse_when_stopping()
         began = time.monotonic()
-        begin = self.assistant.begin_both if with_candidate else self.assistant.begin_all
+        begin = self.assistant.begin_both if with_candidate else partial(self.assistant.begin_all, by=by)
         try:
             answers = await begin(read, samplings, order)
         except TooBusy as error:

@@ -31,7 +31,7 @@ from homeroom.workspace import Artifact, Workspace
 from homeroom.workspace.deletion import SOURCES
 from homeroom.workspace.standings import SET_ASIDE
 
-VERSION = 8
+VERSION = 9
 PAIRS, THUMBS = "pairs.jsonl", "thumbs.jsonl"
 
 
@@ -39,6 +39,9 @@ class Config(Frozen):
     """How votes become pairs, and whose."""
 
     heldout: Annotated[float, Field(gt=0, lt=1, description="share of questions kept from training")] = 0.2
+    deciding: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="share of questions that the gate asks, where the circle has evaluated nothing"
+    )
     judge: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2, description="share of questions that a judge learns from, where the circle has made none"
     )
@@ -75,7 +78,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         reaped = harvest(
             weighed.votes,
             [question.prompt for question in asked],
-            config.heldout,
+            config.deciding if elsewhere else config.heldout,
             lambda question: share(question, "harvest"),
             config.pairs_per_question,
             [name for evaluation in inputs for name in _names(workspace.artifacts.get(evaluation.inputs[0]), asked)],

@@ -46,6 +46,7 @@ from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.stages.remembering import Memory
 from homeroom.stages.seeds import best_of_seeds
 from homeroom.stages.watching import Judge, WatchSettings
+from homeroom.tasks.base import Question
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.rollouts import RolloutSettings
@@ -110,12 +111,13 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     say("teach", why)
     with workspace.publish("teach", config, [harvest, before], VERSION) as draft:
         base = Base.of(before, config, config.whole, draft, compressed=is_compressed(workspace, before.id))
+        said: list[Thumb | Pair] = [*thumbs, *pairs]
+        asked = _asked(config, base, [one for one in said if one.split == "heldout"])
         heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
         set_apart = Lessons.of(pairs, thumbs, "judge")
         judge, judged = _judge(config, base, set_apart, heldout, draft)
         look = partial(look_of, judge, config.policy, base, set_apart)
-        said: list[Thumb | Pair] = [*thumbs, *pairs]
-        suite = _suite(config, base, judge, [one for one in said if one.split == "heldout"], draft.id)
+        suite = _suite(config, base, judge, asked, draft.id)
         suite = replace(suite, tasks=task_items(config.tasks))
         measured_before = _measured(suite, base, before.id, "champion", draft, base.plain)
         meant, apart = (one.inverted() if config.inverted else one for one in (lessons, set_apart))
@@ -194,15 +196,22 @@ def _memory(config: Config, base: Base) -> Memory:
     return Memory(base.plain(), base.tokenizer, text, config.forget, base.dtype)
 
 
-def _suite(config: Config, base: Base, judge: RewardModel, heldout: Sequence[Thumb | Pair], name: str) -> Suite:
+def _asked(config: Config, base: Base, heldout: Sequence[Thumb | Pair]) -> list[Question]:
+    """What decides: first, for too little could promote nothing, whatever is learned. Raises NothingToLearn then."""
     every = questions_asked(heldout, len(heldout))
     asked = answerable(every, base.model, base.tokenizer, config.max_tokens)[: config.questions]
-    if not asked:
+    if len(asked) < config.gate.questions:
         raise NothingToLearn(
-            f"no question that people asked is held out and leaves room for an answer of {config.max_tokens} tokens in "
-            f"a context of {base.model.config.max_length}, so that nothing could be measured: that takes conversations "
-            "that begin with a question, without a system message before it"
+            f"{len(asked)} questions that people asked are held out and leave room for an answer of "
+            f"{config.max_tokens} tokens in a context of {base.model.config.max_length}; the gate asks "
+            f"{config.gate.questions} ([teach.gate].questions), so that nothing could be promoted. Vote on answers "
+            "to more questions: of those that begin a conversation, without a system message before them, "
+            "[harvest].deciding says what share is held out."
         )
+    return asked
+
+
+def _suite(config: Config, base: Base, judge: RewardModel, asked: Sequence[Question], name: str) -> Suite:
     text = library_prose(config.text_megabytes)
     return Suite(
         name=name,

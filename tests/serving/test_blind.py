@@ -84,7 +84,7 @@ def test_two_answers_are_chosen_from_by_key_and_by_mouse(
     assert HELLO_ANSWER in shown
     expect(page.locator(".pair .side")).to_have_text(["Answer A", "Answer B"])
     assert [each.strip() for each in page.locator(".pair .answered-by").all_text_contents()] == ["", ""]
-    assert models.candidate.id not in page.content()
+    assert models.candidate.id not in page.locator(".thread").inner_html()
     assert workspace.feedback.counts()["comparisons"] == 0
 
     page.get_by_role("button", name="简体中文").click()

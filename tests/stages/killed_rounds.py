@@ -62,7 +62,7 @@ def round_of(folder: Path) -> None:
         watch.run(
             watch.Config(votes=50, poll_seconds=0.01),
             workspace,
-            harvest=lambda: harvest.run(harvest.Config(judge=0.3, heldout=0.3), workspace),
+            harvest=lambda: harvest.run(harvest.Config(judge=0.3, deciding=0.3), workspace),
             learn=lambda: teach.run(TEACH, workspace),
             rounds=1,
         )

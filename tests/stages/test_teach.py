@@ -17,7 +17,6 @@ from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
-from homeroom.models.heads import RewardModel
 from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import compress, harvest, imported, lookup, ppo, teach
 from homeroom.stages.adapting import Base, RewardSettings
@@ -227,16 +226,14 @@ def test_ppo_does_not_start_where_the_reward_model_is_no_better_than_a_coin(taug
 
 def test_a_held_out_question_that_leaves_no_room_for_an_answer_is_not_asked(taught):
     made = taught.champion()
-    model, judge = load_model(made.path), RewardModel(load_model(made.path))
-    base = Base(model, Tokenizer.load(made.path), made, torch.float32, whole=True, compressed=False)
+    base = Base(load_model(made.path), Tokenizer.load(made.path), made, torch.float32, whole=True, compressed=False)
     prompts = ["what is this? " * 200, "what is that? " * 200, *map(asked, range(30))]
     said = [Thumb(({"role": "user", "content": one},), Said(GOOD, True), True, "heldout") for one in prompts]
-    suite = teach._suite(CONFIG.model_copy(update={"questions": 30}), base, judge, said, "made")
-    assert {one.prompt for one in suite.questions} == set(prompts[2:])
-    with pytest.raises(
-        NothingToLearn, match=r"held out and leaves room for an answer of 12 tokens in a context of 160"
-    ):
-        teach._suite(CONFIG, base, judge, said[:2], "made")
+    chosen = teach._asked(CONFIG.model_copy(update={"questions": 30}), base, said)
+    assert {one.prompt for one in chosen} == set(prompts[2:])
+    few = r"^9 questions .* held out and leave room for an answer of 12 tokens in a context of 160; the gate asks 10 "
+    with pytest.raises(NothingToLearn, match=few):
+        teach._asked(CONFIG, base, said[:11])
 
 
 def test_improve_is_the_word_for_it(elsewhere, tmp_path):

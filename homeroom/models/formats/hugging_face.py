@@ -179,13 +179,18 @@ def _refuse_unless(raw: Mapping[str, Any], **allowed: tuple[Any, ...]) -> None:
 
 
 def export(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """Our state_dict under their names."""
+    """Our state_dict under their names. What is whole there is not copied; safetensors takes no views."""
     return {
-        name: tensor.contiguous().clone()
+        name: _alone(tensor)
         for ours, value in state.items()
         for name, tensor in (_gpt2_out(ours, value) if config.style == "gpt2" else _llama_out(ours, value, config))
         if not (config.tied and name == "lm_head.weight")
     }
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if whole else tensor.contiguous().clone()
 
 
 def restore(left: dict[str, Tensor], config: Config) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from nicegui import ui
 from homeroom.inference.request import Sampling
 from homeroom.serving.blind import Blind
 from homeroom.serving.chat import Chat
+from homeroom.serving.others import Others
 from homeroom.serving.pages import help, sampling
 from homeroom.serving.pages.answer import Desk
 from homeroom.serving.pages.composer import Composer
@@ -27,8 +28,9 @@ from homeroom.serving.pages.consent import ConsentSwitch
 from homeroom.serving.pages.elements import button, element, set_attribute, set_class
 from homeroom.serving.pages.frame import ASSETS, VIEWPORT, Frame
 from homeroom.serving.pages.history import listed
+from homeroom.serving.pages.model_menu import ModelMenu
 from homeroom.serving.pages.sidebar import Sidebar
-from homeroom.serving.pages.strings import Strings, model_shown
+from homeroom.serving.pages.strings import Strings
 from homeroom.serving.pages.thread import Thread
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
@@ -40,14 +42,14 @@ MODEL_SECONDS = 2.0
 Life = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-def mount(app: FastAPI, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames) -> None:
+def mount(app: FastAPI, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames, others: Others) -> None:
     """Put the pages at / of the application. NiceGUI keeps one set of pages in a process."""
     if nicegui_app.config.has_run_config:
         raise HomeroomError("the pages are being served by this process already; start another process to serve again")
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
 
     async def page(request: Request, conversation_id: str | None = None) -> None:
-        await ChatPage(chat, blind, settings, names, request).build(conversation_id)
+        await ChatPage(chat, blind, settings, names, others, request).build(conversation_id)
 
     ui.page("/", viewport=VIEWPORT)(page)
     ui.page("/c/{conversation_id}", viewport=VIEWPORT)(page)
@@ -75,13 +77,21 @@ class ChatPage:
     """Surroundings of its Thread."""
 
     def __init__(
-        self, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames, request: Request
+        self,
+        chat: Chat,
+        blind: Blind,
+        settings: ServingSettings,
+        names: ModelNames,
+        others: Others,
+        request: Request,
     ) -> None:
         self._chat, self._blind, self._settings, self._names = chat, blind, settings, names
         cookies = request.cookies
         self._frame = Frame(request, _visitor(cookies.get("homeroom_user")) if settings.allow_network else "local")
         self._words, self._user = self._frame.words, self._frame.user
         self._sampling = sampling.SamplingPanel(self._words, cookies.get(sampling.COOKIE), self._default_sampling)
+        chooses = self._frame.may_visit("/lessons")  # who operates
+        self._menu = ModelMenu(self._words, names, others if chooses else None, lambda text: self._composer.tell(text))
         self._consent = ConsentSwitch(self._words, chat.feedback, lambda text: self._composer.tell(text))
         self._model_id = ""
         self._search = ""
@@ -89,7 +99,7 @@ class ChatPage:
     async def build(self, conversation_id: str | None) -> None:
         self._build_head()
         self._model_id = self._chat.assistant.loaded_id or ""
-        await asyncio.to_thread(self._names, self._model_id)
+        await self._menu.read(self._model_id)
         with element("div", "page"):
             self._sidebar = Sidebar(self._words, self._searched)
             if self._frame.may_visit("/rank"):
@@ -124,6 +134,9 @@ class ChatPage:
     def sampling(self) -> Sampling:
         return self._sampling.applied()
 
+    def model(self) -> str | None:
+        return self._menu.chosen
+
     def busy(self, busy: bool) -> None:
         self._composer.busy(busy)
 
@@ -154,10 +167,7 @@ class ChatPage:
             menu = button("icon-button menu-button", "menu")
             menu.on("click", js_handler="() => homeroom.menu(true)")
             self._words.label(menu, lambda s: s.menu)
-            with element("div", "model", role="status") as self._pill:
-                element("span", "model-light", aria_hidden="true")
-                self._model = element("span", "model-name")
-            self._words.bind(self._pill, self._name_model)
+            self._menu.build()
             self._consent.build_button()
             self._sampling.build_button()
             help.build_button(self._words)
@@ -199,14 +209,10 @@ class ChatPage:
         model_id = self._chat.assistant.loaded_id or ""
         if model_id != self._model_id:
             self._model_id = model_id
-            await asyncio.to_thread(self._names, model_id)
-            self._name_model(self._words.strings)
+            await self._menu.read(model_id)
+            self._menu.draw(self._words.strings)
             self._introduce(self._words.strings)
             self._composer.tell(self._words.strings.model_changed)
-
-    def _name_model(self, strings: Strings) -> None:
-        self._model.set_text(model_shown(self._names(self._model_id), strings) if self._model_id else "")
-        set_attribute(self._pill, "title", strings.answered_by.format(model=self._model_id))
 
     def _introduce(self, strings: Strings) -> None:
         name = self._names(self._model_id)

@@ -13,7 +13,8 @@ from nicegui import ui
 from homeroom.drawing.charts import Series, line_chart
 from homeroom.serving.access import form_token_of
 from homeroom.serving.assistant import Assistant
-from homeroom.serving.pages import parts, rounds
+from homeroom.serving.pages import aside, parts, rounds
+from homeroom.serving.pages.aside import AsideCard
 from homeroom.serving.pages.board import Board
 from homeroom.serving.pages.elements import button, element, icon
 from homeroom.serving.pages.frame import VIEWPORT
@@ -43,22 +44,30 @@ class LessonsPage:
         self._workspace, self._assistant = workspace, assistant
         self._form_token = form_token_of(request.scope.get("state", {}))
         self._board = Board(request, "/lessons", self._draw)
+        self._aside = AsideCard(workspace, self._read_again)
 
     async def build(self, name: str | None, trace: str) -> None:
         self._asked = name, trace
-        self._seen = await self._read()
+        await self._read()
         self._board.build()
         ui.timer(WATCH_SECONDS, self._watch)
 
-    async def _read(self) -> Lessons:
-        return await asyncio.to_thread(rounds.read, self._workspace, *self._asked)
+    async def _read(self) -> None:
+        self._decided = await asyncio.to_thread(self._decisions)
+        self._seen: Lessons = await asyncio.to_thread(rounds.read, self._workspace, *self._asked)
+        self._set_aside = await asyncio.to_thread(aside.read, self._workspace)
+
+    async def _read_again(self) -> None:
+        await self._read()
+        self._board.redraw()
+
+    def _decisions(self) -> int:
+        return len(self._workspace.registry.history())
 
     async def _watch(self) -> None:
-        """Who became champion elsewhere, by a round or by another person, shows by itself."""
-        champion = await asyncio.to_thread(self._workspace.registry.champion)
-        if champion != (self._seen.champion.id if self._seen.champion else None):
-            self._seen = await self._read()
-            self._board.redraw()
+        """What was decided elsewhere, by a round or by another person, shows by itself."""
+        if await asyncio.to_thread(self._decisions) != self._decided:
+            await self._read_again()
         self._tell_state(self._board.strings)
 
     def _tell_state(self, strings: Strings) -> None:
@@ -74,6 +83,7 @@ class LessonsPage:
             element("h1", text=says.lessons)
             element("p", "hint-text", says.lessons_hint)
         self._draw_champion(strings)
+        self._aside.draw(self._set_aside, strings)
         if seen.traced is not None or seen.rounds:
             self._draw_trace(strings)
         if seen.shown is None:

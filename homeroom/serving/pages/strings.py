@@ -20,6 +20,10 @@ class Strings:
     close_menu: str
     theme: dict[str, str]
     answered_by: str
+    choose_model: str
+    the_champion: str
+    loading_model: str
+    model_chosen: str
     greeting: str
     introduction: str
     examples: tuple[str, ...]
@@ -122,6 +126,10 @@ ENGLISH = Strings(
         "dark": "Colours: dark. Switch to the system's",
     },
     answered_by="Answered by model {model}",
+    choose_model="Which model answers you",
+    the_champion="{model} (champion)",
+    loading_model="Loading the model…",
+    model_chosen="{model} answers you now, here alone.",
     greeting="What would you like to know?",
     introduction="This assistant was raised from raw text on this machine. Your votes teach the next one.",
     examples=(
@@ -246,6 +254,10 @@ CHINESE = Strings(
         "dark": "外观：深色。切换为跟随系统",
     },
     answered_by="由模型 {model} 回答",
+    choose_model="由哪个模型回答你",
+    the_champion="{model}(冠军)",
+    loading_model="正在加载模型…",
+    model_chosen="现在由 {model} 回答你，仅限此页。",
     greeting="想了解点什么？",
     introduction="这个助手是在本机上由原始文本训练而成的。你的评价会教会下一个模型。",
     examples=(

@@ -27,6 +27,9 @@ LONGEST_MESSAGE = 100_000  # characters; the page's connection carries no more t
 class Surroundings(Protocol):
     def sampling(self) -> Sampling: ...
 
+    def model(self) -> str | None:
+        """Another one than the champion that is to answer."""
+
     def busy(self, busy: bool) -> None: ...
 
     def too_long(self, length: int) -> None: ...
@@ -167,11 +170,12 @@ class Thread:
         place: dict[str, Any] = {"conversation_id": self.conversation_id, "user": self._desk.user}
         place["under"] = Under(turn.under)
         try:
-            two = None if again else await self._desk.blind.begin(*asked, **place)
+            by = self._around.model()
+            two = None if again or by else await self._desk.blind.begin(*asked, **place)
             if two is not None:
                 await self._write_pair(turn, two)
                 return
-            self._reply = await self._chat.reply(*asked, forget_oldest=True, **place)
+            self._reply = await self._chat.reply(*asked, forget_oldest=True, by=by, **place)
             if self._client.is_deleted:
                 self._reply.stop()
             async for text in self._reply:
