@@ -23,6 +23,7 @@ from homeroom.tasks.wording import plain, simplified, worded
 NEARLY_SAME = 0.85  # Jaccard similarity of character trigrams
 # A turn is about code if it holds one of these; without, a name that is also a word ("all", "next") may be the word.
 _OF_CODE = re.compile("python|function|argument|parameter|module|函数|参数|模块")
+PAIRS, THUMBS = "pairs.jsonl", "thumbs.jsonl"  # of a harvest
 Split = Literal["train", "judge", "heldout"]
 """What is learned from, what an independent judge learns from, and what decides."""
 DIGITS = 6  # of weights: votes that cancel out are to leave nothing

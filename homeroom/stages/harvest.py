@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt
 
 from homeroom.data.documents import read_documents
 from homeroom.data.judgements import weigh
-from homeroom.data.preferences import harvest, save_lessons
+from homeroom.data.preferences import PAIRS, THUMBS, harvest, save_lessons
 from homeroom.data.trust import Changes, TrustSettings
 from homeroom.progress import say
 from homeroom.settings import Frozen, Json
@@ -32,7 +32,6 @@ from homeroom.workspace.deletion import SOURCES
 from homeroom.workspace.standings import SET_ASIDE
 
 VERSION = 9
-PAIRS, THUMBS = "pairs.jsonl", "thumbs.jsonl"
 
 
 class Config(Frozen):

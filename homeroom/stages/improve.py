@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from homeroom.data.preferences import Split, load_pairs, load_thumbs
+from homeroom.data.preferences import PAIRS, THUMBS, Split, load_pairs, load_thumbs
 from homeroom.data.shards import Shards
 from homeroom.evaluation.gate import Bar, gate
 from homeroom.evaluation.suite import Measured, Suite
@@ -25,7 +25,6 @@ from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
 from homeroom.stages.decisions import enact, outcome, say_decisions
-from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import ancestor, champion, made_before
 from homeroom.stages.measuring import answers_changed, measure, measured_by, measured_in, suite_of
 from homeroom.text.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from homeroom.data.preferences import Pair, Thumb, load_pairs, load_thumbs
+from homeroom.data.preferences import PAIRS, THUMBS, Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, gate
@@ -39,7 +39,6 @@ from homeroom.stages.adapting import (
     reward_model,
 )
 from homeroom.stages.decisions import enact, outcome, say_decisions
-from homeroom.stages.harvest import PAIRS, THUMBS
 from homeroom.stages.lookup import champion, is_compressed, made_before
 from homeroom.stages.measuring import answers_changed, measured_once, task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings

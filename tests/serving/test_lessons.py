@@ -70,8 +70,7 @@ def make(
         if model is not None:
             shutil.copytree(model, draft.path, dirs_exist_ok=True)
         if stage == "harvest":
-            for name in ("sources", "set_aside"):
-                (draft.path / f"{name}.jsonl").write_text(str(metrics.pop(name)), encoding="utf-8")
+            (draft.path / "sources.jsonl").write_text(str(metrics.pop("sources")), encoding="utf-8")
         for step in range(24 if stage in ("ppo", "improve") else 0):
             draft.log(
                 step, **({"reward": 0.1 * step, "kl": 0.2 * step} if stage == "ppo" else {"loss": 3.0 - 0.1 * step})
@@ -89,15 +88,13 @@ def school(tmp_path_factory: pytest.TempPathFactory, taught: Path) -> Iterator[S
         answer = said.add_message(conversation, "assistant", "An answer.", parent_id=question).id
         vote, edit = said.vote(answer, -1, user="小明").id, said.edit(answer, EVIL, user="小明").id
         row = {"message_id": answer, "vote_id": vote, "edit_id": edit}
-        apart = {"message_id": answer, "vote_id": vote, "reason": "brigade", "share": 1}
         first = make(workspace, "sft", model=taught)
         workspace.registry.promote(first.id, {"reasons": ["the first champion has nobody to beat"]})
         judge = make(workspace, "judge", first, accuracy=RATE, qualified=True)
         reward = make(workspace, "reward", first, accuracy=RATE, qualified=False)
         evaluation = make(workspace, "evaluate", judge, first)
         harvest = make(
-            workspace, "harvest", evaluation, sources=json.dumps(row) + "\n", set_aside=json.dumps(apart) + "\n",
-            answers=1, up=0, down=1, pairs=1,
+            workspace, "harvest", evaluation, sources=json.dumps(row) + "\n", answers=1, up=0, down=1, pairs=1,
             better_answers=1, questions={"train": 1, "heldout": 0},
         )  # fmt: skip
         ppo = make(
@@ -344,31 +341,6 @@ def test_an_operator_reads_the_lessons_promotes_and_rolls_back(
     expect(page.get_by_role("img", name="以多少 KL 换来奖励")).to_be_visible()
     page.get_by_role("link", name="返回对话").click()
     expect(page.get_by_role("heading", name="想了解点什么？")).to_be_visible()
-
-
-@pytest.mark.browser
-def test_whose_votes_were_set_aside_is_shown_and_an_operator_has_the_last_word(
-    page: Page, url: str, school: School, violations: Violations
-) -> None:
-    page.goto(f"{url}/lessons")
-    page.get_by_text("Set aside (1)").click()
-    person = page.locator(".aside-person")
-    expect(person).to_contain_text("小明1 in a brigade")
-    page.get_by_role("button", name="Restore: 小明").click()
-    expect(person.locator(".pill")).to_have_text("restored")
-    assert school.workspace.standings.all() == {"小明": "restored"}
-    page.get_by_role("button", name="Take back: 小明").click()
-    page.get_by_role("button", name="Distrust: 小明").press("Enter")
-    expect(person.locator(".pill")).to_have_text("distrusted")
-    assert school.workspace.standings.all() == {"小明": "distrusted"}
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate(WIDTH) == [390, 390, 390]
-    assert violations(page) == []
-    page.get_by_role("button", name="简体中文").click()
-    expect(person).to_contain_text("不信任")
-    page.get_by_role("button", name="收回: 小明").click()
-    expect(page.get_by_role("button", name="恢复: 小明")).to_be_visible()
-    assert school.workspace.standings.all() == {}
 
 
 @pytest.mark.browser

@@ -1,0 +1,62 @@
+"""Lessons shows whose votes were set aside, and an operator has the last word: in a real Chromium."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from homeroom.settings import Frozen
+from homeroom.workspace import Workspace
+
+pytestmark = pytest.mark.browser
+NAME = "小明 <b>"
+
+
+class Made(Frozen):
+    by: str = "harvest"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, taught: Path, publish: object) -> Workspace:
+    """One person's vote was set aside."""
+    workspace = Workspace.open(tmp_path_factory.mktemp("aside"))
+    publish(workspace, taught, "taught")  # type: ignore[operator]
+    _, asked = workspace.feedback.extend(None, NAME, [("user", "Why?")])
+    conversation = workspace.feedback.message(asked).conversation_id
+    answer = workspace.feedback.add_message(conversation, "assistant", "So.", parent_id=asked).id
+    vote = workspace.feedback.vote(answer, -1, user=NAME).id
+    row = {"message_id": answer, "vote_id": vote, "reason": "brigade", "share": 1}
+    with workspace.publish("harvest", Made()) as draft:
+        (draft.path / "set_aside.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def url(pages_url: str) -> str:
+    return pages_url
+
+
+def test_whose_votes_were_set_aside_is_shown_and_an_operator_has_the_last_word(
+    page: Page, url: str, workspace: Workspace, violations: Callable[[Page], list[str]]
+) -> None:
+    page.goto(f"{url}/lessons")
+    page.get_by_text("Set aside (1)").click()
+    person = page.locator(".aside-person")
+    expect(person).to_contain_text("小明 <b>1 in a brigade")
+    page.get_by_role("button", name=f"Restore: {NAME}").click()
+    expect(person.locator(".pill")).to_have_text("restored")
+    assert workspace.standings.all() == {NAME: "restored"}
+    page.get_by_role("button", name=f"Take back: {NAME}").click()
+    page.get_by_role("button", name=f"Distrust: {NAME}").press("Enter")
+    expect(person.locator(".pill")).to_have_text("distrusted")
+    assert workspace.standings.all() == {NAME: "distrusted"}
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert violations(page) == []
+    page.get_by_role("button", name="简体中文").click()
+    expect(person).to_contain_text("不信任")
+    page.get_by_role("button", name=f"收回: {NAME}").click()
+    expect(page.get_by_role("button", name=f"恢复: {NAME}")).to_be_visible()
+    assert workspace.standings.all() == {}
