@@ -55,7 +55,7 @@ def test_no_request_breaks_the_server_or_its_description(url: str, mode: str, an
             continue  # there is nothing to get wrong
         cases = operation.as_strategy(generation_mode=MODES[mode])
         given(case=cases)(settings(**SETTINGS)(lambda case: try_it(case)))()
-    assert len(seen) == {"right": 14, "wrong": 8}[mode]
+    assert len(seen) == {"right": 15, "wrong": 9}[mode]
     if mode == "right":
         assert [label for label, statuses in seen.items() if not statuses[200]] == []
 
