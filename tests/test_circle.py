@@ -268,7 +268,7 @@ def test_a_circle_with_too_few_votes_ends_with_a_notice_and_can_be_reported(circ
     shutil.copytree(circle[0], workspace)
     with Workspace.open(workspace) as opened:
         opened.artifacts.set_aside(opened.latest("improve").id)
-    few = ("-w", workspace, "--set", "improve.minimum_pairs=1000000")
+    few = ("-w", workspace, "--set", "improve.minimum_pairs=1000000", "--set", "improve.alone.minimum_lessons=1000000")
     result = homeroom("run", circle[0].parent / "tiny.toml", "--from", "improve", *few)
     assert result.exit_code == 0, (result.output, result.exception)
     assert "nothing was learned: harvest-" in result.stderr

@@ -28,11 +28,12 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def answered(client: OpenAI) -> list[str]:
-    """A question and two answers to it."""
+    """A conversation, its question and two answers to it."""
     messages: Any = [{"role": "user", "content": "你好！"}]
     made = client.chat.completions.create(model="homeroom", messages=messages, max_tokens=2, n=2)
     place: Any = made.model_extra
-    return [place["homeroom"]["question_id"], *place["homeroom"]["answer_ids"]]
+    place = place["homeroom"]
+    return [place["conversation_id"], place["question_id"], *place["answer_ids"]]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -60,7 +61,7 @@ def test_no_request_breaks_the_server_or_its_description(url: str, mode: str, an
         assert [label for label, statuses in seen.items() if not statuses[200]] == []
 
 
-def name_what_is_there(body: dict[str, Any], question: str, answered: str, other: str) -> None:
+def name_what_is_there(body: dict[str, Any], conversation: str, question: str, answered: str, other: str) -> None:
     """A model, a message and an order of roles: without these nothing would ever be answered."""
     if "model" in body:
         body["model"] = "homeroom"
@@ -77,5 +78,7 @@ def name_what_is_there(body: dict[str, Any], question: str, answered: str, other
             body["tiers"], body["flags"] = [[answered], [other]], {}
         else:
             body |= {"tiers": [], "flags": {}, "ideal_answer": None}
+    if "conversation_id" in body:
+        body["conversation_id"], body["user"] = conversation, None  # whose it is
     if "left_id" in body:
         body |= {"left_id": answered, "right_id": other, "kind": "samples"}
