@@ -6,14 +6,28 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from homeroom.cli.common import WORKSPACE, Group, Place, RecipePath, Sets, err, open_workspace, out, recipe_of
+from homeroom.cli.common import (
+    COMMAND_LINE,
+    WORKSPACE,
+    Group,
+    Place,
+    RecipePath,
+    Sets,
+    err,
+    open_workspace,
+    out,
+    recipe_of,
+)
 from homeroom.settings import HomeroomError
+
+if TYPE_CHECKING:
+    from homeroom.workspace.standings import Said
 
 SHOWN = 20  # bad lines that are named one by one
 feedback_app = typer.Typer(
@@ -152,20 +166,22 @@ def set_aside_feedback(
     said += [(user, "distrusted") for user in distrust or ()]
     said += [(user, "judged") for user in judge or ()]
     with open_workspace(workspace) as opened:
-        opened.standings.say_all(said)
-        words = opened.standings.all()
+        opened.standings.say_all(said, by=COMMAND_LINE)
+        words = opened.standings.said()
         harvests = [one for one in opened.artifacts.all() if one.stage == "harvest"]
         aside = opened.standings.set_aside(harvests[-1].path) if harvests else []
     if as_json:
-        found = {"harvest": harvests[-1].id if harvests else None, "words": words}
+        found: dict[str, object] = {"harvest": harvests[-1].id if harvests else None}
+        found |= {"words": {user: one.word for user, one in words.items()}}
+        found |= {"said_by": {user: one.by for user, one in words.items()}}
         sys.stdout.write(json.dumps({**found, "set_aside": [asdict(one) for one in aside]}, ensure_ascii=False) + "\n")
         return
     people = Counter((one.user, one.reason) for one in aside)
     table = Table("person", "set aside", "why", "an operator says", box=None, pad_edge=False)
     for (user, reason), count in sorted(people.items()):
-        table.add_row(escape(user), f"{count:,}", reason, words.get(user, ""))
+        table.add_row(escape(user), f"{count:,}", reason, _told(words.get(user)))
     for user in sorted(words.keys() - {user for user, _ in people}):
-        table.add_row(escape(user), "–", "", words[user])
+        table.add_row(escape(user), "–", "", _told(words[user]))
     out.print(table)
     for one in aside if all_ else aside[:SHOWN]:
         part = "" if one.share == 1 else f" ({one.share:.0%} of it)"
@@ -177,6 +193,12 @@ def set_aside_feedback(
         out.print("nothing was harvested yet: `homeroom harvest` decides what counts")
     if said:
         out.print("The next harvest obeys: `homeroom harvest`, or `homeroom improve`, which begins with one.")
+
+
+def _told(said: "Said | None") -> str:
+    if said is None:
+        return ""
+    return said.word if said.by is None else f"{said.word} ({escape(said.by)})"
 
 
 def _print_bad(bad: dict[int, str]) -> None:

@@ -178,6 +178,16 @@ def form_token_of(state: Mapping[str, object]) -> str | None:
     return caller.form_token if isinstance(caller, Caller) else None
 
 
+def oneself(state: Mapping[str, object], default: str) -> str:
+    """Who asks, where it is about what they said themselves. Raises ApiError: strangers share a name, so that what one
+    of them said cannot be told from what another did. Who sits at this machine is no stranger."""
+    caller = state.get("caller")
+    if not isinstance(caller, Caller) or (caller.name is None and caller.role != "operate"):
+        message = "Who asks here says not who they are, so nothing here is known to be theirs. Sign in, or use a key."
+        raise ApiError(403, message, code="nobody")
+    return caller.name or default
+
+
 def recorded_as(state: Mapping[str, object], given: str | None, default: str) -> str:
     """As whom a request is recorded that may name a user. Raises ApiError: an account is itself.
 

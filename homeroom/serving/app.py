@@ -116,7 +116,7 @@ def create_app(
 
     app.include_router(openai_api.router(chat, settings))
     app.include_router(completions_api.router(chat, settings, figures.answered))
-    app.include_router(feedback_api.router(workspace.feedback, workspace.queue))
+    app.include_router(feedback_api.router(workspace.feedback, workspace.queue, workspace.forget))
     app.include_router(operating.router(workspace))
     described = app.openapi()["paths"]
     if pages:
@@ -125,7 +125,8 @@ def create_app(
 
         sign_in.mount(app, workspace)
         blind = Blind(chat, workspace.pairs, workspace.registry, settings.pairs)
-        chat_page.mount(app, chat, blind, settings, ModelNames(workspace.artifacts), Others(workspace, assistant))
+        names, others = ModelNames(workspace.artifacts), Others(workspace, assistant)
+        chat_page.mount(app, chat, blind, settings, names, others, workspace.forget)
         rank.mount(workspace.feedback, workspace.queue, agree)
         lessons.mount(workspace, assistant)
         data.mount(workspace)

@@ -1,10 +1,12 @@
-"""Votes, better answers, rankings and comparisons by message id, and what is to be ranked next, for any program.
+"""Votes, better answers, rankings and comparisons by message id, what is to be ranked next, and the end of all that one
+said, for any program.
 
 Every request may carry an `id` of its own making; sent again after a lost reply, it counts once. A reply means that
 the row is in the database. Votes on several answers can be sent together: they are recorded all or not at all.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -13,10 +15,12 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from homeroom.serving import schemas
-from homeroom.serving.access import recorded_as
+from homeroom.serving.access import oneself, recorded_as
+from homeroom.serving.errors import ApiError
 from homeroom.serving.forms import Strict
 from homeroom.serving.openai_api import API_USER
 from homeroom.serving.requests import RecordId, UserName, plain_text, unicode_text
+from homeroom.workspace.deletion import Forgotten
 from homeroom.workspace.errors import NotRecorded
 from homeroom.workspace.feedback import Feedback
 from homeroom.workspace.queue import Queue
@@ -97,7 +101,8 @@ class ConsentRequest(Strict):
     user: UserName | None = None  # whose conversation it is
 
 
-def router(feedback: Feedback, queue: Queue) -> APIRouter:
+def router(feedback: Feedback, queue: Queue, forget: Callable[[str], Forgotten]) -> APIRouter:
+    """`forget` deletes all that a person said."""
     routes = APIRouter(prefix="/v1/feedback", responses=schemas.REFUSALS)
 
     def voter(
@@ -143,6 +148,18 @@ def router(feedback: Feedback, queue: Queue) -> APIRouter:
             raise NotRecorded(f"there is no conversation {body.conversation_id!r}", "conversation_id")
         await asyncio.to_thread(feedback.set_consent, body.conversation_id, body.consent)
         return {"object": "consent", "conversation_id": body.conversation_id, "consent": body.consent}
+
+    @routes.delete("/mine", response_model=schemas.Deleted)
+    async def delete_mine(request: Request) -> dict[str, Any]:
+        """Deletes, for good, all that is recorded of who asks, and names what had been made of it.
+
+        Where nobody has an account or a key, that is what was recorded without a user.
+        """
+        if request.query_params or await request.body():  # somebody may mean another person by it
+            message = "This takes nothing: it deletes what who asks said themselves, and nobody else's."
+            raise ApiError(400, f"{message} For others there is `homeroom feedback delete USER`.")
+        user = oneself(request.scope["state"], API_USER)
+        return {"object": "feedback.deleted", "user": user} | asdict(await asyncio.to_thread(forget, user))
 
     @routes.get("/next", response_model=schemas.Next)
     async def to_rank(request: Request, user: Annotated[UserName | None, Query()] = None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ NEEDED: dict[str, Role] = {
     "/v1/feedback/edits": "talk",
     "/v1/feedback/counts": "talk",
     "/v1/feedback/consent": "talk",  # of one's own conversations
+    "/v1/feedback/mine": "talk",
     "/v1/feedback/comparisons": "talk",  # the two answers of a chat
     "/v1/feedback/rankings": "annotate",
     "/v1/feedback/next": "annotate",

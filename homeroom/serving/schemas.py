@@ -158,6 +158,16 @@ class Consent(Described):
     consent: bool
 
 
+class Deleted(Described):
+    """How many rows went, by table; what had been made of them, and which of it are models."""
+
+    object: Literal["feedback.deleted"]
+    user: str
+    rows: dict[str, int]
+    artifacts: list[str]
+    models: list[str]
+
+
 class Ranking(Described):
     object: Literal["ranking"]
     id: str

@@ -32,6 +32,15 @@ NAMED = 20  # people in an error
 
 
 @dataclass(frozen=True)
+class Said:
+    """A word that holds, and who said it; of words from before that was kept, nobody knows."""
+
+    word: Word
+    by: str | None
+    at: str
+
+
+@dataclass(frozen=True)
 class SetAside:
     """One judgement that a harvest did not learn from, or not from all of it (`share`), and the text it is about."""
 
@@ -47,12 +56,12 @@ class Standings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def say(self, user: str, word: Word) -> None:
+    def say(self, user: str, word: Word, *, by: str = "local") -> None:
         """All that this person says counts whole ("restored"), for nothing ("distrusted"), or as it is found."""
-        self.say_all([(user, word)])
+        self.say_all([(user, word)], by=by)
 
-    def say_all(self, words: Sequence[tuple[str, Word]]) -> None:
-        """Several words: all are recorded, or none."""
+    def say_all(self, words: Sequence[tuple[str, Word]], *, by: str = "local") -> None:
+        """Several words of one operator: all are recorded, or none."""
         if strange := {word for _, word in words} - set(get_args(Word)):
             raise FeedbackError(f"a word is one of {', '.join(get_args(Word))}, not {', '.join(sorted(strange))}")
         if twice := sorted(user for user, count in Counter(user for user, _ in words).items() if count > 1):
@@ -66,14 +75,19 @@ class Standings:
                     f"nobody called {', '.join(unknown)} has judged an answer here. Who has: {known}{more}."
                 )
             for user, word in words:
-                connection.execute(insert(tables.standings).values(user=user, word=word, at=tables.now()))
+                row = {"user": user, "word": word, "said_by": by, "at": tables.now()}
+                connection.execute(insert(tables.standings).values(**row))
 
     def all(self) -> dict[str, Word]:
         """The word that holds, of everybody about whom one does."""
-        rows = select(tables.standings.c.user, tables.standings.c.word).order_by(tables.standings.c.number)
+        return {user: said.word for user, said in self.said().items()}
+
+    def said(self) -> dict[str, Said]:
+        """The same, with who said it and when."""
+        rows = select(tables.standings).order_by(tables.standings.c.number)
         with self._database.read() as connection:
-            last: dict[str, Word] = {row.user: row.word for row in connection.execute(rows)}
-        return {user: word for user, word in last.items() if word != "judged"}
+            last = {row.user: Said(row.word, row.said_by, row.at) for row in connection.execute(rows)}
+        return {user: said for user, said in last.items() if said.word != "judged"}
 
     def people(self, word: Word) -> set[str]:
         """Of whom this was said last."""

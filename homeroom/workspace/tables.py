@@ -245,6 +245,7 @@ standings = Table(
     _number(),
     Column("user", String(200), nullable=False, index=True),
     Column("word", String(20), nullable=False),  # an operator's; "judged" takes the one before back
+    Column("said_by", String(200)),  # which operator's; none: it was said before that was kept
     Column("at", Moment, nullable=False),
     CheckConstraint("word IN ('restored', 'distrusted', 'judged')", name="word"),
     sqlite_autoincrement=True,

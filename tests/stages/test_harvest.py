@@ -74,6 +74,8 @@ def test_all_that_was_said_is_weighed_and_an_operator_has_the_last_word(opened):
     assert obeyed.metrics["people_set_aside"] == 2
     found = json.loads(homeroom("feedback", "set-aside", "--json", *where))
     assert found["words"] == {"ann": "restored", "cid": "distrusted", "bob": "distrusted"}
+    assert set(found["said_by"].values()) == {"the command line"}
+    assert "restored (the command line)" in homeroom("feedback", "set-aside", *where)
     assert {(one["user"], one["kind"]) for one in found["set_aside"]} == {
         ("bob", "vote"), ("bob", "comparison"), ("cid", "ranking"),
     }  # fmt: skip

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from homeroom.workspace import FeedbackError, Workspace
+from homeroom.workspace import FeedbackError, Workspace, tables
 from homeroom.workspace.standings import SET_ASIDE
 
 
@@ -25,6 +25,25 @@ def test_the_last_word_holds_until_it_is_taken_back(workspace: Workspace) -> Non
     workspace.standings.say("ann", "distrusted")
     workspace.standings.say("cid", "judged")
     assert workspace.standings.all() == {"ann": "distrusted", "bob": "distrusted"}
+
+
+def test_who_said_a_word_is_on_record(workspace: Workspace) -> None:
+    judged(workspace)
+    before = tables.now()
+    workspace.standings.say_all([("ann", "restored"), ("bob", "restored"), ("dan", "restored")], by="olga")
+    workspace.standings.say("bob", "distrusted", by="oleg")
+    workspace.standings.say("cid", "restored")
+    workspace.standings.say("dan", "judged", by="oleg")
+    with workspace._database.write() as connection:  # as it was before that was kept
+        connection.execute(tables.standings.insert().values(user="eve", word="restored", at=before))
+    said = workspace.standings.said()
+    assert {user: (one.word, one.by) for user, one in said.items()} == {
+        "ann": ("restored", "olga"),
+        "bob": ("distrusted", "oleg"),
+        "cid": ("restored", "local"),
+        "eve": ("restored", None),
+    }
+    assert before < said["ann"].at < said["bob"].at <= tables.now()
 
 
 def test_a_word_about_nobody_is_refused_and_none_is_said(workspace: Workspace) -> None:

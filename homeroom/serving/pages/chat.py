@@ -28,28 +28,41 @@ from homeroom.serving.pages.consent import ConsentSwitch
 from homeroom.serving.pages.elements import button, element, set_attribute, set_class
 from homeroom.serving.pages.frame import ASSETS, VIEWPORT, Frame
 from homeroom.serving.pages.history import listed
+from homeroom.serving.pages.mine import MyData
 from homeroom.serving.pages.model_menu import ModelMenu
 from homeroom.serving.pages.sidebar import Sidebar
 from homeroom.serving.pages.strings import Strings
 from homeroom.serving.pages.thread import Thread
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
-from homeroom.workspace import ModelNames
+from homeroom.workspace import Forgotten, ModelNames
 
 STYLES = ("theme", "thread", "answer", "pair", "chat", "dialogs")
 SCRIPTS = ("chat", "keys")
 MODEL_SECONDS = 2.0
 Life = Callable[[Any], AbstractAsyncContextManager[Any]]
+Forget = Callable[[str], Forgotten]
 
 
-def mount(app: FastAPI, chat: Chat, blind: Blind, settings: ServingSettings, names: ModelNames, others: Others) -> None:
-    """Put the pages at / of the application. NiceGUI keeps one set of pages in a process."""
+def mount(
+    app: FastAPI,
+    chat: Chat,
+    blind: Blind,
+    settings: ServingSettings,
+    names: ModelNames,
+    others: Others,
+    forget: Forget,
+) -> None:
+    """Put the pages at / of the application. NiceGUI keeps one set of pages in a process.
+
+    `forget` deletes all that a person said.
+    """
     if nicegui_app.config.has_run_config:
         raise HomeroomError("the pages are being served by this process already; start another process to serve again")
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
 
     async def page(request: Request, conversation_id: str | None = None) -> None:
-        await ChatPage(chat, blind, settings, names, others, request).build(conversation_id)
+        await ChatPage(chat, blind, settings, names, others, forget, request).build(conversation_id)
 
     ui.page("/", viewport=VIEWPORT)(page)
     ui.page("/c/{conversation_id}", viewport=VIEWPORT)(page)
@@ -83,6 +96,7 @@ class ChatPage:
         settings: ServingSettings,
         names: ModelNames,
         others: Others,
+        forget: Forget,
         request: Request,
     ) -> None:
         self._chat, self._blind, self._settings, self._names = chat, blind, settings, names
@@ -93,6 +107,7 @@ class ChatPage:
         chooses = self._frame.may_visit("/lessons")  # who operates
         self._menu = ModelMenu(self._words, names, others if chooses else None, lambda text: self._composer.tell(text))
         self._consent = ConsentSwitch(self._words, chat.feedback, lambda text: self._composer.tell(text))
+        self._mine = MyData(self._words, self._user, forget, links=self._frame.may_visit("/data"))
         self._model_id = ""
         self._search = ""
 
@@ -109,6 +124,7 @@ class ChatPage:
                 self._sidebar.link("/data", "account_tree", lambda s: s.operate.data_and_runs)
             with self._sidebar.foot:
                 self._frame.build_controls(lambda: self._composer.tell(""))
+                self._mine.build_button()
             with element("div", "main"):  # NiceGUI has put a <main> around the whole page
                 self._words.text(element("h1", "visually-hidden"), lambda s: s.thread)
                 self._build_topbar()
@@ -119,6 +135,7 @@ class ChatPage:
                 self._composer = Composer(self._words, self._thread.sent, self._thread.stop)
             self._sampling.build()
             help.build(self._words)
+            self._mine.build()
         if conversation_id is not None:
             await self._thread.open(conversation_id)
         if self._thread.conversation_id is not None:

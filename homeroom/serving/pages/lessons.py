@@ -11,8 +11,9 @@ from fastapi import Request
 from nicegui import ui
 
 from homeroom.drawing.charts import Series, line_chart
-from homeroom.serving.access import form_token_of
+from homeroom.serving.access import form_token_of, user_of
 from homeroom.serving.assistant import Assistant
+from homeroom.serving.operating import LOCAL
 from homeroom.serving.pages import aside, parts, rounds
 from homeroom.serving.pages.aside import AsideCard
 from homeroom.serving.pages.board import Board
@@ -44,7 +45,8 @@ class LessonsPage:
         self._workspace, self._assistant = workspace, assistant
         self._form_token = form_token_of(request.scope.get("state", {}))
         self._board = Board(request, "/lessons", self._draw)
-        self._aside = AsideCard(workspace, self._read_again)
+        by = user_of(request.scope.get("state", {}), LOCAL)  # as operating.py records a decision
+        self._aside = AsideCard(workspace, by, self._read_again)
 
     async def build(self, name: str | None, trace: str) -> None:
         self._asked = name, trace

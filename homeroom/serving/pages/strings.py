@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homeroom.serving.pages import operate_strings, rank_strings
+from homeroom.serving.pages.strings_mine import CHINESE_MINE, ENGLISH_MINE, MineStrings
 from homeroom.serving.pages.strings_pair import CHINESE_PAIR, ENGLISH_PAIR, PairStrings
 from homeroom.workspace import ModelName
 
@@ -94,6 +95,7 @@ class Strings:
     letters: str
     shortcuts: tuple[tuple[str, str], ...]  # keys, apart by two spaces, and what they do
     pair: PairStrings
+    mine: MineStrings
     sign_in: str
     sign_in_introduction: str
     sign_in_name: str
@@ -222,6 +224,7 @@ ENGLISH = Strings(
         ("?", "Show these keys"),
     ),
     pair=ENGLISH_PAIR,
+    mine=ENGLISH_MINE,
     sign_in="Sign in",
     sign_in_introduction="This assistant is open to those who have an account or a key. Whoever runs it gives them.",
     sign_in_name="Name",
@@ -350,6 +353,7 @@ CHINESE = Strings(
         ("?", "显示这些快捷键"),
     ),
     pair=CHINESE_PAIR,
+    mine=CHINESE_MINE,
     sign_in="登录",
     sign_in_introduction="只有持有账号或密钥的人才能使用这个助手。请向管理员索取。",
     sign_in_name="用户名",
