@@ -20,6 +20,7 @@ from homeroom.workspace.judged import (
     JudgedAnswer,
     JudgedComparison,
     JudgedRanking,
+    changed_votes,
     judged_answers,
     judged_comparisons,
     judged_rankings,
@@ -352,17 +353,12 @@ class Feedback:
             return judged_answers(connection)
 
     def changed(self) -> dict[str, tuple[int, int]]:
-        """How many thumbs each user gave, and how many said the opposite of the one before it on the same answer."""
-        votes = tables.votes.c
-        rows = select(votes.user, votes.message_id, votes.value).where(votes.value != 0).order_by(votes.number)
-        last: dict[tuple[str, str], int] = {}
-        found: dict[str, tuple[int, int]] = {}
+        """How many thumbs each user gave, and how many said the opposite of the one before it on the same answer.
+
+        Like `votes` without conversations that nobody may learn from.
+        """
         with self._database.read() as connection:
-            for row in connection.execute(rows):
-                key, (given, turned) = (row.user, row.message_id), found.get(row.user, (0, 0))
-                found[row.user] = given + 1, turned + (last.get(key, row.value) != row.value)
-                last[key] = row.value
-        return found
+            return changed_votes(connection)
 
     def ranked(self) -> list[JudgedRanking]:
         """Every ranking that counts, with the question and the answers, in the order in which they came."""

@@ -202,6 +202,25 @@ def _messages(connection: Connection, of: Any) -> dict[str, Row[Any]]:
     return {row.id: row for row in connection.execute(rows)}
 
 
+def changed_votes(connection: Connection) -> dict[str, tuple[int, int]]:
+    """By user, how many thumbs, and how many said the opposite of the one before it on the same answer."""
+    votes, messages, conversations = tables.votes.c, tables.messages.c, tables.conversations.c
+    rows = (
+        select(votes.user, votes.message_id, votes.value)
+        .join(tables.messages, messages.id == votes.message_id)
+        .join(tables.conversations, conversations.id == messages.conversation_id)
+        .where(votes.value != 0, conversations.consent)
+        .order_by(votes.number)
+    )
+    last: dict[tuple[str, str], int] = {}
+    found: dict[str, tuple[int, int]] = {}
+    for row in connection.execute(rows):
+        key, (given, turned) = (row.user, row.message_id), found.get(row.user, (0, 0))
+        found[row.user] = given + 1, turned + (last.get(key, row.value) != row.value)
+        last[key] = row.value
+    return found
+
+
 def _given(message: Row[Any]) -> GivenAnswer:
     made = message.model_id, message.finish_reason, message.token_ids, message.sampling
     return GivenAnswer(message.id, message.text, *made)

@@ -166,6 +166,26 @@ def test_stop_keeps_what_was_written_and_answering_again_replaces_it(
     assert conversation[1].text == stopped
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+def test_consent_that_was_not_given_is_not_given_while_the_first_answer_is_written(
+    page: Page, workspace: Workspace, slowly: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    page.get_by_role("button", name="This conversation may be learned from").click()
+    page.locator(".composer textarea").fill(QUESTION)
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer-text")).not_to_be_empty()
+    conversation = workspace.feedback.conversations(1)[0]
+    assert not conversation.consent
+    if leaves:
+        page.goto("about:blank")
+    slowly.undo()
+    deadline = time.monotonic() + 30
+    while len(workspace.feedback.conversation(conversation.id)) < 2:
+        assert time.monotonic() < deadline, "the answer was not stored"
+        time.sleep(0.05)
+    assert not workspace.feedback.may_learn_from(conversation.id)
+
+
 def test_the_language_switches_in_place_and_is_remembered(page: Page, say: Say) -> None:
     say(page, HELLO, HELLO_ANSWER)
     page.get_by_role("button", name="Good answer").click()

@@ -88,6 +88,32 @@ def test_all_that_was_said_is_weighed_and_an_operator_has_the_last_word(opened):
     assert (refused.exit_code, "nobody called eve" in refused.output) == (1, True)
 
 
+def test_nothing_of_a_conversation_that_may_not_be_learned_from_is_harvested(opened):
+    """Not even that somebody turned round in it again and again."""
+    feedback = opened.feedback
+    before = harvest.run(CONFIG, opened)
+    quiet = [feedback.message(one.question_id).conversation_id for one in feedback.ranked()]
+    rows = [vote for vote in feedback.votes() if feedback.message(vote.message_id).conversation_id in quiet]
+    assert (len(quiet), len(rows)) == (5, 15)
+    anns = [vote.message_id for vote in rows if vote.user == "ann"]
+    for turn in range(12):
+        feedback.vote_all([(answer, 1 if turn % 2 else -1, None) for answer in anns], user="ann")
+    assert harvest.run(CONFIG, opened).metrics["set_aside"]["contradictory"] > 0
+    for conversation in quiet:
+        feedback.set_consent(conversation, False)
+    made = harvest.run(CONFIG, opened)
+    assert (made.metrics["answers"], made.metrics["rankings"], made.metrics["comparisons"]) == (35, 0, 0)
+    assert made.metrics["set_aside"] == {"cap": 15}
+    asked = {feedback.message(vote.message_id).conversation_id for vote in feedback.votes()}
+    read = [json.loads(line) for line in (made.path / "sources.jsonl").read_text().splitlines()]
+    assert {feedback.message(row["message_id"]).conversation_id for row in read} == asked
+    assert not asked & set(quiet)
+    lessons = (made.path / "pairs.jsonl").read_text() + (made.path / "thumbs.jsonl").read_text()
+    secret = {feedback.conversation(conversation)[0].text for conversation in quiet}
+    assert not [text for text in secret if text in lessons]
+    assert [text for text in secret if text in (before.path / "thumbs.jsonl").read_text()]
+
+
 def test_an_operator_may_say_most_of_what_is_said(opened):
     """A small team's owner, beside two friends: a cap on one person would leave out nearly all."""
     for name, role in (("ann", "operate"), ("bob", "annotate")):

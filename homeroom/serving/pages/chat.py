@@ -160,11 +160,13 @@ class ChatPage:
     def too_long(self, length: int) -> None:
         self._composer.too_long(length)
 
+    async def began(self, conversation_id: str) -> None:
+        await self._consent.belongs_to(conversation_id, new=True)
+
     async def arrived(self, conversation_id: str) -> None:
         """The address names the conversation, so that it can be opened again."""
         ui.navigate.history.replace(f"/c/{conversation_id}")
         self._sampling.belongs_to(conversation_id, new=True)
-        await self._consent.belongs_to(conversation_id, new=True)
         await self._list_conversations()
 
     def changed(self) -> None:

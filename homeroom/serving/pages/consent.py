@@ -28,11 +28,13 @@ class ConsentSwitch:
 
     async def belongs_to(self, conversation_id: str, *, new: bool = False) -> None:
         """The conversation that is shown. A new one takes over what was chosen before it began."""
-        self._conversation_id = conversation_id
+        if conversation_id == self._conversation_id:
+            return
         if not new:
             self._given = await asyncio.to_thread(self._feedback.may_learn_from, conversation_id)
         elif not self._given:
             await asyncio.to_thread(self._feedback.set_consent, conversation_id, False)
+        self._conversation_id = conversation_id
         self._show()
 
     async def _turn(self) -> None:

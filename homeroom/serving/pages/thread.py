@@ -34,6 +34,9 @@ class Surroundings(Protocol):
 
     def too_long(self, length: int) -> None: ...
 
+    async def began(self, conversation_id: str) -> None:
+        """The question is stored in this conversation, and nothing of the answer yet."""
+
     async def arrived(self, conversation_id: str) -> None:
         """The conversation is stored under this id."""
 
@@ -178,6 +181,7 @@ class Thread:
             self._reply = await self._chat.reply(*asked, forget_oldest=True, by=by, **place)
             if self._client.is_deleted:
                 self._reply.stop()
+            await self._around.began(self._reply.conversation_id)
             async for text in self._reply:
                 answer.add(text)
             branch = await asyncio.to_thread(self._read_to, self._reply)
@@ -205,6 +209,7 @@ class Thread:
         """Show both as they grow. At once under its own address, so that a page that is loaded again finds them."""
         self._reply = two
         turn.begin_pair()
+        await self._around.began(two.conversation_id)
         if self.conversation_id != two.conversation_id:
             self.conversation_id = two.conversation_id
             await self._around.arrived(two.conversation_id)
