@@ -17,7 +17,7 @@ from homeroom.models.int8 import WEIGHTS, Int8Weights
 from homeroom.progress import progress, say
 from homeroom.settings import Frozen, Json
 from homeroom.stages import checkpoints
-from homeroom.stages.lookup import is_compressed, unchanged
+from homeroom.stages.lookup import COMPRESSED, is_compressed, unchanged
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Artifact, MissingArtifact, Workspace
 
@@ -81,9 +81,9 @@ def answering(model: GPT, compressed: bool) -> GPT | CompiledGPT:
 
 def latency(model: GPT, champion: Artifact, workspace: Workspace, doubt: float) -> Latency:
     """By how much a model is slower than this champion, both in the form in which that answers."""
-    compressed = is_compressed(workspace, champion.id)
-    ours, theirs = (answering(one, compressed) for one in (model, checkpoints.load(champion)))
-    return compare_latency(ours, theirs, doubt=doubt)
+    compressed = workspace.artifacts.made_of(champion.id, COMPRESSED)
+    theirs = checkpoints.load_decodable(compressed or champion)
+    return compare_latency(answering(model, compressed is not None), theirs, doubt=doubt)
 
 
 def _texts(config: Config, workspace: Workspace) -> tuple[list[str], Json]:
