@@ -74,7 +74,9 @@ def main() -> None:
         aligned.append(raised(given.workspace, keep, shape, aligned=True))
     for shape in given.large:
         bases.append(raised(given.workspace, keep, shape, aligned=False))
-    asked = answerable(suite.questions, suite.judge, suite.tokenizer, suite.sampling.max_tokens)[: given.questions]
+    asked = answerable(suite.questions, suite.judge.config.max_length, suite.tokenizer, suite.sampling.max_tokens)[
+        : given.questions
+    ]
     small = [contestant(one, suite, asked) for one in aligned]
     large = [contestant(one, suite, asked, solved) for one in bases]
     met = [

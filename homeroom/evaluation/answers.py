@@ -11,7 +11,6 @@ from homeroom.inference.engine import SLOTS, Engine
 from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
-from homeroom.models.heads import RewardModel
 from homeroom.tasks.base import Question
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
@@ -27,11 +26,9 @@ class Answer:
     ended: bool
 
 
-def answerable(
-    questions: Sequence[Question], model: GPT | RewardModel, tokenizer: Tokenizer, max_tokens: int
-) -> list[Question]:
-    """The questions that leave room for a whole answer in the model's context."""
-    room = model.config.max_length - max_tokens
+def answerable(questions: Sequence[Question], context: int, tokenizer: Tokenizer, max_tokens: int) -> list[Question]:
+    """The questions that leave room for a whole answer in a context of so many tokens."""
+    room = context - max_tokens
     return [question for question in questions if len(prompt_ids(question.prompt, tokenizer)) <= room]
 
 

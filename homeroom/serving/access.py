@@ -8,8 +8,9 @@ made of. Which role an address needs is the table of roles.py; what a session is
 import asyncio
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -64,11 +65,19 @@ class Caller:
         return cls(holder.who, holder.role, f"key {holder.number}", holder.user is not None, form_token)
 
 
-class Access:
-    """A middleware. Puts the caller into the request's state, for `user_of` and those beside it."""
+BuiltFor = Callable[[str], Caller | None]
 
-    def __init__(self, app: ASGIApp, settings: ServingSettings, workspace: Workspace, life: Life) -> None:
-        self._app, self._settings, self._life = app, settings, life
+
+class Access:
+    """A middleware. Puts the caller into the request's state, for `user_of` and those beside it.
+
+    `built_for` knows for whom the page of such an id was built, None for no page.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: ServingSettings, workspace: Workspace, life: Life, built_for: BuiltFor
+    ) -> None:
+        self._app, self._settings, self._life, self._built_for = app, settings, life, built_for
         self._keys, self._users, self._sessions = workspace.keys, workspace.users, workspace.sessions
         self._buckets = Buckets(settings.rate) if settings.rate else None
 
@@ -84,6 +93,7 @@ class Access:
             headers = self._take(scope, caller) if is_api else {}
             _check_form_token(scope, caller)
             _check_role(scope, caller)
+            self._check_page(scope, caller)
         except (ApiError, Stopping) as refusal:
             await _turn_away(refusal, scope, receive, send)
             return
@@ -139,6 +149,14 @@ class Access:
                 headers=taken.headers() | retry_after(taken.wait),
             )
         return taken.headers()
+
+    def _check_page(self, scope: Scope, caller: Caller) -> None:
+        """A page whose connection was ended tries again by itself, and may do what whoever it was built for might."""
+        if scope["type"] != "websocket":
+            return
+        page = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("client_id", [""])[0]
+        if (owner := self._built_for(page)) is not None and owner != caller:
+            raise ApiError(403, "This page was made for somebody else. Load it again.", code="other_page")
 
     def _while_the_same(self, scope: Scope, caller: Caller, receive: Receive) -> Receive:
         """A page stays connected for days: its connection ends soon after its session, key or role does."""

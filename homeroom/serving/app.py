@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, Response
 
 from homeroom.progress import say
 from homeroom.serving import completions_api, errors, feedback_api, metrics, openai_api, operating, schemas
-from homeroom.serving.access import Access, check_start
+from homeroom.serving.access import Access, BuiltFor, check_start
 from homeroom.serving.agreement import Agree
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.blind import Blind
@@ -41,6 +41,10 @@ Decide = Callable[[Workspace], object]
 
 def undecided(workspace: Workspace) -> None:
     """Nobody is decided on while this server runs."""
+
+
+def no_page(page_id: str) -> None:
+    """There are no pages here."""
 
 
 def serve(
@@ -119,9 +123,11 @@ def create_app(
     app.include_router(feedback_api.router(workspace.feedback, workspace.queue, workspace.forget))
     app.include_router(operating.router(workspace))
     described = app.openapi()["paths"]
+    built_for: BuiltFor = no_page
     if pages:
         from homeroom.serving.pages import chat as chat_page
         from homeroom.serving.pages import data, lessons, rank, sign_in
+        from homeroom.serving.pages.frame import built_for
 
         sign_in.mount(app, workspace)
         blind = Blind(chat, workspace.pairs, workspace.registry, settings.pairs)
@@ -133,7 +139,7 @@ def create_app(
     hosts = None if settings.allow_network else sorted({"localhost", "127.0.0.1", "::1", settings.host})
     # The last is the outermost.
     app.add_middleware(Paths, described=described)
-    app.add_middleware(Access, settings=settings, workspace=workspace, life=app_life)
+    app.add_middleware(Access, settings=settings, workspace=workspace, life=app_life, built_for=built_for)
     app.add_middleware(Guard, hosts=hosts, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(metrics.Measured, metrics=figures)
     return app
@@ -156,7 +162,7 @@ def load_candidate(workspace: Workspace, assistant: Assistant) -> None:
     """Have the model on trial beside the champion that it is tried against, and none where no trial runs."""
     trial = workspace.registry.trial()
     if trial is None or trial.previous_id != assistant.loaded_id:
-        assistant.drop_candidate()
+        assistant.drop("candidate")
     elif assistant.candidate_id != trial.artifact_id:
         candidate = workspace.artifacts.get(trial.artifact_id)
         candidate.check()

@@ -136,10 +136,10 @@ class Assistant:
         """Have this model ready for who asks for it by name, in place of the one before. As `load` otherwise."""
         self._set_beside("chosen", Loaded.read(artifact, compressed, self._settings))
 
-    def drop_candidate(self) -> None:
-        """It begins no more answers; those that it has begun it ends."""
-        if "candidate" in self._beside:
-            self._set_beside("candidate", None)
+    def drop(self, role: Role) -> None:
+        """Who has it begins no more answers; those that it has begun it ends."""
+        if role in self._beside:
+            self._set_beside(role, None)
 
     def _set_beside(self, role: Role, loaded: Loaded | None) -> None:
         def swap() -> None:

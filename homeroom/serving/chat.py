@@ -33,9 +33,12 @@ class Stopping(HomeroomError):
 
 @dataclass(frozen=True)
 class Under:
-    """The place of a question in its conversation: under this message. None: at its beginning, maybe once more."""
+    """The place of a question in its conversation: under this message. None: at its beginning, maybe once more.
+
+    `consent` says whether a conversation that begins with it may be learned from."""
 
     message_id: str | None
+    consent: bool = True
 
 
 class Reply:
@@ -196,7 +199,9 @@ class Chat:
             store = (
                 partial(self.feedback.extend, conversation_id, user, said)
                 if under is None
-                else partial(self.feedback.ask, conversation_id, user, said[-1][1], under.message_id)
+                else partial(
+                    self.feedback.ask, conversation_id, user, said[-1][1], under.message_id, consent=under.consent
+                )
             )
             place = await asyncio.to_thread(store)
         except BaseException:

@@ -1,7 +1,7 @@
 """Votes, better answers, rankings and comparisons by message id, what is to be ranked next, and the end of all that one
 said, for any program.
 
-Every request may carry an `id` of its own making; sent again after a lost reply, it counts once. A reply means that
+Every judgement may carry an `id` of its own making; sent again after a lost reply, it counts once. A reply means that
 the row is in the database. Votes on several answers can be sent together: they are recorded all or not at all.
 """
 

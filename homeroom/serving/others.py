@@ -1,8 +1,10 @@
 """Other models than the champion, for who wants to talk to one: those that were ever decided on here.
 
-One of them is loaded beside the champion at a time. Who may choose is the page's business; who is on trial cannot be
-chosen, for people are to judge it blind.
+One of them is loaded beside the champion at a time, as long as somebody has chosen it. Who may choose is the page's
+business; who is on trial cannot be chosen, for people are to judge it blind.
 """
+
+import threading
 
 from homeroom.serving.assistant import Assistant
 from homeroom.settings import HomeroomError
@@ -14,6 +16,8 @@ MOST = 20
 class Others:
     def __init__(self, workspace: Workspace, assistant: Assistant) -> None:
         self._workspace, self._assistant = workspace, assistant
+        self._wanted: dict[object, str] = {}
+        self._lock = threading.Lock()
 
     def ids(self) -> list[str]:
         """The newest decision first. Reads the database: not for an event loop."""
@@ -24,8 +28,22 @@ class Others:
         here = (name for name in decided if name not in hidden and self._workspace.artifacts.find(name))
         return list(here)[:MOST]
 
-    def load(self, model_id: str) -> None:
-        """Have it answer by name. Reads files. Raises HomeroomError: it cannot be chosen, or its files were changed."""
+    def choose(self, who: object, model_id: str | None) -> None:
+        """Have a model answer by name for this one, who had perhaps chosen it before; None: the champion, as everybody.
+
+        Reads files. Raises HomeroomError: it cannot be chosen (any more), or its files were changed.
+        """
+        with self._lock:
+            self._wanted.pop(who, None)
+            try:
+                if model_id is not None:
+                    self._load(model_id)
+                    self._wanted[who] = model_id
+            finally:
+                if self._assistant.chosen_id not in self._wanted.values():
+                    self._assistant.drop("chosen")
+
+    def _load(self, model_id: str) -> None:
         if model_id not in self.ids():
             raise HomeroomError(f"{model_id} cannot be chosen: it is no model that was decided on, or it is on trial")
         if self._assistant.chosen_id != model_id:

@@ -21,13 +21,13 @@ from homeroom.data.judgements import weigh
 from homeroom.data.preferences import PAIRS, THUMBS, harvest, save_lessons
 from homeroom.data.trust import Changes, TrustSettings
 from homeroom.progress import say
-from homeroom.settings import Frozen, Json
+from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages.lookup import came_from_elsewhere, deciding_evaluation, unchanged
 from homeroom.stages.measuring import evaluation_questions
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
-from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace import Artifact, JudgedAnswer, JudgedComparison, JudgedRanking, Workspace
 from homeroom.workspace.deletion import SOURCES
 from homeroom.workspace.standings import SET_ASIDE
 
@@ -72,6 +72,9 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         sources += [{"message_id": one.question_id, "ranking_id": one.id} for one in ranked]
         sources += [{"message_id": one.question_id, "comparison_id": one.id} for one in compared]
         _write(sources, out.path / SOURCES)
+        # From now on whoever deletes something hears of this harvest. What went before that, it must not hold.
+        if not _read(votes, ranked, compared) <= judgements(workspace):
+            raise HomeroomError("judgements were deleted or taken back while they were read: harvest again")
         _write(weighed.aside, out.path / SET_ASIDE)
         asked = [question for evaluation in inputs for question in evaluation_questions(evaluation)]
         reaped = harvest(
@@ -111,6 +114,19 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
         say("harvest", f"set aside: {told}. `homeroom feedback set-aside` shows whose, and restores them")
     return out.artifact
+
+
+def judgements(workspace: Workspace) -> set[str]:
+    """All that may be learned from, by ids; a vote with a better answer is one, and with another answer another one."""
+    said = workspace.feedback
+    return _read(said.votes(), said.ranked(), said.compared())
+
+
+def _read(
+    votes: Iterable[JudgedAnswer], ranked: Iterable[JudgedRanking], compared: Iterable[JudgedComparison]
+) -> set[str]:
+    ids = {f"{one.vote_id} {one.edit_id}" for one in votes}
+    return ids | {one.id for one in ranked} | {one.id for one in compared}
 
 
 def _write(rows: Iterable[Mapping[str, Json]], path: Path) -> None:

@@ -179,7 +179,7 @@ def build_suite(config: Measuring, cleaned: Artifact, judge: Artifact, name: str
     else:
         train = read_documents(cleaned.path / "documents.parquet", split="train", kinds=KINDS)
         asked = sample(unseen_questions(heldout, train), config.questions, f"evaluate {config.seed}", config.mix)
-        asked = answerable(asked, judging, tokenizer, config.max_tokens)
+        asked = answerable(asked, judging.config.max_length, tokenizer, config.max_tokens)
         if not asked:
             raise HomeroomError(
                 f"nothing can be measured: none of the {len(heldout)} documents of {cleaned.id} that are "

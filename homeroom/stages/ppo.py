@@ -210,7 +210,7 @@ def refuse(reward: Artifact, failed: list[str]) -> NoReturn:
 
 def _prompts(config: Config, cleaned: Artifact, policy: GPT, tokenizer: Tokenizer) -> list[list[int]]:
     pool = questions(read_documents(cleaned.path / "documents.parquet", split="train"), "ppo")
-    fitting = answerable(pool, policy, tokenizer, config.rollouts.max_tokens)
+    fitting = answerable(pool, policy.config.max_length, tokenizer, config.rollouts.max_tokens)
     chosen = sample(fitting, config.questions, "ppo", config.mix)
     if not chosen:
         raise HomeroomError(

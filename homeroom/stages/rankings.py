@@ -73,7 +73,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             progress("rankings", sum(counts) * config.own_answers) as bar,
         ):
             for (part, pool), count in zip(pools.items(), counts, strict=True):
-                pool = answerable(pool, model, tokenizer, config.max_tokens)
+                pool = answerable(pool, model.config.max_length, tokenizer, config.max_tokens)
                 chosen = sample(pool, count, f"rankings {config.seed}", config.mix)
                 own: dict[str, list[OwnAnswer]] = {question.id: [] for question in chosen}
                 sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)

@@ -8,9 +8,9 @@ small ones all of their weights. Models of the circle, which its evaluation know
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from homeroom.data.preferences import PAIRS, THUMBS, Pair, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.answers import answerable
@@ -22,6 +22,7 @@ from homeroom.evaluation.reward_hacking import Limits
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.inference.request import Sampling
 from homeroom.models.adapters import AdapterSettings
+from homeroom.models.checkpoint import SETTINGS, read_settings
 from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
@@ -89,11 +90,19 @@ class Config(TeachingSettings):
     forget: NonNegativeFloat = Field(
         0.015, description="so much worse may other text be predicted after learning; beyond it some is taken back"
     )
-    gate: Bar = Bar(questions=40)
+    gate: Bar = Bar(questions=30)
     tasks: tuple[str, ...] = Field((), description="files of multiple-choice questions that it must not get worse at")
     tasks_sha256: tuple[str, ...] = Field((), description="filled in: a name may come to mean other questions")
     inverted: bool = Field(False, description="a control: learn the opposite of what people meant; never promoted")
     shown: PositiveInt = 6
+
+    @model_validator(mode="after")
+    def _enough_are_asked(self) -> Self:
+        if self.questions < self.gate.questions:
+            raise ValueError(
+                f"questions is {self.questions}, but gate.questions {self.gate.questions}: nothing could be promoted"
+            )
+        return self
 
 
 def run(config: Config, workspace: Workspace) -> Artifact:
@@ -108,10 +117,10 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     lessons = Lessons.of(pairs, thumbs, "train")
     method, why = choose(config, lessons)
     say("teach", why)
+    said: list[Thumb | Pair] = [*thumbs, *pairs]
+    asked = _asked(config, before, [one for one in said if one.split == "heldout"])
     with workspace.publish("teach", config, [harvest, before], VERSION) as draft:
         base = Base.of(before, config, config.whole, draft, compressed=is_compressed(workspace, before.id))
-        said: list[Thumb | Pair] = [*thumbs, *pairs]
-        asked = _asked(config, base, [one for one in said if one.split == "heldout"])
         heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
         set_apart = Lessons.of(pairs, thumbs, "judge")
         judge, judged = _judge(config, base, set_apart, heldout, draft)
@@ -195,19 +204,20 @@ def _memory(config: Config, base: Base) -> Memory:
     return Memory(base.plain(), base.tokenizer, text, config.forget, base.dtype)
 
 
-def _asked(config: Config, base: Base, heldout: Sequence[Thumb | Pair]) -> list[Question]:
+def _asked(config: Config, before: Artifact, heldout: Sequence[Thumb | Pair]) -> list[Question]:
     """What decides: first, for too little could promote nothing, whatever is learned. Raises NothingToLearn then."""
+    context = read_settings(before.path / SETTINGS).max_length
     every = questions_asked(heldout, len(heldout))
-    asked = answerable(every, base.model, base.tokenizer, config.max_tokens)[: config.questions]
+    asked = answerable(every, context, Tokenizer.load(before.path), config.max_tokens)
     if len(asked) < config.gate.questions:
         raise NothingToLearn(
             f"{len(asked)} questions that people asked are held out and leave room for an answer of "
-            f"{config.max_tokens} tokens in a context of {base.model.config.max_length}; the gate asks "
-            f"{config.gate.questions} ([teach.gate].questions), so that nothing could be promoted. Vote on answers "
-            "to more questions: of those that begin a conversation, without a system message before them, "
-            "[harvest].deciding says what share is held out."
+            f"{config.max_tokens} tokens in a context of {context}; the gate asks {config.gate.questions} "
+            "([teach.gate].questions), so that nothing could be promoted. Vote on answers to more questions: of those "
+            "that begin a conversation, without a system message before them, [harvest].deciding says what share is "
+            "held out."
         )
-    return asked
+    return asked[: config.questions]
 
 
 def _suite(config: Config, base: Base, judge: RewardModel, asked: Sequence[Question], name: str) -> Suite:

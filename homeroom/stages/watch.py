@@ -16,6 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
+from homeroom.stages.harvest import judgements
 from homeroom.stages.lookup import champion
 from homeroom.workspace import Artifact, Workspace
 from homeroom.workspace.deletion import SOURCES
@@ -47,13 +48,13 @@ def run(
     database does not answer, it waits for that.
     """
     champion(workspace)  # without one there is nothing to improve, and that is better said now than in the night
-    judgements, begun = partial(_judgements, workspace), 0
+    said, begun = partial(judgements, workspace), 0
 
     def found(look: Callable[[], Found]) -> Found:
         return _patiently(look, lambda: wait(config.poll_seconds))
 
     if unfinished := found(partial(_unfinished, workspace)):
-        if _read_by(unfinished) <= found(judgements):
+        if _read_by(unfinished) <= found(said):
             say("watch", f"goes on with {unfinished.id}, of which nothing was learned yet")
             _round(learn)
         else:
@@ -67,7 +68,7 @@ def run(
         if mark == seen:
             wait(config.poll_seconds)
             continue
-        latest, now = found(partial(_latest_harvest, workspace)), found(judgements)
+        latest, now = found(partial(_latest_harvest, workspace)), found(said)
         fresh = len(now - tried - (_read_by(latest) if latest else set()))
         if fresh >= config.votes:
             say("watch", f"{fresh} new judgements: a round begins")
@@ -120,13 +121,6 @@ def _unfinished(workspace: Workspace) -> Artifact | None:
 
 def _latest_harvest(workspace: Workspace) -> Artifact | None:
     return next((one for one in reversed(workspace.artifacts.all()) if one.stage == "harvest"), None)
-
-
-def _judgements(workspace: Workspace) -> set[str]:
-    """All that may be learned from, by ids; a vote with a better answer is one, and with another answer another one."""
-    said = workspace.feedback
-    votes = {f"{one.vote_id} {one.edit_id}" for one in said.votes()}
-    return votes | {one.id for one in said.ranked()} | {one.id for one in said.compared()}
 
 
 def _read_by(harvest: Artifact) -> set[str]:

@@ -57,7 +57,7 @@ def judge_of(
     """
     model, read_by = checkpoints.load_reward(judge), Tokenizer.load(judge.path)
     documents = read_documents(cleaned.path / "documents.parquet", split="validation", kinds=KINDS)
-    fitting = answerable(questions(documents), model, read_by, max_tokens)
+    fitting = answerable(questions(documents), model.config.max_length, read_by, max_tokens)
     asked = sample(fitting, settings.questions, "watch", mix)
     if not asked:
         say("ppo", f"the judge has nothing to look at: no validation question of {cleaned.id} fits the context")

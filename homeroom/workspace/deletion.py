@@ -5,7 +5,7 @@ COLUMNS. Nothing is unlearned here: whether the artifacts and models are kept is
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,16 @@ def remove_person(connection: Connection, user: str) -> Removed:
     return Removed(ids, min(times, default=None))
 
 
-def readers(removed: Removed, artifacts: Iterable[Artifact], work: Path) -> Forgotten:
+def readers(removed: Removed, artifacts: Callable[[], Iterable[Artifact]], work: Path) -> Forgotten:
     """Which artifacts and models these rows went into, drafts in the work folder included.
 
     A harvest of before there were lists is taken to have read whatever was there when it was made.
     """
     rows = {table: len(found) for table, found in removed.ids.items() if found}
-    known = list(artifacts)
-    touched = {one.id for one in known if _has_read(one, removed)}
-    touched |= {path.name for path in sorted(work.iterdir()) if path.is_dir() and _lists(path, removed)}
+    # Drafts first: one that is published meanwhile is an artifact, of the same name, by the second look.
+    touched = {path.name for path in sorted(work.iterdir()) if path.is_dir() and _lists(path, removed)}
+    known = list(artifacts())
+    touched |= {one.id for one in known if _has_read(one, removed)}
     grown = True
     while grown:
         further = {one.id for one in known if one.id not in touched and touched.intersection(one.inputs)}
@@ -109,13 +110,15 @@ def _has_read(artifact: Artifact, removed: Removed) -> bool:
 
 def _lists(folder: Path, removed: Removed) -> bool:
     for path in (folder / name for name in READ):
-        if not path.is_file():
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except (FileNotFoundError, NotADirectoryError):  # it lists nothing, or is a draft that was published meanwhile
             continue
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if not line.endswith("\n"):
-                    continue  # a draft's last line, torn by a kill
+        for line in lines:
+            try:
                 row = json.loads(line)
-                if any(row.get(column) in removed.ids[table] for column, table in COLUMNS.items()):
-                    return True
+            except ValueError:
+                continue  # a draft's last line, torn by a kill; that a list is damaged is for `homeroom verify` to say
+            if any(row.get(column) in removed.ids[table] for column, table in COLUMNS.items()):
+                return True
     return False

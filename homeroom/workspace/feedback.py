@@ -170,15 +170,16 @@ class Feedback:
         assert parent_id is not None
         return conversation, parent_id
 
-    def ask(self, id: str | None, user: str, text: str, under: str | None) -> tuple[str, str]:
+    def ask(self, id: str | None, user: str, text: str, under: str | None, *, consent: bool = True) -> tuple[str, str]:
         """Add a question at a place of a conversation's tree, unless it is there: under a message, or (None) at its
-        beginning, which may have been asked in several ways.
+        beginning, which may have been asked in several ways. `consent` is that of a conversation that begins with it.
 
         `extend` finds the place by what was said; where two answers are the same, only their ids tell them apart.
         Gives the ids of the conversation and of the question. Without an id, or with a new one, it begins.
         """
         with self._database.write() as connection:
-            conversation = add(connection, tables.conversations, Conversation, {"id": id, "user": user}).id
+            given = {"id": id, "user": user}
+            conversation = add(connection, tables.conversations, Conversation, given, {"consent": consent}).id
             if under is not None:
                 _require_in(connection, under, conversation)
             given = {"id": None, "conversation_id": conversation, "role": "user", "text": valid(text)}

@@ -58,7 +58,7 @@ class Keys:
         if not is_a_name(name):
             raise KeyRefused(
                 f"{name!r} cannot be a key's name: letters, digits and . _ @ + - (1 to 100 of them, spaces between), "
-                "and not 'local', 'api' or 'visitor-…', which name people without a key"
+                "and not 'local', 'api', 'queue', 'import' or 'visitor-…', which name people without a key"
             )
         expires = None
         if days is not None:

@@ -17,9 +17,10 @@ from homeroom.workspace.errors import UserRefused
 Role = Literal["talk", "annotate", "operate"]
 ROLES: tuple[Role, ...] = ("talk", "annotate", "operate")  # each may do what those before it may
 NAME = re.compile(r"\w[\w.@+ -]{0,98}\w|\w")
-# The users of the terminal and the pages, and of requests without a key.
 LOCAL = "local"  # whoever sits at this machine and has no account
-_TAKEN = {LOCAL, "api"}
+# And of requests without a key, of what annotators are asked, and of what was imported: nobody's, so that no one person
+# may delete it as their own.
+_TAKEN = {LOCAL, "api", "queue", "import"}
 _TAKEN_PREFIX = "visitor-"
 
 
@@ -63,7 +64,7 @@ class Users:
         if not is_a_name(name):
             raise UserRefused(
                 f"{name!r} cannot be a user's name: letters, digits and . _ @ + - (1 to 100 of them, spaces between), "
-                "and not 'local', 'api' or 'visitor-…', which name people without an account"
+                "and not 'local', 'api', 'queue', 'import' or 'visitor-…', which name people without an account"
             )
         known = _known(role)
         passwords.check(password, name)

@@ -142,7 +142,7 @@ class Workspace:
         """What was made of a conversation, a message or a judgement, by its id; None: there is no such row."""
         with self._database.read() as connection:
             rows = rows_of(connection, name)
-        return None if rows is None else readers(rows, self.artifacts.all(), self.path / "work")
+        return None if rows is None else readers(rows, self.artifacts.all, self.path / "work")
 
     def unfinished(self) -> list[Unfinished]:
         """What stages are making, or were when they were killed."""
@@ -174,8 +174,14 @@ class Workspace:
         """Delete all that a person said, in one transaction, and name what had been made of it: see deletion.py."""
         with self._database.write() as connection:
             removed = remove_person(connection, user)
-        self._database.erase()
-        return readers(removed, self.artifacts.all(), self.path / "work")
+        try:
+            self._database.erase()
+        except WorkspaceError as error:  # gone they are all the same, and what was made of them has to be told now
+            say(
+                "workspace",
+                f"what was deleted may lie unreadable in the database's file until the next deletion: {error}",
+            )
+        return readers(removed, self.artifacts.all, self.path / "work")
 
     def close(self) -> None:
         self._database.close()

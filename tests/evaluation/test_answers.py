@@ -65,7 +65,7 @@ def test_an_answer_ended_exactly_when_the_end_token_came(model, tokenizer):
 
 def test_a_question_that_leaves_no_room_for_an_answer_is_left_out(model, tokenizer):
     long = Question("long", "How are you? " * 20, "Fine.", "en", "dialogue", "d")
-    assert answerable([ASKED[0], long], model, tokenizer, 12) == [ASKED[0]]
+    assert answerable([ASKED[0], long], model.config.max_length, tokenizer, 12) == [ASKED[0]]
 
 
 def test_the_judge_scores_the_whole_conversation_as_it_was_sampled(model, tokenizer, judge):

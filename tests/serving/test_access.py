@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from homeroom.serving import access
 from homeroom.serving.access import Access, Caller, recorded_as
-from homeroom.serving.app import serving
+from homeroom.serving.app import no_page, serving
 from homeroom.serving.errors import ApiError
 from homeroom.serving.settings import ServingSettings
 from homeroom.settings import HomeroomError
@@ -162,7 +162,7 @@ def test_a_pages_connection_ends_soon_after_its_key(own: Workspace, monkeypatch:
         stopping = False
 
     async def connect(headers: list[tuple[bytes, bytes]]) -> None:
-        door = Access(page, settings, own, Running())  # type: ignore[arg-type]
+        door = Access(page, settings, own, Running(), no_page)  # type: ignore[arg-type]
         scope: Any = {"type": "websocket", "path": "/_nicegui_ws/", "headers": headers}
         await door(scope, receive, send)
 

@@ -16,7 +16,7 @@ import pytest
 from starlette.types import Message
 
 from homeroom.serving import access
-from homeroom.serving.access import COOKIE, FORM_TOKEN_HEADER, Access, form_token_of, role_of, user_of
+from homeroom.serving.access import COOKIE, FORM_TOKEN_HEADER, Access, Caller, form_token_of, role_of, user_of
 from homeroom.serving.app import serving
 from homeroom.serving.pages.sign_in import FORM_COOKIE
 from homeroom.serving.settings import ServingSettings
@@ -305,6 +305,7 @@ def test_a_pages_connection_says_whose_page_it_is_and_ends_with_session_and_role
     own.users.create("ann", "operate", PASSWORDS["ann"])
     seen: list[str] = []
     events: list[Callable[[], object]] = []
+    made_for: dict[str, Caller] = {}
 
     async def page(scope: Any, receive: Any, send: Any) -> None:
         state = scope["state"]
@@ -330,9 +331,11 @@ def test_a_pages_connection_says_whose_page_it_is_and_ends_with_session_and_role
     def connect(headers: dict[str, str], *happens: Callable[[], object]) -> list[str]:
         seen.clear()
         events[:] = happens
-        door = Access(page, ServingSettings(port=0, **NETWORK), own, Running())  # type: ignore[arg-type]
+        door = Access(page, ServingSettings(port=0, **NETWORK), own, Running(), made_for.get)  # type: ignore[arg-type]
         pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        asyncio.run(door({"type": "websocket", "path": "/_nicegui_ws/", "headers": pairs}, receive, send))
+        query = b"client_id=olga-s&tab_id=1"
+        scope = {"type": "websocket", "path": "/_nicegui_ws/", "headers": pairs, "query_string": query}
+        asyncio.run(door(scope, receive, send))
         return seen
 
     def cookie() -> dict[str, str]:
@@ -344,3 +347,14 @@ def test_a_pages_connection_says_whose_page_it_is_and_ends_with_session_and_role
     assert connect(cookie() | here) == ["ann operate True", "receive", "receive"]
     for end in (lambda: own.users.set_role("ann", "talk"), lambda: own.users.disable("ann")):
         assert connect(cookie() | here, end)[1:] == ["receive", "disconnect"]
+    # It tries again by itself, and the page is still what an operator saw.
+    own.users.enable("ann")
+    session = cookie() | here
+    found = own.sessions.find(session["Cookie"].partition("=")[2])
+    made_for["olga-s"] = Caller.of(found.holder, found.form_token)
+    assert connect(session) == ["ann talk True", "receive", "receive"]
+    own.users.set_role("ann", "operate")
+    assert connect(session) == ["close 1008"]
+    own.users.set_role("ann", "talk")
+    assert connect(session)[0] == "ann talk True"
+    assert connect(cookie() | here) == ["close 1008"]  # another session may be another person's

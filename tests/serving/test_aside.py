@@ -51,6 +51,7 @@ def test_whose_votes_were_set_aside_is_shown_and_an_operator_has_the_last_word(
     page.get_by_role("button", name=f"Restore: {NAME}").click()
     expect(person.locator(".pill")).to_have_text("restored")
     expect(person).to_contain_text("by hand, local · 20")
+    expect(page.get_by_role("button", name=f"Take back: {NAME}")).to_be_focused()  # what had the keyboard is gone
     expect(page.locator(".aside")).to_contain_text("The next harvest obeys.")
     assert workspace.standings.all() == {NAME: "restored"}
     page.get_by_role("button", name=f"Take back: {NAME}").click()

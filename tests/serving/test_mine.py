@@ -247,6 +247,7 @@ def test_a_person_types_a_word_and_their_own_is_gone(
     expect(dialog).to_be_hidden()
     opener.click()
     expect(word).to_have_value("")  # it has to be typed again
+    expect(dialog.locator(".wrong")).to_be_empty()
     expect(page.locator(".bubble")).to_have_text("What is Ann?")
     assert said_by(site.workspace) == others | {"Ann": 2}
 

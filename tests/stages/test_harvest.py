@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from homeroom import cli
 from homeroom.data.preferences import load_pairs, load_thumbs
 from homeroom.data.trust import TrustSettings
-from homeroom.settings import Frozen
+from homeroom.settings import Frozen, HomeroomError
 from homeroom.stages import harvest
 from homeroom.workspace import Workspace
 
@@ -112,6 +112,23 @@ def test_nothing_of_a_conversation_that_may_not_be_learned_from_is_harvested(ope
     secret = {feedback.conversation(conversation)[0].text for conversation in quiet}
     assert not [text for text in secret if text in lessons]
     assert [text for text in secret if text in (before.path / "thumbs.jsonl").read_text()]
+
+
+def test_what_is_deleted_or_taken_back_while_it_is_read_is_in_no_harvest(opened, monkeypatch):
+    """Whoever had it deleted was told that nothing had been made of it."""
+    weigh = harvest.weigh
+
+    def meanwhile(*said):
+        opened.forget("cid")
+        return weigh(*said)
+
+    monkeypatch.setattr(harvest, "weigh", meanwhile)
+    with pytest.raises(HomeroomError, match="deleted or taken back while they were read: harvest again"):
+        harvest.run(CONFIG, opened)
+    assert "harvest" not in {one.stage for one in opened.artifacts.all()}
+    made = harvest.run(CONFIG, opened)
+    assert made.metrics["rankings"] == 0
+    assert "uno" not in (made.path / "thumbs.jsonl").read_text()
 
 
 def test_an_operator_may_say_most_of_what_is_said(opened):

@@ -19,7 +19,7 @@ from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import load_model
 from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import compress, harvest, imported, lookup, ppo, teach
-from homeroom.stages.adapting import Base, RewardSettings
+from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
@@ -226,14 +226,22 @@ def test_ppo_does_not_start_where_the_reward_model_is_no_better_than_a_coin(taug
 
 def test_a_held_out_question_that_leaves_no_room_for_an_answer_is_not_asked(taught):
     made = taught.champion()
-    base = Base(load_model(made.path), Tokenizer.load(made.path), made, torch.float32, whole=True, compressed=False)
     prompts = ["what is this? " * 200, "what is that? " * 200, *map(asked, range(30))]
     said = [Thumb(({"role": "user", "content": one},), Said(GOOD, True), True, "heldout") for one in prompts]
-    chosen = teach._asked(CONFIG.model_copy(update={"questions": 30}), base, said)
+    chosen = teach._asked(CONFIG.model_copy(update={"questions": 30}), made, said)
     assert {one.prompt for one in chosen} == set(prompts[2:])
     few = r"^9 questions .* held out and leave room for an answer of 12 tokens in a context of 160; the gate asks 10 "
     with pytest.raises(NothingToLearn, match=few):
-        teach._asked(CONFIG, base, said[:11])
+        teach._asked(CONFIG, made, said[:11])
+    with pytest.raises(ValueError, match=r"questions is 9, but gate\.questions 10: nothing could be promoted"):
+        teach.Config(questions=9, gate=Bar(questions=10))
+
+
+def test_what_could_not_be_promoted_is_not_begun(taught):
+    """Not even as a run that failed."""
+    with pytest.raises(NothingToLearn, match="so that nothing could be promoted"):
+        teach.run(CONFIG.model_copy(update={"gate": Bar(questions=190), "seed": 5}), taught)
+    assert "teach" not in {one.stage for one in taught.unfinished()}
 
 
 def test_improve_is_the_word_for_it(elsewhere, tmp_path):

@@ -11,6 +11,8 @@ from sqlalchemy import Engine, event, func, select
 
 from homeroom.settings import Frozen
 from homeroom.workspace import Artifact, Workspace, tables
+from homeroom.workspace.deletion import COLUMNS, Removed, readers
+from homeroom.workspace.errors import WorkspaceError
 
 
 class Config(Frozen):
@@ -111,6 +113,36 @@ def test_nothing_is_left_of_the_text_on_the_disk(sqlite_folder: Path) -> None:
         stored = b"".join(path.read_bytes() for path in sqlite_folder.glob("homeroom.sqlite*"))
     assert b"not-so-secret" in stored
     assert secret[:20].encode() not in stored
+
+
+def test_what_it_went_into_is_told_whatever_the_disk_says_afterwards(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are gone by then: whoever asks again would hear of nothing."""
+    _, (answer, _) = talk(workspace, "ann")
+    harvest = make(workspace, "harvest", sources__jsonl="damaged\n" + lines({"message_id": answer}))
+
+    def busy() -> None:
+        raise WorkspaceError("the database is locked")
+
+    monkeypatch.setattr(workspace._database, "erase", busy)
+    forgotten = workspace.forget("ann")
+    assert (forgotten.rows, forgotten.artifacts) == ({"messages": 3, "conversations": 1}, [harvest.id])
+
+
+def test_a_draft_that_is_published_between_two_looks_is_named(workspace: Workspace) -> None:
+    _, (answer, _) = talk(workspace, "ann")
+    made: list[Artifact] = []
+
+    def artifacts() -> list[Artifact]:
+        return workspace.artifacts.all()
+
+    def published_now() -> list[Artifact]:
+        made.append(make(workspace, "harvest", sources__jsonl=lines({"message_id": answer})))
+        return artifacts()
+
+    removed = Removed({table: set() for table in COLUMNS.values()} | {"messages": {answer}}, None)
+    assert readers(removed, published_now, workspace.path / "work").artifacts == [made[0].id]
 
 
 def test_a_deletion_that_fails_half_way_deletes_nothing(workspace: Workspace) -> None:

@@ -67,7 +67,9 @@ def test_a_name_is_one_persons(workspace: Workspace) -> None:
         workspace.keys.revoke("bob")
 
 
-@pytest.mark.parametrize("name", ["", " ", "-x", "a\nb", "local", "api", "visitor-1", "a" * 101, "a/b", "'"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "-x", "a\nb", "local", "api", "queue", "import", "visitor-1", "a" * 101, "a/b", "'"]
+)
 def test_a_name_that_would_be_another_users_is_refused(workspace: Workspace, name: str) -> None:
     with pytest.raises(KeyRefused, match="cannot be a key's name"):
         workspace.keys.create(name)

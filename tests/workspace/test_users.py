@@ -98,7 +98,23 @@ def test_checking_never_fails_on_what_people_may_type(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "-x", "a\nb", "local", "LOCAL", "ａpi", "visitor-1", "a" * 101, "ß" * 51, "a/b", "<b>"]
+    "name",
+    [
+        "",
+        " ",
+        "-x",
+        "a\nb",
+        "local",
+        "LOCAL",
+        "ａpi",
+        "Queue",
+        "import",
+        "visitor-1",
+        "a" * 101,
+        "ß" * 51,
+        "a/b",
+        "<b>",
+    ],
 )
 def test_a_name_that_would_be_another_users_is_refused(workspace: Workspace, name: str) -> None:
     with pytest.raises(UserRefused, match="cannot be a user's name"):

@@ -6,15 +6,18 @@ What is set aside, and what a word means, is the business of the workspace's sta
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from nicegui import ui
 
 from homeroom.serving.pages import parts
 from homeroom.serving.pages.aside_strings import CHINESE_ASIDE, ENGLISH_ASIDE, AsideStrings
 from homeroom.serving.pages.elements import button, element, set_attribute
 from homeroom.serving.pages.parts import Pill
 from homeroom.serving.pages.strings import Strings
+from homeroom.settings import HomeroomError
 from homeroom.workspace import FeedbackError, Workspace
 from homeroom.workspace.standings import Said, Word
 
@@ -45,23 +48,39 @@ def read(workspace: Workspace) -> list[Person]:
 
 
 class AsideCard:
-    """`by` is who visits; `changed` is called when a word was said, to read and draw the page again."""
+    """`by` is who visits."""
 
-    def __init__(self, workspace: Workspace, by: str, changed: Callable[[], Awaitable[None]]) -> None:
-        self._workspace, self._by, self._changed, self._open = workspace, by, changed, False
+    def __init__(self, workspace: Workspace, by: str) -> None:
+        self._workspace, self._by, self._open, self._wrong = workspace, by, False, ""
+        self._people: list[Person] = []
 
-    def draw(self, people: list[Person], strings: Strings) -> None:
-        if not people:
+    async def read(self) -> None:
+        self._people = await asyncio.to_thread(read, self._workspace)
+
+    def draw(self, strings: Strings) -> None:
+        self._strings = strings
+        self._holder = element("div")
+        self._fill()
+
+    def _fill(self) -> None:
+        if not self._people:
             return
+        strings = self._strings
         says = ENGLISH_ASIDE if strings.html_lang == "en" else CHINESE_ASIDE
-        with element("details", "card folded aside") as holder:
-            set_attribute(holder, "open", self._open)
-            element("summary", text=f"{says.title} ({len(people)})")
+        with self._holder, element("details", "card folded aside") as folded:
+            set_attribute(folded, "open", self._open)
+            folded.on("toggle", self._toggled, js_handler="(event) => emit(event.target.open)")
+            element("summary", text=f"{says.title} ({len(self._people)})")
             element("p", "hint-text", says.hint)
+            if self._wrong:
+                element("p", "wrong", self._wrong, role="alert")
             with element("ul", "aside-list"):
-                for one in people:
+                for one in self._people:
                     with element("li", "aside-person"):
                         self._draw_person(one, says, strings)
+
+    def _toggled(self, event: Any) -> None:
+        self._open = event.args is True  # so that it stays so when the page is drawn again
 
     def _draw_person(self, one: Person, says: AsideStrings, strings: Strings) -> None:
         element("span", "cell-text", one.name, dir="auto")
@@ -84,6 +103,18 @@ class AsideCard:
 
     async def _say(self, name: str, word: Word) -> None:
         self._open = True  # who said one word may want to say another
-        with contextlib.suppress(FeedbackError):  # who had all of their own deleted meanwhile is not shown any more
-            await asyncio.to_thread(self._workspace.standings.say, name, word, by=self._by)
-        await self._changed()
+        try:
+            with contextlib.suppress(FeedbackError):  # who had all of their own deleted meanwhile is not shown any more
+                await asyncio.to_thread(self._workspace.standings.say, name, word, by=self._by)
+        except HomeroomError as error:
+            self._wrong = str(error)
+        else:
+            self._wrong = ""
+            await self.read()
+        self._holder.clear()
+        self._fill()
+        # What had the keyboard is gone.
+        row = next((number for number, one in enumerate(self._people, 1) if one.name == name), None)
+        place = f".aside-person:nth-child({row}) button" if row else ".aside summary"
+        with self._holder:
+            ui.run_javascript(f"document.querySelector({place!r})?.focus()")

@@ -140,19 +140,23 @@ class ChatPage:
             await self._thread.open(conversation_id)
         if self._thread.conversation_id is not None:
             self._sampling.belongs_to(self._thread.conversation_id)
-            await self._consent.belongs_to(self._thread.conversation_id)
+            await self._consent.read(self._thread.conversation_id)
         self.changed()
         await self._list_conversations()
         ui.timer(MODEL_SECONDS, self._show_model)
         ui.context.client.on_delete(self._thread.left)
+        ui.context.client.on_delete(self._menu.left)
 
     # What the thread needs of its surroundings.
 
     def sampling(self) -> Sampling:
         return self._sampling.applied()
 
-    def model(self) -> str | None:
-        return self._menu.chosen
+    def consents(self) -> bool:
+        return self._consent.given
+
+    async def model(self) -> str | None:
+        return await self._menu.ready()
 
     def busy(self, busy: bool) -> None:
         self._composer.busy(busy)
@@ -160,8 +164,8 @@ class ChatPage:
     def too_long(self, length: int) -> None:
         self._composer.too_long(length)
 
-    async def began(self, conversation_id: str) -> None:
-        await self._consent.belongs_to(conversation_id, new=True)
+    async def began(self, conversation_id: str, consents: bool) -> None:
+        await self._consent.began(conversation_id, consents)
 
     async def arrived(self, conversation_id: str) -> None:
         """The address names the conversation, so that it can be opened again."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from fastapi import Request
-from nicegui import ui
+from nicegui import Client, ui
 
 from homeroom import __version__
-from homeroom.serving.access import FORM_TOKEN_HEADER, form_token_of, role_of, user_of
+from homeroom.serving.access import FORM_TOKEN_HEADER, Caller, form_token_of, role_of, user_of
 from homeroom.serving.pages.elements import Words, button, element, icon, set_attribute
 from homeroom.serving.pages.strings import preferred
 from homeroom.serving.roles import needed
@@ -25,6 +25,13 @@ Theme = Literal["auto", "light", "dark"]
 FOLLOWING: dict[Theme, Theme] = {"auto": "light", "light": "dark", "dark": "auto"}
 SCHEMES: dict[Theme, str] = {"auto": "light dark", "light": "light", "dark": "dark"}
 ICONS: dict[Theme, str] = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
+
+
+def built_for(page_id: str) -> Caller | None:
+    """For whom a page was built that is open, or was a moment ago; None: there is none of that id."""
+    page = Client.instances.get(page_id)
+    caller = page.request.scope.get("state", {}).get("caller") if page else None
+    return caller if isinstance(caller, Caller) else None
 
 
 class Frame:

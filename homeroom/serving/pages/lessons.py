@@ -14,7 +14,7 @@ from homeroom.drawing.charts import Series, line_chart
 from homeroom.serving.access import form_token_of, user_of
 from homeroom.serving.assistant import Assistant
 from homeroom.serving.operating import LOCAL
-from homeroom.serving.pages import aside, parts, rounds
+from homeroom.serving.pages import parts, rounds
 from homeroom.serving.pages.aside import AsideCard
 from homeroom.serving.pages.board import Board
 from homeroom.serving.pages.elements import button, element, icon
@@ -46,7 +46,7 @@ class LessonsPage:
         self._form_token = form_token_of(request.scope.get("state", {}))
         self._board = Board(request, "/lessons", self._draw)
         by = user_of(request.scope.get("state", {}), LOCAL)  # as operating.py records a decision
-        self._aside = AsideCard(workspace, by, self._read_again)
+        self._aside = AsideCard(workspace, by)
 
     async def build(self, name: str | None, trace: str) -> None:
         self._asked = name, trace
@@ -57,7 +57,7 @@ class LessonsPage:
     async def _read(self) -> None:
         self._decided = await asyncio.to_thread(self._decisions)
         self._seen: Lessons = await asyncio.to_thread(rounds.read, self._workspace, *self._asked)
-        self._set_aside = await asyncio.to_thread(aside.read, self._workspace)
+        await self._aside.read()
 
     async def _read_again(self) -> None:
         await self._read()
@@ -85,7 +85,7 @@ class LessonsPage:
             element("h1", text=says.lessons)
             element("p", "hint-text", says.lessons_hint)
         self._draw_champion(strings)
-        self._aside.draw(self._set_aside, strings)
+        self._aside.draw(strings)
         if seen.traced is not None or seen.rounds:
             self._draw_trace(strings)
         if seen.shown is None:

@@ -41,8 +41,9 @@ class MyData:
                 words.text(element("p", "dialog-hint"), lambda s: s.mine.stays)
                 with element("label"):
                     words.text(element("span"), lambda s: s.mine.type.format(word=s.mine.word))
-                    element("input", name="word", autocomplete="off", autocapitalize="none", spellcheck="false")
-                self._told = element("p", "wrong", role="alert")
+                    word = element("input", name="word", autocomplete="off", autocapitalize="none", spellcheck="false")
+                    word.props["aria-describedby"] = "mine-told"
+                self._told = element("p", "wrong", role="alert", id="mine-told")
                 with element("div", "better-buttons"):
                     cancel = button("quiet-button")
                     cancel.on("click", js_handler=CLOSE)
@@ -69,6 +70,9 @@ class MyData:
         except HomeroomError as error:
             self._told.set_text(str(error))
             return
+        except Exception:
+            self._told.set_text(says.went_wrong)
+            raise
         finally:
             self._deleting = False
             set_attribute(self._confirm, "aria-disabled", "false")
@@ -106,5 +110,6 @@ class MyData:
 
     def _closed(self) -> None:
         """What the page shows behind the dialog is gone."""
+        self._told.set_text("")
         if self._deleted:
             ui.navigate.to("/")

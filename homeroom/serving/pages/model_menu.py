@@ -24,6 +24,7 @@ class ModelMenu:
         self._choices: list[str] = []
         self.chosen: str | None = None
         """Another model than the one that answers; None: that one."""
+        self._wanted: str | None = None  # of quick choices the last one holds
 
     async def read(self, champion: str) -> None:
         """Who answers now, and who might. Names are read here, where it may take its time."""
@@ -33,6 +34,17 @@ class ModelMenu:
         self._champion, self._choices = champion, choices
         if self.chosen == champion:
             self.chosen = None
+
+    async def ready(self) -> str | None:
+        """Who is chosen, loaded again if somebody else has chosen another since. Raises HomeroomError."""
+        if self.chosen is not None and self._others is not None:
+            await asyncio.to_thread(self._others.choose, self, self.chosen)
+        return self.chosen
+
+    async def left(self) -> None:
+        """Nobody is here any more whom a chosen model would have to wait for."""
+        if self._others is not None:
+            await asyncio.to_thread(self._others.choose, self, None)
 
     def build(self) -> None:
         with element("div", "model", role="status") as self._pill:
@@ -60,15 +72,18 @@ class ModelMenu:
                 set_attribute(option, "selected", name == (self.chosen or ""))
 
     async def _choose(self, event: object) -> None:
-        wanted = str(getattr(event, "args", "") or "")
+        wanted = self._wanted = str(getattr(event, "args", "") or "") or None
         strings = self._words.strings
         try:
-            if wanted and self._others is not None:
+            if wanted is not None:
                 self._told(strings.loading_model)
-                await asyncio.to_thread(self._others.load, wanted)
-            self.chosen = wanted or None
+            if self._others is not None:
+                await asyncio.to_thread(self._others.choose, self, wanted)
+            if self._wanted != wanted:
+                return
+            self.chosen = wanted
             shown = model_shown(self._names(wanted or self._champion), strings)
-            self._told(strings.model_chosen.format(model=shown))
+            self._told((strings.model_chosen if wanted else strings.champion_again).format(model=shown))
         except HomeroomError as error:
             self._told(str(error))
         self.draw(self._words.strings)

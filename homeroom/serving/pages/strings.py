@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homeroom.serving.pages import operate_strings, rank_strings
+from homeroom.serving.pages.strings_consent import CHINESE_CONSENT, ENGLISH_CONSENT, ConsentStrings
 from homeroom.serving.pages.strings_mine import CHINESE_MINE, ENGLISH_MINE, MineStrings
 from homeroom.serving.pages.strings_pair import CHINESE_PAIR, ENGLISH_PAIR, PairStrings
 from homeroom.workspace import ModelName
@@ -25,6 +26,7 @@ class Strings:
     the_champion: str
     loading_model: str
     model_chosen: str
+    champion_again: str
     greeting: str
     introduction: str
     examples: tuple[str, ...]
@@ -74,9 +76,7 @@ class Strings:
     answer_versions: str
     previous: str
     following: str
-    consent: str
-    consent_given: str
-    consent_withdrawn: str
+    consent: ConsentStrings
     sampling: str
     sampling_changed: str
     sampling_hint: str
@@ -132,6 +132,7 @@ ENGLISH = Strings(
     the_champion="{model} (champion)",
     loading_model="Loading the model…",
     model_chosen="{model} answers you now, here alone.",
+    champion_again="{model} answers you again, as everybody.",
     greeting="What would you like to know?",
     introduction="This assistant was raised from raw text on this machine. Your votes teach the next one.",
     examples=(
@@ -191,9 +192,7 @@ ENGLISH = Strings(
     answer_versions="Versions of the answer",
     previous="Previous version",
     following="Next version",
-    consent="This conversation may be learned from",
-    consent_given="Models may learn from what you say of this conversation's answers.",
-    consent_withdrawn="No model learns from this conversation any more. What was learned before stays.",
+    consent=ENGLISH_CONSENT,
     sampling="How answers are sampled",
     sampling_changed="How answers are sampled (changed for this conversation)",
     sampling_hint="For this conversation, kept in this browser. What is left empty is as the server has it.",
@@ -261,6 +260,7 @@ CHINESE = Strings(
     the_champion="{model}(冠军)",
     loading_model="正在加载模型…",
     model_chosen="现在由 {model} 回答你，仅限此页。",
+    champion_again="现在重新由 {model} 回答你，与所有人一样。",
     greeting="想了解点什么？",
     introduction="这个助手是在本机上由原始文本训练而成的。你的评价会教会下一个模型。",
     examples=(
@@ -320,9 +320,7 @@ CHINESE = Strings(
     answer_versions="回答的各个版本",
     previous="上一个版本",
     following="下一个版本",
-    consent="本对话可用于学习",
-    consent_given="模型可以从你对本对话回答的评价中学习。",
-    consent_withdrawn="从现在起不再从本对话学习；此前学到的仍会保留。",
+    consent=CHINESE_CONSENT,
     sampling="回答的采样设置",
     sampling_changed="回答的采样设置（本对话已更改）",
     sampling_hint="仅用于本对话，保存在此浏览器中。留空的项目使用服务器的设置。",

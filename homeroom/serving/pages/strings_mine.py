@@ -11,6 +11,7 @@ class MineStrings:
     type: str
     word: str
     wrong_word: str
+    went_wrong: str
     confirm: str
     deleted: str
     nothing: str
@@ -28,6 +29,7 @@ ENGLISH_MINE = MineStrings(
     type="Type “{word}” to confirm",
     word="delete",
     wrong_word="That is not “{word}”. Nothing was deleted.",
+    went_wrong="Something went wrong. What was deleted, and what it went into, the log of the server knows.",
     confirm="Delete for good",
     deleted="Deleted:",
     nothing="There was nothing of you here.",
@@ -52,6 +54,7 @@ CHINESE_MINE = MineStrings(
     type="输入“{word}”以确认",
     word="删除",
     wrong_word="输入的不是“{word}”，没有删除任何内容。",
+    went_wrong="出错了。是否已删除、曾用于何处，请查看服务器日志。",
     confirm="永久删除",
     deleted="已删除：",
     nothing="这里没有你的任何数据。",

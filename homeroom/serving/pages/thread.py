@@ -27,15 +27,19 @@ LONGEST_MESSAGE = 100_000  # characters; the page's connection carries no more t
 class Surroundings(Protocol):
     def sampling(self) -> Sampling: ...
 
-    def model(self) -> str | None:
-        """Another one than the champion that is to answer."""
+    def consents(self) -> bool:
+        """Whether a conversation that begins may be learned from."""
+
+    async def model(self) -> str | None:
+        """Another one than the champion that is to answer, loaded. Raises HomeroomError where that cannot be."""
 
     def busy(self, busy: bool) -> None: ...
 
     def too_long(self, length: int) -> None: ...
 
-    async def began(self, conversation_id: str) -> None:
-        """The question is stored in this conversation, and nothing of the answer yet."""
+    async def began(self, conversation_id: str, consents: bool) -> None:
+        """The question is stored, in this conversation, which began with that consent if it did; nothing of the answer
+        yet."""
 
     async def arrived(self, conversation_id: str) -> None:
         """The conversation is stored under this id."""
@@ -171,17 +175,17 @@ class Thread:
         messages = [message for earlier in self.turns[:-1] for message in earlier.messages]
         asked = [*messages, {"role": "user", "content": turn.question}], self._around.sampling()
         place: dict[str, Any] = {"conversation_id": self.conversation_id, "user": self._desk.user}
-        place["under"] = Under(turn.under)
+        place["under"] = under = Under(turn.under, self._around.consents())
         try:
-            by = self._around.model()
+            by = await self._around.model()
             two = None if again or by else await self._desk.blind.begin(*asked, **place)
             if two is not None:
-                await self._write_pair(turn, two)
+                await self._write_pair(turn, two, under.consent)
                 return
             self._reply = await self._chat.reply(*asked, forget_oldest=True, by=by, **place)
             if self._client.is_deleted:
                 self._reply.stop()
-            await self._around.began(self._reply.conversation_id)
+            await self._around.began(self._reply.conversation_id, under.consent)
             async for text in self._reply:
                 answer.add(text)
             branch = await asyncio.to_thread(self._read_to, self._reply)
@@ -205,11 +209,14 @@ class Thread:
         if arrived and self.conversation_id is not None:
             await self._around.arrived(self.conversation_id)
 
-    async def _write_pair(self, turn: Turn, two: Two) -> None:
-        """Show both as they grow. At once under its own address, so that a page that is loaded again finds them."""
+    async def _write_pair(self, turn: Turn, two: Two, consent: bool | None = None) -> None:
+        """Show both as they grow. At once under its own address, so that a page that is loaded again finds them.
+
+        `consent` is what it was asked with; None: on a page that is gone."""
         self._reply = two
         turn.begin_pair()
-        await self._around.began(two.conversation_id)
+        if consent is not None:
+            await self._around.began(two.conversation_id, consent)
         if self.conversation_id != two.conversation_id:
             self.conversation_id = two.conversation_id
             await self._around.arrived(two.conversation_id)
