@@ -70,13 +70,13 @@ class Config(TeachingSettings):
     reward: RewardSettings = RewardSettings(bar=RewardBar(accuracy=0.5))
     policy: PolicySettings = Field(
         PolicySettings(
-            rollouts=RolloutSettings(iterations=10, episodes=32, max_tokens=100, micro_rows=4),
-            # What people want may well be shorter answers. Of ten looks six in a row are a trend: so few fall one after
-            # the other by chance once in 720 times.
+            rollouts=RolloutSettings(iterations=8, episodes=32, max_tokens=100, micro_rows=4),
+            # What people want may well be shorter answers. Of eight looks six in a row are a trend: by chance so many
+            # fall one after the other once in 720 times.
             watch=WatchSettings(
                 judge_every=1,
                 questions=16,
-                limits=Limits(length_share=5, windows=(6, 10), judge_by_chance=2e-3),
+                limits=Limits(length_share=5, windows=(6, 8), judge_by_chance=2e-3),
             ),
             learning_rate=2e-4,
             warmup=0.1,
