@@ -15,8 +15,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 BIN := .venv/bin
 HOMEROOM := $(BIN)/homeroom
 
-# Tests run in two processes of one thread each: threads that wait for each other on a busy machine take three times as
-# long. Benches, the whole circle and what has to end in so many seconds have the machine to themselves.
+# Tests run in processes of one thread each, one more than a laptop has cores, for they wait for browsers and servers too:
+# threads that wait for each other on a busy machine take three times as long. Benches, the whole circle and what has to end in so many seconds have the machine to themselves.
 ALONE := tests/test_bench.py tests/test_circle.py tests/serving/test_stopping.py
 
 .PHONY: help setup demo test lint browser clean
@@ -41,7 +41,7 @@ test: .venv/.ready-test browser  ## ruff, mypy --strict, and every test, the bro
 ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
 else
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile $(addprefix --ignore=,$(ALONE))
 	$(BIN)/pytest $(ALONE)
 endif
 
@@ -59,7 +59,7 @@ setup: .venv/.ready-test  ## set up .venv for developing
 	@echo "Setting up .venv with homeroom[$(EXTRAS)] (only when pyproject.toml or constraints.txt changed; some minutes the first time)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv \
 		|| { echo "Python's venv module is incomplete here (on Debian and Ubuntu: apt-get install python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 # The browser test needs a Chromium. Where it cannot be had, that test alone fails and repeats this message.

@@ -1,7 +1,8 @@
 """The scripted rater: votes in place of people, by a rule that anyone can read.
 
-It knows manners only, not whether an answer is right: neither the reference nor the judge is asked. How the
-votes reach the server is the vote stage's business.
+It looks at manners first and then, as a teacher who has the key, at how much of the right answer is there. The judge,
+which is to decide what was learned of these votes, is not asked. How votes reach the server is the vote stage's
+business.
 """
 
 from collections import Counter
@@ -10,18 +11,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 from homeroom.tasks.base import Language, language_of, units
-from homeroom.tasks.manners import ends_by_itself, in_language, repeats
+from homeroom.tasks.manners import ends_by_itself, in_language, overlap, repeats
 
 RULE = (
     "Of several answers to one question the best gets a thumb up and those below it a thumb down. Better is "
     "an answer in the question's language; among those, one that ends by itself; among those, one that does "
-    "not repeat itself; and among equals the one with the smaller share of words in another language (what stood "
-    "in the question aside) and of broken characters, then one whose last sentence is complete, then the one with "
-    "less repeated text. Answers equal in all of this get the same thumb: up if they are in the question's "
-    "language, end and do not repeat, otherwise down."
+    "not repeat itself; among those, the one that has more of the right answer's words; and among equals the one with "
+    "the smaller share of words in another language (what stood in the question aside) and of broken characters, then "
+    "one whose last sentence is complete, then the one with less repeated text. Answers equal in all of this get the "
+    "same thumb: up if they are in the question's language, end and do not repeat, otherwise down."
 )
 Reason = Literal[
-    "good", "other language", "does not end", "repeats", "mixed languages", "incomplete sentence", "repeated text"
+    "good",
+    "other language",
+    "does not end",
+    "repeats",
+    "less right",
+    "mixed languages",
+    "incomplete sentence",
+    "repeated text",
 ]
 _SENTENCE_ENDS = tuple("。！？….!?")
 _CLOSERS = "”’」』）)]\"'》"
@@ -34,6 +42,7 @@ class Grade:
     in_language: bool
     ends: bool
     plain: bool  # does not repeat itself
+    right: float  # what it shares with the right answer, in steps
     purity: float  # the share of its words that are in the question's language, in steps
     complete: bool
     variety: float  # the share of its n-grams that are not repeats, in steps, so that chance does not decide
@@ -54,11 +63,13 @@ class Grade:
         return "good"
 
 
-def grade(answer: str, language: Language, ended: bool, question: str = "") -> Grade:
+def grade(answer: str, language: Language, ended: bool, question: str = "", key: str = "") -> Grade:
+    """`key` is the right answer."""
     return Grade(
         in_language=in_language(answer, language),
         ends=ends_by_itself(answer, ended),
         plain=not repeats(answer),
+        right=round(overlap(key, answer), 1),
         purity=round(purity(answer, language, question), 1),
         complete=answer.rstrip().rstrip(_CLOSERS).endswith(_SENTENCE_ENDS),
         variety=round(variety(answer), 1),
@@ -77,6 +88,8 @@ def reason(mine: Grade, best: Grade) -> Reason:
     """Why an answer got its thumb, in the fewest words."""
     if mine.reason != "good" or mine == best:
         return mine.reason
+    if mine.right < best.right:
+        return "less right"
     if mine.purity < best.purity:
         return "mixed languages"
     return "incomplete sentence" if mine.complete < best.complete else "repeated text"

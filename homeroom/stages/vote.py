@@ -30,7 +30,7 @@ from homeroom.tasks.base import Question, sample
 from homeroom.tasks.questions import MIX, Mix, questions
 from homeroom.workspace import Artifact, FeedbackError, Workspace
 
-VERSION = 3
+VERSION = 4
 USER = "scripted-rater"
 
 
@@ -134,7 +134,10 @@ def _rate(
         )
         said |= zip(range(first, first + count), answers, strict=True)
     answers = [said[seed] for seed in seeds]
-    grades = [rater.grade(answer.text, question.language, answer.ended, question.prompt) for answer in answers]
+    grades = [
+        rater.grade(answer.text, question.language, answer.ended, question.prompt, question.reference)
+        for answer in answers
+    ]
     voted = [
         Voted(question, answer, value, rater.reason(grade, max(grades)))
         for answer, grade, value in zip(answers, grades, rater.votes(grades), strict=True)

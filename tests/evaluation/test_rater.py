@@ -32,6 +32,14 @@ def test_what_stood_in_the_question_is_no_foreign_word():
     assert purity("", "zh") == 1
 
 
+def test_the_rater_knows_the_right_answer():
+    key = "The idiom is pronounced huà shé tiān zú."
+    grades = [grade(text, "en", True, key=key) for text in ("The idiom is pronounced mǎ mǎ hū hū.", GOOD, "No idea.")]
+    assert votes(grades) == [-1, 1, -1]
+    assert [reason(one, max(grades)) for one in grades] == ["less right", "good", "less right"]
+    assert votes([grade(key, "en", False, key=key), grade("No idea.", "en", True, key=key)]) == [-1, 1]  # manners first
+
+
 def test_what_comes_first_in_the_rule_outweighs_all_that_follows():
     other_language = grade("画蛇添足的意思是多此一举。", "en", True)
     cut_off_loop = grade("The end the end the end the end the", "en", False)
@@ -51,7 +59,7 @@ def test_a_lone_answer_is_judged_by_the_rule_alone():
 
 
 def test_the_rule_is_said_in_words():
-    for word in ("language", "ends by itself", "not repeat"):
+    for word in ("language", "ends by itself", "not repeat", "right answer"):
         assert word in RULE
 
 
