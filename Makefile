@@ -15,8 +15,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 BIN := .venv/bin
 HOMEROOM := $(BIN)/homeroom
 
-# Tests run in processes of one thread each, one more than a laptop has cores, for they wait for browsers and servers too:
-# threads that wait for each other on a busy machine take three times as long. Benches, the whole circle and what has to end in so many seconds have the machine to themselves.
+# Tests run in two processes of one thread each (three took longer): threads that wait for each other on a busy machine
+# take three times as long. Benches, the whole circle and what has to end in so many seconds have the machine to themselves.
 ALONE := tests/test_bench.py tests/test_circle.py tests/serving/test_stopping.py
 
 .PHONY: help setup demo test lint browser clean
@@ -41,7 +41,7 @@ test: .venv/.ready-test browser  ## ruff, mypy --strict, and every test, the bro
 ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
 else
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE))
 	$(BIN)/pytest $(ALONE)
 endif
 
