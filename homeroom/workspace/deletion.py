@@ -111,14 +111,15 @@ def _has_read(artifact: Artifact, removed: Removed) -> bool:
 def _lists(folder: Path, removed: Removed) -> bool:
     for path in (folder / name for name in READ):
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            file = path.open(encoding="utf-8", errors="replace")
         except (FileNotFoundError, NotADirectoryError):  # it lists nothing, or is a draft that was published meanwhile
             continue
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # a draft's last line, torn by a kill; that a list is damaged is for `homeroom verify` to say
-            if any(row.get(column) in removed.ids[table] for column, table in COLUMNS.items()):
-                return True
+        with file:
+            for line in file:  # not splitlines: texts hold other ends of lines as they are
+                try:
+                    row = json.loads(line)
+                except ValueError:  # torn by a kill; that a list is damaged is for `homeroom verify` to say
+                    continue
+                if any(row.get(column) in removed.ids[table] for column, table in COLUMNS.items()):
+                    return True
     return False

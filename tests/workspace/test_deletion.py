@@ -121,25 +121,24 @@ def test_what_it_went_into_is_told_whatever_the_disk_says_afterwards(
     """The rows are gone by then: whoever asks again would hear of nothing."""
     _, (answer, _) = talk(workspace, "ann")
     harvest = make(workspace, "harvest", sources__jsonl="damaged\n" + lines({"message_id": answer}))
+    row = json.dumps({"text": "a\u2028b", "message_id": answer}, ensure_ascii=False)  # ends a line for some
+    vote = make(workspace, "vote", votes__jsonl=f"{row}\n")
 
     def busy() -> None:
         raise WorkspaceError("the database is locked")
 
     monkeypatch.setattr(workspace._database, "erase", busy)
     forgotten = workspace.forget("ann")
-    assert (forgotten.rows, forgotten.artifacts) == ({"messages": 3, "conversations": 1}, [harvest.id])
+    assert (forgotten.rows, forgotten.artifacts) == ({"messages": 3, "conversations": 1}, [harvest.id, vote.id])
 
 
 def test_a_draft_that_is_published_between_two_looks_is_named(workspace: Workspace) -> None:
     _, (answer, _) = talk(workspace, "ann")
     made: list[Artifact] = []
 
-    def artifacts() -> list[Artifact]:
-        return workspace.artifacts.all()
-
     def published_now() -> list[Artifact]:
         made.append(make(workspace, "harvest", sources__jsonl=lines({"message_id": answer})))
-        return artifacts()
+        return workspace.artifacts.all()
 
     removed = Removed({table: set() for table in COLUMNS.values()} | {"messages": {answer}}, None)
     assert readers(removed, published_now, workspace.path / "work").artifacts == [made[0].id]
