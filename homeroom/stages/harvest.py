@@ -27,7 +27,7 @@ from homeroom.stages.measuring import evaluation_questions
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import name_of
 from homeroom.tasks.split import share
-from homeroom.workspace import Artifact, JudgedAnswer, JudgedComparison, JudgedRanking, Workspace
+from homeroom.workspace import Artifact, Workspace
 from homeroom.workspace.deletion import SOURCES
 from homeroom.workspace.standings import SET_ASIDE
 
@@ -73,7 +73,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         sources += [{"message_id": one.question_id, "comparison_id": one.id} for one in compared]
         _write(sources, out.path / SOURCES)
         # From now on whoever deletes something hears of this harvest. What went before that, it must not hold.
-        if not _read(votes, ranked, compared) <= judgements(workspace):
+        if not read_by(out.path) <= judgements(workspace):
             raise HomeroomError("judgements were deleted or taken back while they were read: harvest again")
         _write(weighed.aside, out.path / SET_ASIDE)
         asked = [question for evaluation in inputs for question in evaluation_questions(evaluation)]
@@ -119,14 +119,18 @@ def run(config: Config, workspace: Workspace) -> Artifact:
 def judgements(workspace: Workspace) -> set[str]:
     """All that may be learned from, by ids; a vote with a better answer is one, and with another answer another one."""
     said = workspace.feedback
-    return _read(said.votes(), said.ranked(), said.compared())
+    votes = {f"{one.vote_id} {one.edit_id}" for one in said.votes()}
+    return votes | {one.id for one in said.ranked()} | {one.id for one in said.compared()}
 
 
-def _read(
-    votes: Iterable[JudgedAnswer], ranked: Iterable[JudgedRanking], compared: Iterable[JudgedComparison]
-) -> set[str]:
-    ids = {f"{one.vote_id} {one.edit_id}" for one in votes}
-    return ids | {one.id for one in ranked} | {one.id for one in compared}
+def read_by(harvest: Path) -> set[str]:
+    """The judgements that the harvest in this folder read, by the same ids."""
+    path = harvest / SOURCES
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines() if path.is_file() else ())
+    return {
+        row.get("ranking_id") or row.get("comparison_id") or f"{row.get('vote_id')} {row.get('edit_id')}"
+        for row in rows
+    }
 
 
 def _write(rows: Iterable[Mapping[str, Json]], path: Path) -> None:

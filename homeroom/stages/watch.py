@@ -5,7 +5,6 @@ follows from the workspace, so that after a kill at any moment the same call goe
 stages resume by themselves, publish whole or not at all, and only the gate's decision changes who is champion.
 """
 
-import json
 import time
 import traceback
 from collections.abc import Callable
@@ -16,10 +15,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
-from homeroom.stages.harvest import judgements
+from homeroom.stages.harvest import judgements, read_by
 from homeroom.stages.lookup import champion
 from homeroom.workspace import Artifact, Workspace
-from homeroom.workspace.deletion import SOURCES
 
 LEARNERS = ("improve", "teach")
 Step = Callable[[], object]
@@ -54,7 +52,7 @@ def run(
         return _patiently(look, lambda: wait(config.poll_seconds))
 
     if unfinished := found(partial(_unfinished, workspace)):
-        if _read_by(unfinished) <= found(said):
+        if read_by(unfinished.path) <= found(said):
             say("watch", f"goes on with {unfinished.id}, of which nothing was learned yet")
             _round(learn)
         else:
@@ -69,7 +67,7 @@ def run(
             wait(config.poll_seconds)
             continue
         latest, now = found(partial(_latest_harvest, workspace)), found(said)
-        fresh = len(now - tried - (_read_by(latest) if latest else set()))
+        fresh = len(now - tried - (read_by(latest.path) if latest else set()))
         if fresh >= config.votes:
             say("watch", f"{fresh} new judgements: a round begins")
             _round(harvest, learn)
@@ -121,12 +119,3 @@ def _unfinished(workspace: Workspace) -> Artifact | None:
 
 def _latest_harvest(workspace: Workspace) -> Artifact | None:
     return next((one for one in reversed(workspace.artifacts.all()) if one.stage == "harvest"), None)
-
-
-def _read_by(harvest: Artifact) -> set[str]:
-    path = harvest.path / SOURCES
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines() if path.is_file() else ())
-    return {
-        row.get("ranking_id") or row.get("comparison_id") or f"{row.get('vote_id')} {row.get('edit_id')}"
-        for row in rows
-    }

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Select, select, update
 from homeroom.workspace import passwords, tables
 from homeroom.workspace.database import Database
 from homeroom.workspace.errors import KeyRefused
-from homeroom.workspace.users import Role, is_a_name
+from homeroom.workspace.users import Role, is_a_name, why_no_name
 
 PREFIX = "hr-"  # so that a key that lies about somewhere is known for what it is
 OF_NOBODY: Role = "annotate"
@@ -56,10 +56,7 @@ class Keys:
     def create(self, name: str, days: int | None = None, user: str | None = None) -> str:
         """A new key of this name, which works at once, also at servers that run. The only time that it is seen."""
         if not is_a_name(name):
-            raise KeyRefused(
-                f"{name!r} cannot be a key's name: letters, digits and . _ @ + - (1 to 100 of them, spaces between), "
-                "and not 'local', 'api', 'queue', 'import' or 'visitor-…', which name people without a key"
-            )
+            raise KeyRefused(why_no_name(name, "key", "a key"))
         expires = None
         if days is not None:
             expires = (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="microseconds")

@@ -20,7 +20,7 @@ NAME = re.compile(r"\w[\w.@+ -]{0,98}\w|\w")
 LOCAL = "local"  # whoever sits at this machine and has no account
 # And of requests without a key, of what annotators are asked, and of what was imported: nobody's, so that no one person
 # may delete it as their own.
-_TAKEN = {LOCAL, "api", "queue", "import"}
+_TAKEN = (LOCAL, "api", "queue", "import")
 _TAKEN_PREFIX = "visitor-"
 
 
@@ -33,6 +33,15 @@ def is_a_name(name: str) -> bool:
     plain = passwords.folded(name)
     return (
         bool(NAME.fullmatch(name)) and len(plain) <= 100 and plain not in _TAKEN and not plain.startswith(_TAKEN_PREFIX)
+    )
+
+
+def why_no_name(name: str, whose: str, without: str) -> str:
+    """What is said where `is_a_name` refuses: no `whose` name, for such names are of people without what they lack."""
+    taken = ", ".join(f"'{one}'" for one in _TAKEN)
+    return (
+        f"{name!r} cannot be a {whose}'s name: letters, digits and . _ @ + - (1 to 100 of them, spaces between), "
+        f"and not {taken} or '{_TAKEN_PREFIX}…', which name people without {without}"
     )
 
 
@@ -62,10 +71,7 @@ class Users:
 
     def create(self, name: str, role: str, password: str) -> User:
         if not is_a_name(name):
-            raise UserRefused(
-                f"{name!r} cannot be a user's name: letters, digits and . _ @ + - (1 to 100 of them, spaces between), "
-                "and not 'local', 'api', 'queue', 'import' or 'visitor-…', which name people without an account"
-            )
+            raise UserRefused(why_no_name(name, "user", "an account"))
         known = _known(role)
         passwords.check(password, name)
         hash = passwords.hashed(password)  # outside of the transaction: others need not wait for it

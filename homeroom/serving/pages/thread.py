@@ -209,14 +209,11 @@ class Thread:
         if arrived and self.conversation_id is not None:
             await self._around.arrived(self.conversation_id)
 
-    async def _write_pair(self, turn: Turn, two: Two, consent: bool | None = None) -> None:
-        """Show both as they grow. At once under its own address, so that a page that is loaded again finds them.
-
-        `consent` is what it was asked with; None: on a page that is gone."""
+    async def _write_pair(self, turn: Turn, two: Two, consents: bool) -> None:
+        """Show both as they grow. At once under its own address, so that a page that is loaded again finds them."""
         self._reply = two
         turn.begin_pair()
-        if consent is not None:
-            await self._around.began(two.conversation_id, consent)
+        await self._around.began(two.conversation_id, consents)
         if self.conversation_id != two.conversation_id:
             self.conversation_id = two.conversation_id
             await self._around.arrived(two.conversation_id)
@@ -245,7 +242,7 @@ class Thread:
         async def resume() -> None:
             self._set_busy(True)
             try:
-                await self._write_pair(turn, two)
+                await self._write_pair(turn, two, self._around.consents())
             except HomeroomError as error:
                 turn.answer.fail(str(error))
             finally:
