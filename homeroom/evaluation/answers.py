@@ -48,7 +48,20 @@ def generate_answers(
     neither on the other questions nor on their order, and two models are compared under the same draws.
     """
     engine = Engine(model, end_id=tokenizer.end_ids, slots=slots)
-    requests = [
+    requests = answer_requests(tokenizer, questions, sampling, seed)
+
+    def finished(completion: Completion) -> None:
+        if on_answer is not None:
+            on_answer(len(completion.token_ids))
+
+    return [answer_of(completion, tokenizer) for completion in engine.generate(requests, finished)]
+
+
+def answer_requests(
+    tokenizer: Tokenizer, questions: Sequence[Question], sampling: Sampling, seed: int
+) -> list[Request]:
+    """What is asked of an engine, each question under its own id and with its own random stream."""
+    return [
         Request(
             question.id,
             prompt_ids(question.prompt, tokenizer),
@@ -57,19 +70,14 @@ def generate_answers(
         for question in questions
     ]
 
-    def finished(completion: Completion) -> None:
-        if on_answer is not None:
-            on_answer(len(completion.token_ids))
 
-    return [
-        Answer(
-            question.id,
-            tokenizer.decode(completion.token_ids).strip(),
-            tuple(completion.token_ids),
-            completion.finish_reason == "stop",
-        )
-        for question, completion in zip(questions, engine.generate(requests, finished), strict=True)
-    ]
+def answer_of(completion: Completion, tokenizer: Tokenizer) -> Answer:
+    return Answer(
+        completion.request_id,
+        tokenizer.decode(completion.token_ids).strip(),
+        tuple(completion.token_ids),
+        completion.finish_reason == "stop",
+    )
 
 
 def _seed(question_id: str, seed: int) -> int:

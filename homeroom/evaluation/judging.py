@@ -17,6 +17,8 @@ from homeroom.tasks.questions import grade
 from homeroom.text.chat_template import prompt_ids, with_answer
 from homeroom.text.tokenizer import Tokenizer
 
+READ_AT_ONCE = 16  # answers: of 64 those of a large model take half a gigabyte
+
 
 class Judged(Frozen):
     """One answer with its grades. Only differences between `judge` scores of one question mean something."""
@@ -72,5 +74,5 @@ def judge_scores(
         for question, answer in zip(questions, answers, strict=True)
     ]
     # A model with longer tokens may say more than the judge can read.
-    scores: list[float] = judge.score([row[: judge.config.max_length] for row in rows]).tolist()
+    scores: list[float] = judge.score([row[: judge.config.max_length] for row in rows], READ_AT_ONCE).tolist()
     return scores

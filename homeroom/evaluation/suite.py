@@ -21,6 +21,7 @@ from homeroom.evaluation.likelihood import bits_per_byte_by_language, score_text
 from homeroom.evaluation.multiple_choice import score_items
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
+from homeroom.memory import give_back_freed_memory
 from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
@@ -161,6 +162,7 @@ class Suite:
             self.seed,
             on_answer=lambda _tokens: advance("answers", 1),
         )
+        give_back_freed_memory()  # the answers' cache, before the judge reads
         return Measured(
             suite=self.name,
             artifact=artifact,

@@ -4,6 +4,7 @@ Large models learn low-rank adapters beside the shared weights, small ones all o
 what becomes of the result is the business of `teach`.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from homeroom.evaluation.gate import Line
 from homeroom.evaluation.qualification import score_scale
 from homeroom.evaluation.reward_guard import RewardBar, length_bias, pair_figures, reward_lines
 from homeroom.files import write_atomically
-from homeroom.inference.engine import SLOTS, Engine
-from homeroom.inference.request import Request, Sampling
+from homeroom.inference.request import Completion, Request, Sampling
+from homeroom.memory import release
 from homeroom.models.adapters import AdapterSettings, adapted, fold, freeze
 from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
@@ -122,7 +123,11 @@ class Base:
 
     def folded(self, learned: GPT) -> GPT:
         """What was learned, in plain float32 weights."""
-        return learned if self.whole else fold(learned, load_model(self.artifact.path))
+        if self.whole:
+            return learned
+        release()  # with the plain weights there will be two whole models
+        plain = self.plain()
+        return fold(learned, copy.deepcopy(plain) if plain is self.model else plain)
 
     def contests(self, lessons: Lessons, seed: int) -> Contests:
         # A score stands at the last token, which is read as well.
@@ -284,16 +289,15 @@ def look_of(judge: RewardModel, settings: PolicySettings, base: Base, lessons: L
         return None
     most = settings.rollouts.max_tokens
     asked = [
-        Request(str(number), prompt, Sampling(max_tokens=most, seed=number))
+        Request(f"look {number}", prompt, Sampling(max_tokens=most, seed=number))
         for number, prompt in enumerate(_prompts(lessons, base, most)[: settings.watch.questions])
     ]
 
-    def look(policy: GPT) -> float:
-        made = Engine(policy, end_id=base.tokenizer.end_ids, slots=min(len(asked), SLOTS)).generate(asked)
-        rows = [[*one.prompt_ids, *done.token_ids] for one, done in zip(asked, made, strict=True)]
+    def score(completions: Sequence[Completion]) -> float:
+        rows = [[*one.prompt_ids, *done.token_ids] for one, done in zip(asked, completions, strict=True)]
         return float(judge.score(rows, 8).mean())
 
-    return look
+    return Judge(asked, score)
 
 
 def _prompts(lessons: Lessons, base: Base, max_tokens: int) -> list[list[int]]:

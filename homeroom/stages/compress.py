@@ -28,7 +28,7 @@ class Config(Frozen):
     """On how much text the cost is measured."""
 
     text_megabytes: PositiveFloat = Field(
-        0.03, description="held-out text of this workspace, else the standard library's"
+        0.015, description="held-out text of this workspace, else the standard library's"
     )
 
 

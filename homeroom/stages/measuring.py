@@ -3,7 +3,6 @@
 How something is measured is the business of `homeroom.evaluation`. Results are kept, so that nothing is measured twice.
 """
 
-import gc
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from homeroom.evaluation.multiple_choice import read_items
 from homeroom.evaluation.suite import Advance, Measured, Suite
 from homeroom.files import sha256, write_atomically
 from homeroom.inference.request import Sampling
-from homeroom.memory import give_back_freed_memory
+from homeroom.memory import release
 from homeroom.models.checkpoint import Stored, load_model
 from homeroom.models.compiled import CompiledGPT
 from homeroom.models.gpt import GPT
@@ -101,8 +100,7 @@ def measured_once(
     if kept.exists():
         advance("found", suite.work(stage))
         return Measured.load(kept)
-    gc.collect()  # a run's sampler and its hooks hold each other, and caches with them
-    give_back_freed_memory()
+    release()
     model, tokenizer, answering = load()
     measured = suite.measure(model, tokenizer, name, stage, advance, answering)
     measured.save(kept)

@@ -124,7 +124,7 @@ def by_ppo(
     """
     torch.manual_seed(config.seed)
     actor = ActorCritic(policy)
-    slots = min(config.rollouts.episodes, SLOTS)
+    slots = min(config.rollouts.episodes + (len(look.asks) if look else 0), SLOTS)
     engine = Engine(policy, end_id=tokenizer.end_ids, slots=slots, prefix_tokens=PREFIX_TOKENS)
     rollouts = Rollouts(actor, engine, reference, prompts, scorer, config.rollouts, seed=config.seed, dtype=dtype)
     diary = _Diary(draft, tokenizer, config.rollouts.steps_per_iteration)

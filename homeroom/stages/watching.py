@@ -6,21 +6,19 @@ an independent judge thinks of answers to questions that are in no training. Whe
 """
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from homeroom.data.documents import read_documents
-from homeroom.evaluation.answers import answerable, generate_answers
+from homeroom.evaluation.answers import answer_of, answer_requests, answerable
 from homeroom.evaluation.judging import judge_scores
 from homeroom.evaluation.reward_hacking import HackingWatch, Limits, Reading
-from homeroom.inference.request import Sampling
+from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.models.checkpoint import load_learned, save_learned
-from homeroom.models.gpt import GPT
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError, Json
 from homeroom.stages import checkpoints
@@ -31,7 +29,13 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.rollouts import Episode, Rollouts
 from homeroom.workspace import Artifact
 
-Judge = Callable[[GPT], float]
+
+@dataclass(frozen=True)
+class Judge:
+    """What an independent judge thinks of a policy: what it asks at every look, and its mean score of the answers."""
+
+    asks: Sequence[Request]
+    score: Callable[[Sequence[Completion]], float]
 
 
 class WatchSettings(Frozen):
@@ -64,12 +68,12 @@ def judge_of(
         return None
     mean, deviation = (cast(float, judge.metrics[name]) for name in ("score_mean", "score_deviation"))
 
-    def look(policy: GPT) -> float:
-        answers = generate_answers(policy, tokenizer, asked, Sampling(max_tokens=max_tokens), seed=0)
+    def score(completions: Sequence[Completion]) -> float:
+        answers = [answer_of(completion, tokenizer) for completion in completions]
         scores = judge_scores(asked, answers, model, read_by)
         return (sum(scores) / len(scores) - mean) / deviation
 
-    return look
+    return Judge(answer_requests(tokenizer, asked, Sampling(max_tokens=max_tokens), seed=0), score)
 
 
 @dataclass
@@ -82,12 +86,12 @@ class Watch:
     folder: Path
     judge: Judge | None = None
     section: str = "ppo"  # of the recipe
-    looks: list[float] = field(default_factory=list, init=False)  # seconds that each took
 
     def __post_init__(self) -> None:
         limits, stop = self.settings.limits, self.rollouts.settings.kl_stop
         # Above kl_stop the rollouts end by themselves, at once: what is no good there is no good here.
         self.hacking = HackingWatch(limits.model_copy(update={"kl": min(limits.kl, stop)}))
+        self.rollouts.beside = self._asked
 
     @property
     def last_good(self) -> int | None:
@@ -104,11 +108,9 @@ class Watch:
             "sampled_entropy": -sum(logprobs) / len(logprobs),
             "repeats": sum(map(repeats, said)) / len(said),
         }
-        if self.judge is not None and iteration % self.settings.judge_every == 0:
-            began = time.perf_counter()
+        if self.judge is not None and self._asked(iteration):
             with self.rollouts.products():
-                seen["judge"] = self.judge(self.rollouts.actor.policy)
-            self.looks.append(time.perf_counter() - began)
+                seen["judge"] = self.judge.score(self.rollouts.answered_beside)
         found = self.hacking.add(_reading(seen))
         if found is not None and self.settings.stop and self.rollouts.stopped is None:
             self.rollouts.stopped = (
@@ -133,14 +135,17 @@ class Watch:
         load_learned(self.rollouts.actor.policy, kept)
 
     def figures(self) -> dict[str, Json]:
-        """Where and why it stopped, what each iteration gained for how much KL, and what the judge's looks cost."""
+        """Where and why it stopped, and what each iteration gained for how much KL."""
         judged = [one.judge for one in self.hacking.readings if one.judge is not None]
         return {
             "watch": {**self.hacking.figures(), "last_good": self.last_good, "stops": self.settings.stop},
             "judge_first": judged[0] if judged else None,
             "judge_last": judged[-1] if judged else None,
-            "judge_seconds_per_look": sum(self.looks) / len(self.looks) if self.looks else None,
         }
+
+    def _asked(self, iteration: int) -> Sequence[Request]:
+        due = self.judge is not None and iteration % self.settings.judge_every == 0
+        return self.judge.asks if self.judge is not None and due else ()
 
     def _keep(self, iteration: int) -> None:
         """The weights that this iteration was sampled from, if it was a good one; no other than may yet be wanted."""

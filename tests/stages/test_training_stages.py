@@ -133,7 +133,7 @@ def test_stopped_at_any_point_it_ends_with_the_same_artifact(name, workspace, mo
         if file in whole.files:
             assert resumed.files[file] == whole.files[file]
     timed = {"tokens_per_second", "mfu", "matmul_peak_gflops"}
-    timed |= {"episodes_per_second", "judge_seconds_per_look", "training_seconds"}
+    timed |= {"episodes_per_second", "training_seconds"}
     assert {k: v for k, v in resumed.metrics.items() if k not in timed} == {
         k: v for k, v in whole.metrics.items() if k not in timed
     }
@@ -164,7 +164,6 @@ def test_what_is_made_says_how_it_was_made(workspace):
     assert made.metrics["steps"] == 6
     assert made.metrics["stopped_early"] is None
     assert [one["judge"] is not None for one in made.metrics["watch"]["frontier"]] == [True, False, True, False]
-    assert made.metrics["judge_seconds_per_look"] > 0
     figures = [point for point in read_log(made.path) if "kl" in point]
     assert [point["step"] for point in figures] == [1, 3, 5, 7]
     assert made.metrics["kl"] == figures[-1]["kl"]

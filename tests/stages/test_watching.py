@@ -33,7 +33,7 @@ CONFIG = ppo.Config(
     questions=60, learning_rate=4e-4, precision="float32",
     watch=WatchSettings(judge_every=1, questions=40, limits=JUDGED),
 )  # fmt: skip
-TIMED = {"training_seconds", "episodes_per_second", "judge_seconds_per_look"}
+TIMED = {"training_seconds", "episodes_per_second"}
 
 
 class Made(Frozen):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from homeroom.inference.engine import Engine
+from homeroom.inference.request import Request, Sampling
 from homeroom.models.gpt import GPT
 from homeroom.models.heads import ActorCritic
 from homeroom.training.advantages import estimate_advantages, whiten
@@ -194,6 +195,21 @@ def test_iterations_draw_other_questions_and_other_answers(make):
     second = {tuple(e.prompt_ids): e.completion.token_ids for e in rollouts.sample()}
     assert set(first) == set(second) == set(map(tuple, PROMPTS))
     assert first != second
+
+
+def test_what_is_asked_beside_is_answered_by_the_same_weights_and_changes_nothing(make, nano):
+    asked = [Request(f"look {seed}", PROMPTS[seed], Sampling(max_tokens=6, seed=seed)) for seed in range(3)]
+    alone, due = make(), []
+    rollouts = make(beside=lambda iteration: due.append(iteration) or (asked if iteration == 1 else ()))
+    for iteration in range(2):
+        alone.iteration = rollouts.iteration = iteration
+        for one, other in zip(rollouts.sample(), alone.sample(), strict=True):
+            assert one.prompt_ids == other.prompt_ids
+            assert one.completion.token_ids == other.completion.token_ids
+        assert len(rollouts.answered_beside) == 3 * iteration
+    assert due == [0, 1]
+    plain = Engine(nano, end_id=END, slots=4).generate(asked)
+    assert [one.token_ids for one in rollouts.answered_beside] == [one.token_ids for one in plain]
 
 
 def test_more_minibatches_than_episodes_are_refused():
