@@ -8,11 +8,11 @@ Shapes: R rank, I inputs and O outputs of a matrix.
 import copy
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from homeroom.models.gpt import GPT
+from homeroom.models.linear import product
 from homeroom.settings import Frozen
 
 
@@ -40,8 +40,8 @@ class Adapted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.base.weight.dtype)
-        small = F.linear(x, self.down_RI.to(x.dtype)) * self.scale
-        return self.base(x) + F.linear(small, self.up_OR.to(x.dtype))  # type: ignore[no-any-return]
+        small = product(x, self.down_RI.to(x.dtype)) * self.scale
+        return self.base(x) + product(small, self.up_OR.to(x.dtype))  # type: ignore[no-any-return]
 
     def change_OI(self) -> Tensor:
         """What is added to the base's matrix."""

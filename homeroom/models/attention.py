@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from homeroom.models.feed_forward import FusedLinear
 from homeroom.models.kv_cache import CacheView
+from homeroom.models.linear import FusedLinear, Linear
 from homeroom.models.positions import rotate
 
 WRITTEN_OUT = 2**24  # scores of all heads and rows: 32 MB; more of them written out cost memory and gain little
@@ -47,7 +47,7 @@ class Attention(nn.Module):
         # One matrix for queries, keys and values: one large product is faster than three small ones.
         sizes = (heads * head_width, kv_heads * head_width, kv_heads * head_width)
         self.qkv = FusedLinear(width, sizes, bias=qkv_bias)
-        self.out = nn.Linear(heads * head_width, width, bias=out_bias)
+        self.out = Linear(heads * head_width, width, bias=out_bias)
         # Each head's queries and keys normed before they are turned (Dehghani et al. 2023, §2): Qwen 3 has it.
         self.query_norm = head_norm() if head_norm is not None else None
         self.key_norm = head_norm() if head_norm is not None else None

@@ -6,16 +6,7 @@ Shapes: B batch, T time, D width, F hidden width.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class FusedLinear(nn.Linear):
-    """Several linear maps of one input stacked into one matrix: one large product is faster than a few small ones.
-
-    `parts` are their output widths, for what has to treat them apart (an optimizer, an export).
-    """
-
-    def __init__(self, width: int, parts: tuple[int, ...], *, bias: bool) -> None:
-        super().__init__(width, sum(parts), bias=bias)
-        self.parts = parts
+from homeroom.models.linear import FusedLinear, Linear
 
 
 class GELU(nn.Module):
@@ -23,8 +14,8 @@ class GELU(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
+        self.up = Linear(width, hidden)
+        self.down = Linear(hidden, width)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x_BTD), approximate="tanh"))  # type: ignore[no-any-return]
@@ -36,7 +27,7 @@ class SwiGLU(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.gate_up = FusedLinear(width, (hidden, hidden), bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.down = Linear(hidden, width, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         gate, up = self.gate_up(x_BTD).chunk(2, dim=-1)

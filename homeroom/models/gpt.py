@@ -18,6 +18,7 @@ from homeroom.models.attention import Attention, Context
 from homeroom.models.branches import branch_mask, branch_positions
 from homeroom.models.feed_forward import GELU, SwiGLU
 from homeroom.models.kv_cache import CacheView, KVCache
+from homeroom.models.linear import Linear
 from homeroom.models.positions import RopeScaling, Rotary
 from homeroom.models.precision import products_dtype
 from homeroom.models.transformer import Block, Transformer, document_mask, document_positions
@@ -91,7 +92,7 @@ class GPT(nn.Module):
             self.positions = None
             self.rotary = rotary_of(config)
             self.trunk = _llama_trunk(config)
-        self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.head = Linear(config.width, config.vocab_size, bias=False)
         if config.tied:
             self.head.weight = self.embedding.weight
         self.reset()

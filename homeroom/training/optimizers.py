@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from homeroom.models.feed_forward import FusedLinear
+from homeroom.models.linear import FusedLinear
 from homeroom.settings import Frozen, Probability
 
 OptimizerKind = Literal["muon", "adamw"]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from homeroom.models.feed_forward import FusedLinear
 from homeroom.models.gpt import GPT, Config
 from homeroom.models.heads import ActorCritic, RewardModel
+from homeroom.models.linear import FusedLinear
 from homeroom.training.optimizers import Muon, Optimizer, OptimizerSettings, orthogonalize
 
 SHAPES = [(16, 16), (16, 40), (40, 16), (16, 16), (3, 50)]
