@@ -34,7 +34,7 @@ from homeroom.models.checkpoint import load_model
 from homeroom.models.gpt import GPT
 from homeroom.report.learning import FOLDER
 from homeroom.settings import Json
-from homeroom.stages.lookup import ancestor
+from homeroom.stages.lookup import made_from
 from homeroom.stages.measuring import suite_of
 from homeroom.tasks.base import Question
 from homeroom.tasks.questions import questions
@@ -68,7 +68,7 @@ def main() -> None:
     with Workspace.open(given.workspace) as workspace:
         suite = suite_of(workspace.latest("evaluate"), workspace)
         aligned, bases = [workspace.latest("ppo")], [workspace.latest("pretrain")]
-        cleaned = ancestor(workspace, bases[0], "clean")
+        cleaned = made_from(workspace, bases[0], "clean")
         solved = questions(read_documents(cleaned.path / "documents.parquet", split="train"))
     for shape in given.small:
         aligned.append(raised(given.workspace, keep, shape, aligned=True))

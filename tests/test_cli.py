@@ -41,6 +41,12 @@ def workspace(tmp_path: Path) -> Path:
     return path
 
 
+def test_it_is_a_module_too() -> None:
+    run = subprocess.run([sys.executable, "-m", "homeroom", "--help"], capture_output=True, text=True, check=True)
+    assert "python -m homeroom" in run.stdout
+    assert "improve" in run.stdout
+
+
 def test_help_and_status_do_not_load_torch(workspace: Path) -> None:
     asked = """
 import sys

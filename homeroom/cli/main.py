@@ -364,7 +364,3 @@ def _print_figures(workspace: "Workspace") -> None:
 
 def main() -> None:
     app()
-
-
-if __name__ == "__main__":
-    main()

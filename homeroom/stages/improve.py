@@ -25,7 +25,7 @@ from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
 from homeroom.stages.decisions import enact, outcome, say_decisions
-from homeroom.stages.lookup import ancestor, champion, made_before
+from homeroom.stages.lookup import champion, made_before, made_from
 from homeroom.stages.measuring import answers_changed, measure, measured_by, measured_in, suite_of
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import RunState, train
@@ -139,7 +139,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
     with workspace.publish("improve", asked, [harvest, before_model, evaluation], VERSION) as draft:
         suite = suite_of(evaluation, workspace)
         before = measured_by(evaluation, before_model, workspace, draft.path, suite)
-        text = Shards(ancestor(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
+        text = Shards(made_from(workspace, before_model, "tokenize").path, "train") if config.text.rows else None
         control = None
         if config.control and not config.inverted:
             control = _control(config, before_model, lessons, text, suite, before, draft)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from homeroom.progress import say
 from homeroom.settings import Frozen, HomeroomError
-from homeroom.workspace import Artifact, Workspace
+from homeroom.workspace import Artifact, Workspace, ancestor
 from homeroom.workspace.names import MODEL_STAGES as MODEL_STAGES
 from homeroom.workspace.names import ModelStage as ModelStage
 
@@ -65,15 +65,12 @@ def _skipped(stage: str, done: Artifact) -> Artifact:
     return done
 
 
-def ancestor(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
-    """The artifact of `stage` that this one was made from, at however many removes. Raises HomeroomError."""
-    waiting = list(artifact.inputs)
-    for name in waiting:
-        found = workspace.artifacts.get(name)
-        if found.stage == stage:
-            return found
-        waiting += [further for further in found.inputs if further not in waiting]
-    raise HomeroomError(f"{artifact.id} was not made from any artifact of {stage}")
+def made_from(workspace: Workspace, artifact: Artifact, stage: str) -> Artifact:
+    """The artifact of `stage` that this one was made from. Raises HomeroomError."""
+    found = ancestor(artifact, stage, workspace.artifacts.get)
+    if found is None:
+        raise HomeroomError(f"{artifact.id} was not made from any artifact of {stage}")
+    return found
 
 
 def came_from_elsewhere(workspace: Workspace, model: Artifact) -> bool:

@@ -1,6 +1,6 @@
 """All that a project made: artifacts, runs, models, conversations, feedback. Begin at `Workspace.open`."""
 
-from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRecord
+from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRecord, ancestor
 from homeroom.workspace.deletion import Forgotten
 from homeroom.workspace.drafts import Draft, Unfinished, read_log
 from homeroom.workspace.errors import (
@@ -103,6 +103,7 @@ __all__ = [
     "WorkspaceBusy",
     "WorkspaceError",
     "WorkspaceTooNew",
+    "ancestor",
     "by_hand",
     "model_name",
     "read_log",

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -92,6 +92,17 @@ def identity(stage: str, settings: Frozen, inputs: Sequence[str], version: int) 
     }
     canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return f"{stage}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+
+
+def ancestor(artifact: Artifact, stage: str, find: Callable[[str], Artifact | None]) -> Artifact | None:
+    """The nearest artifact of `stage` that this one was made from, at however many removes. `find` knows them by id."""
+    waiting = list(artifact.inputs)
+    for name in waiting:
+        found = find(name)
+        if found is not None and found.stage == stage:
+            return found
+        waiting += [further for further in (found.inputs if found else ()) if further not in waiting]
+    return None
 
 
 class ArtifactStore:

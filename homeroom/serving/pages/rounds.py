@@ -17,6 +17,7 @@ from homeroom.workspace import (
     Judgement,
     ModelName,
     Workspace,
+    ancestor,
     model_name,
     read_log,
 )
@@ -245,7 +246,7 @@ def _judge(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> Judge | Non
     if isinstance(own, dict):
         return Judge(None, False, _mapping(own.get("accuracy")), own.get("qualified") is True)
     wanted = "reward" if artifact.stage == "ppo" else "judge"
-    found = _ancestor(artifact, artifacts, wanted)
+    found = ancestor(artifact, wanted, artifacts.get)
     if found is None:
         return None
     qualified = found.metrics.get("qualified")
@@ -255,17 +256,6 @@ def _judge(artifact: Artifact, artifacts: Mapping[str, Artifact]) -> Judge | Non
 
 def _mapping(value: Json) -> dict[str, Json]:
     return value if isinstance(value, dict) else {}
-
-
-def _ancestor(artifact: Artifact, artifacts: Mapping[str, Artifact], stage: str) -> Artifact | None:
-    """The nearest one of this stage that it was made of."""
-    waiting = list(artifact.inputs)
-    for name in waiting:
-        found = artifacts.get(name)
-        if found is not None and found.stage == stage:
-            return found
-        waiting += [further for further in (found.inputs if found else ()) if further not in waiting]
-    return None
 
 
 def _samples(metrics: Mapping[str, Json]) -> list[Sample]:
