@@ -143,11 +143,20 @@ class Engine:
             raise
         return list(made.values())
 
+    def give_back(self) -> None:
+        """Let go of the room for answers, until something is asked again. Raises RuntimeError when it is at work."""
+        if not self.idle:
+            raise RuntimeError("give_back() needs an idle engine: answers stand in what it would let go of")
+        self._begin_cache()
+
+    def _begin_cache(self) -> None:
+        self._cache = self.decoder.new_cache(1, min(SHORTEST, self.max_length))
+        self.prefixes.at_version(-1)
+
     def _admit(self, at_once: int) -> None:
         running = self.scheduler.running
         if not running and not self.decoder.fits(self._cache):
-            self._cache = self.decoder.new_cache(1, min(SHORTEST, self.max_length))
-            self.prefixes.at_version(-1)
+            self._begin_cache()
         for request in self.scheduler.admit(at_once):
             numbers = uniforms(request.sampling.seed, self._most_tokens(request)).tolist()
             running.append(Running(request, numbers, number=self._admitted))

@@ -55,7 +55,11 @@ class KVCache:
         device: torch.device | None = None,
     ) -> None:
         self.dtype, self._device = dtype, device
-        self._allocate((layers, slots, heads, _fours(length), head_width))
+        shape = (layers, slots, heads, _fours(length), head_width)
+        self.keys_LSKTE, self.values_LSKTE = self._zeros(shape), self._zeros(shape)
+        self.keys: list[Tensor]
+        self.values: list[Tensor]
+        self._part()
 
     @property
     def bytes_per_token(self) -> int:
@@ -80,20 +84,26 @@ class KVCache:
         layers, have_slots, heads, have_length, width = self.keys_LSKTE.shape
         if slots <= have_slots and length <= have_length:
             return
-        keys, values = self.keys_LSKTE, self.values_LSKTE
         more = have_slots if slots <= have_slots else max(slots, 2 * have_slots)
         longer = have_length if length <= have_length else _fours(max(length, have_length + have_length // 4))
-        self._allocate((layers, more, heads, longer, width))
-        for new, old in ((self.keys_LSKTE, keys), (self.values_LSKTE, values)):
-            new[:, :have_slots, :, :have_length] = old
+        shape = (layers, more, heads, longer, width)
+        # One table after the other, without the old one's views: not both stand there twice.
+        self.keys, self.values = [], []
+        self.keys_LSKTE = self._grown(self.keys_LSKTE, shape)
+        self.values_LSKTE = self._grown(self.values_LSKTE, shape)
+        self._part()
 
-    def _allocate(self, shape: tuple[int, ...]) -> None:
-        # Not as tensors of inference mode: cancel() moves what stands here, and is called from outside.
+    def _grown(self, old: Tensor, shape: tuple[int, ...]) -> Tensor:
+        new = self._zeros(shape)
+        new[:, : old.shape[1], :, : old.shape[3]] = old
+        return new
+
+    def _part(self) -> None:
+        # A view a layer: attention then sees plain tensors.
         with torch.inference_mode(False):
-            self.keys_LSKTE, self.values_LSKTE = self._zeros(shape), self._zeros(shape)
-            # A view a layer: attention then sees plain tensors.
             self.keys, self.values = list(self.keys_LSKTE), list(self.values_LSKTE)
 
+    @torch.inference_mode(False)  # cancel() moves what stands here, and is called from outside
     def _zeros(self, shape: tuple[int, ...]) -> Tensor:
         """Zeros, because masked positions are still multiplied (by weight zero), and other memory may hold a NaN."""
         if self._device is not None and self._device.type != "cpu":

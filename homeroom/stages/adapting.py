@@ -56,7 +56,7 @@ class RewardSettings(TrainingSettings):
     decay: Probability = 0.5
     epochs: PositiveFloat = 3.0
     pairs_per_step: PositiveInt = 8
-    micro_tokens: PositiveInt = Field(512, description="about so many are read at once: memory")
+    micro_tokens: PositiveInt = Field(384, description="about so many are read at once: memory")
     known: NonNegativeFloat = Field(
         0.01,
         description="after one pass over the pairs, a step with a loss below it is the last: there is no more in them",

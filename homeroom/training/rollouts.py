@@ -146,6 +146,7 @@ class Rollouts:
         asked = [] if self.beside is None else list(self.beside(self.iteration))
         with self.products():
             made = self.engine.generate([*asked, *requests])
+        self.engine.give_back()  # what learns next needs the memory
         self.answered_beside, completions = made[: len(asked)], made[len(asked) :]
         for completion in completions:
             if len(completion.logprobs) != len(completion.token_ids):

@@ -194,6 +194,17 @@ def test_nothing_asked_is_nothing_done(engine):
     assert engine.idle
 
 
+def test_the_room_for_answers_is_given_back_and_taken_again(engine):
+    expected = engine.generate(asked())
+    grown = engine._cache.keys_LSKTE.numel()
+    engine.give_back()
+    assert engine._cache.keys_LSKTE.numel() < grown
+    assert engine.generate(asked()) == expected
+    engine.submit(asked()[0])
+    with pytest.raises(RuntimeError, match="idle engine"):
+        engine.give_back()
+
+
 def test_a_finished_name_may_be_used_again(engine):
     assert engine.generate(asked()) == engine.generate(asked())
 
