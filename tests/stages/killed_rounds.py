@@ -31,7 +31,8 @@ from homeroom.workspace.artifacts import ArtifactStore
 # A gate and a judge that let everything pass: what is looked at is when, not whether.
 TEACH = teach.Config(
     learning_rate=1e-3, epochs=1, answers_per_step=4, max_tokens=4, text_megabytes=0.0005, precision="float32",
-    whole=True, questions=6, gate=Bar(questions=1, win_rate=0, bits_per_byte_worse=9, rude_by_chance=0),
+    whole=True, questions=6,
+    gate=Bar(questions=1, win_rate=0, bits_per_byte_worse=9, rude_by_chance=0, latency_worse=9),
     judge=RewardSettings(minimum_accuracy=0, minimum_pairs=4, epochs=1), minimum_lessons=10,
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from homeroom.tasks.questions import questions
 from homeroom.training.teaching import TeachingSettings
 
 GOOD, BAD = "It is good.", "It is bad."
-CONFIG = improve.Config(learning_rate=5e-4, epochs=3, gate=Bar(questions=40, bits_per_byte_worse=0.02))
+CONFIG = improve.Config(learning_rate=5e-4, epochs=3, gate=Bar(questions=40, bits_per_byte_worse=0.02, latency_worse=9))
 
 
 def killed(*_):
@@ -91,7 +91,9 @@ def test_a_control_is_never_promoted(workspace):
     assert "inverted" not in made.metrics
 
     # Not even where the gate has no objection.
-    easy = CONFIG.model_copy(update={"inverted": True, "gate": Bar(questions=1, win_rate=0, bits_per_byte_worse=9)})
+    easy = CONFIG.model_copy(
+        update={"inverted": True, "gate": Bar(questions=1, win_rate=0, bits_per_byte_worse=9, latency_worse=9)}
+    )
     easier = improve.run(easy.model_copy(update={"learning_rate": 1e-9}), workspace)
     assert easier.metrics["accepted"]
     assert not easier.metrics["promoted"]
@@ -100,7 +102,7 @@ def test_a_control_is_never_promoted(workspace):
 
 def test_a_gate_that_passes_the_votes_inverted_promotes_nobody(workspace):
     before = workspace.registry.champion()
-    blind = Bar(questions=1, win_rate=0, bits_per_byte_worse=9, rude_by_chance=0)
+    blind = Bar(questions=1, win_rate=0, bits_per_byte_worse=9, rude_by_chance=0, latency_worse=9)
     made = improve.run(CONFIG.model_copy(update={"gate": blind}), workspace)
     assert (made.metrics["accepted"], made.metrics["inverted"]["refused"]) == (True, False)
     assert "cannot tell what they teach" in made.metrics["reasons"][0]

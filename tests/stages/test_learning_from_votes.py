@@ -10,7 +10,7 @@ from homeroom.evaluation.gate import Bar
 from homeroom.stages import evaluate, harvest, improve, promote, vote
 from homeroom.tasks.manners import repeats
 
-CONFIG = improve.Config(learning_rate=5e-4, epochs=3, gate=Bar(questions=40, bits_per_byte_worse=0.05))
+CONFIG = improve.Config(learning_rate=5e-4, epochs=3, gate=Bar(questions=40, bits_per_byte_worse=0.05, latency_worse=9))
 
 
 @pytest.fixture(scope="module")

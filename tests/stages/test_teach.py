@@ -30,7 +30,7 @@ from homeroom.workspace import Workspace
 GOOD, BAD = "It is good.", "It is bad."
 CONFIG = teach.Config(
     learning_rate=3e-3, epochs=4, answers_per_step=8, max_tokens=12, text_megabytes=0.001, precision="float32",
-    gate=Bar(questions=10, bits_per_byte_worse=0.5), forget=0.5, temperature=1.0,
+    gate=Bar(questions=10, bits_per_byte_worse=0.5, latency_worse=9), forget=0.5, temperature=1.0,
     judge=RewardSettings(learning_rate=3e-3, epochs=6),
     reward=RewardSettings(learning_rate=3e-3, epochs=6, bar=RewardBar(accuracy=0.5)),
     policy=PolicySettings(

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from homeroom.data.documents import Document, dialogue, read_documents
@@ -15,7 +16,7 @@ from homeroom.inference.request import Sampling
 from homeroom.models.checkpoint import load_model, load_reward_model
 from homeroom.settings import HomeroomError
 from homeroom.stages import checkpoints, judge, ppo, pretrain, rankings, reward, sft, tokenize
-from homeroom.stages.lookup import ancestor
+from homeroom.stages.lookup import made_from
 from homeroom.stages.watching import WatchSettings
 from homeroom.tasks.questions import questions
 from homeroom.text.chat_template import prompt_ids
@@ -307,15 +308,23 @@ def test_a_ranking_keeps_a_place_for_the_right_answer():
         rankings.Config(answers=5, own_answers=5)
 
 
-def test_a_kl_stop_below_the_samplers_noise_is_refused(workspace):
-    none = ROLLOUTS.model_copy(update={"kl_stop": 1e-12})
+def test_a_kl_stop_that_is_passed_before_the_first_step_is_refused(workspace):
+    sft = workspace.latest("sft")
+    tokenizer, policy, reference = Tokenizer.load(sft.path), load_model(sft.path), load_model(sft.path)
+    with torch.no_grad():
+        reference.trunk.blocks[0].feed_forward.down.weight.normal_(generator=torch.Generator().manual_seed(0))
+    config = PPO.model_copy(update={"rollouts": ROLLOUTS.model_copy(update={"kl_stop": 1e-3})})
+    asked = [prompt_ids("How are you?", tokenizer)] * 4
 
-    def run_all():
-        for seed in range(8):  # the noise has either sign; in bfloat16 a model of this size has none
-            ppo.run(PPO.model_copy(update={"rollouts": none, "seed": seed, "precision": "float32"}), workspace)
+    def nothing(rows: list[list[int]]) -> torch.Tensor:
+        return torch.zeros(len(rows))
+
+    def run() -> None:
+        with workspace.publish("ppo", config, [sft]) as draft:
+            ppo.by_ppo(config, policy, reference, asked, nothing, tokenizer, draft, dtype=torch.float32)
 
     with pytest.raises(HomeroomError, match=r"before a single step.*Raise \[ppo\.rollouts\]\.kl_stop"):
-        run_all()
+        run()
 
 
 def test_a_slow_machine_reads_as_many_tokens_as_fit_the_minutes(workspace, capsys):
@@ -355,7 +364,7 @@ def test_own_answers_are_ranked_in_the_very_tokens_that_ppo_scores(workspace):
 
 def test_a_model_leads_back_to_what_it_was_made_from(workspace):
     made = workspace.latest("reward")
-    assert ancestor(workspace, made, "sft") == workspace.latest("sft")
-    assert ancestor(workspace, made, "tokenize") == workspace.latest("tokenize")
+    assert made_from(workspace, made, "sft") == workspace.latest("sft")
+    assert made_from(workspace, made, "tokenize") == workspace.latest("tokenize")
     with pytest.raises(HomeroomError, match=rf"{made.id} was not made from any artifact of vote"):
-        ancestor(workspace, made, "vote")
+        made_from(workspace, made, "vote")
