@@ -17,6 +17,7 @@ from homeroom.settings import Json
 
 Numbers = Sequence[float] | NDArray[np.float64]
 RESAMPLES = 2000
+BY_CHANCE = 0.025  # to either side of a 95 % interval
 # One answer scored in two batches differs by float32's rounding, about 1e-6: its sign would be a coin's.
 TIE = 1e-4
 
@@ -43,6 +44,7 @@ def win_rate(
     seed: int,
     groups: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
+    by_chance: float = BY_CHANCE,
 ) -> Interval:
     """How often A's answer beats B's on the same question, one within TIE counted half. Questions are resampled."""
     a_N, b_N = _finite(scores_a), _finite(scores_b)
@@ -50,13 +52,20 @@ def win_rate(
         raise ValueError(f"a paired comparison needs as many scores of A as of B, given {len(a_N)} and {len(b_N)}")
     margin_N = a_N - b_N
     won_N = np.where(np.abs(margin_N) < TIE, 0.0, np.sign(margin_N))
-    return mean_interval((won_N + 1) / 2, seed, groups, resamples)
+    return mean_interval((won_N + 1) / 2, seed, groups, resamples, by_chance)
 
 
 def mean_interval(
-    values: Numbers, seed: int, groups: Sequence[str] | None = None, resamples: int = RESAMPLES
+    values: Numbers,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+    by_chance: float = BY_CHANCE,
 ) -> Interval:
-    """The mean and its percentile bootstrap interval, all resamples at once."""
+    """The mean and its percentile bootstrap interval, all resamples at once; `by_chance` is what lies to either side.
+
+    The rarer that is, the more resamples are drawn, so that its quantile stands on as many.
+    """
     values_N = _finite(values)
     if groups is not None and len(groups) != len(values_N):
         raise ValueError(f"{len(values_N)} values need as many groups, given {len(groups)}")
@@ -64,11 +73,16 @@ def mean_interval(
     group_N = np.unique(np.asarray(names), return_inverse=True)[1]
     sums_G, sizes_G = np.bincount(group_N, values_N), np.bincount(group_N)
     # How often each group is drawn is multinomial: the counts are all a mean needs, so no (R, N) table of
-    # indices.
-    count = len(sums_G)
-    drawn_RG = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    means_R = (drawn_RG @ sums_G) / (drawn_RG @ sizes_G)
-    low, high = np.quantile(means_R, (0.025, 0.975))
+    # indices; and never more than RESAMPLES rows of counts at once.
+    count, random = len(sums_G), np.random.default_rng(seed)
+    resamples = math.ceil(resamples * max(1.0, BY_CHANCE / by_chance))
+    means = []
+    for first in range(0, resamples, RESAMPLES):
+        rows = min(RESAMPLES, resamples - first)
+        drawn_RG = random.multinomial(count, np.full(count, 1 / count), size=rows)
+        means.append((drawn_RG @ sums_G) / (drawn_RG @ sizes_G))
+    means_R = np.concatenate(means)
+    low, high = np.quantile(means_R, (by_chance, 1 - by_chance))
     mean = float(values_N.mean())
     # Rounding alone may put the quantile of constant values a hair beyond their mean.
     return Interval(mean, min(float(low), mean), max(float(high), mean), len(values_N))

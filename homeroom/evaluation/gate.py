@@ -1,8 +1,8 @@
 """Whether a candidate may take the champion's place: each rule with what is required and what was measured.
 
-It reads measurements and decides; it neither measures (`suite.py`) nor promotes (the workspace's registry). All
-questions are asked before it looks, once: nothing could stop early. Where people decide, one vote after another, the
-test is a sequential one (`sequential.py`).
+It reads measurements and decides; it neither measures (`suite.py`) nor promotes (the workspace's registry). Who wins
+or loses clearly is known before all questions are answered: half and three quarters of them are looked at, too, and the
+interval is then as much wider as that takes (`looks.py`).
 """
 
 from collections import Counter
@@ -14,12 +14,12 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from homeroom.evaluation.comparison import Interval, mean_interval, sign_test
 from homeroom.evaluation.latency import Latency
-from homeroom.evaluation.suite import Measured
+from homeroom.evaluation.suite import Early, Measured
 from homeroom.settings import Frozen, Json, Probability
 
 QUESTIONS, WIN_RATE = "held-out questions", "win rate over the champion, by the independent judge"
 
-COIN, WON_BY_CHANCE = 0.5, 0.025
+COIN = 0.5
 
 
 class Bar(Frozen):
@@ -97,16 +97,14 @@ def gate(candidate: Measured, champion: Measured, bar: Bar, latency: Latency | N
     ours, theirs = candidate.paired(champion)
     if not ours:
         raise ValueError("candidate and champion answered no question in common: measure both with the same suite")
-    wins, chrf = (candidate.over(champion, grade, bar.seed) for grade in ("judge", "chrf"))
+    wins, won_by_chance = _win_rate(candidate, champion, bar)
     cost, cost_before = candidate.bits_per_byte["all"], champion.bits_per_byte["all"]
     rude, rude_before = sum(a.rude for a in ours), sum(b.rude for b in theirs)
     chance = _by_chance((a.document_id, a.rude - b.rude) for a, b in zip(ours, theirs, strict=True))
-    # Where most answers tie, resampling the few that do not is surer than it should be: the sign test is exact.
-    contests = zip(*candidate.contests(champion, "judge"), strict=True)
-    won_by_chance = _by_chance((document, (one > other) - (one < other)) for document, one, other in contests)
-    unsure = bar.win_rate >= COIN and won_by_chance > WON_BY_CHANCE
+    unsure = _unsure(won_by_chance, candidate, bar)
+    answered = str(len(ours)) if candidate.whole else f"{len(ours)} of {candidate.planned}, which decided it"
     lines = (
-        Line(QUESTIONS, f"at least {bar.questions}", str(len(ours)), len(ours) >= bar.questions),
+        Line(QUESTIONS, f"at least {bar.questions}", answered, len(ours) >= bar.questions),
         Line(
             WIN_RATE,
             f"95 % interval above {bar.win_rate:.0%}",
@@ -130,7 +128,29 @@ def gate(candidate: Measured, champion: Measured, bar: Bar, latency: Latency | N
         *_task_lines(candidate, champion, bar),
         *(_latency_lines(latency, bar) if latency else ()),
     )
-    return Verdict(lines, wins, chrf)
+    return Verdict(lines, wins, candidate.over(champion, "chrf", bar.seed))
+
+
+def early(champion: Measured, bar: Bar) -> Early:
+    """Ends a candidate's questions once its win rate over the champion surely lies above what `bar` asks, or below."""
+
+    def decided(candidate: Measured) -> bool:
+        wins, won_by_chance = _win_rate(candidate, champion, bar)
+        return wins.high < bar.win_rate or (wins.low > bar.win_rate and not _unsure(won_by_chance, candidate, bar))
+
+    return Early(bar.questions, decided)
+
+
+def _win_rate(candidate: Measured, champion: Measured, bar: Bar) -> tuple[Interval, float]:
+    """With how likely chance alone wins as often."""
+    contests = zip(*candidate.contests(champion, "judge"), strict=True)
+    chance = _by_chance((document, (one > other) - (one < other)) for document, one, other in contests)
+    return candidate.over(champion, "judge", bar.seed), chance
+
+
+def _unsure(won_by_chance: float, candidate: Measured, bar: Bar) -> bool:
+    """Where most answers tie, resampling the few that do not is surer than it should be: the sign test is exact."""
+    return bar.win_rate >= COIN and won_by_chance > candidate.by_chance
 
 
 def _by_chance(differences: Iterable[tuple[str, int]]) -> float:

@@ -18,6 +18,7 @@ from homeroom.evaluation.comparison import Interval, proportion, win_rate
 from homeroom.evaluation.few_shot import cloze_outcomes
 from homeroom.evaluation.judging import Judged, judge_answers
 from homeroom.evaluation.likelihood import bits_per_byte_by_language, score_texts
+from homeroom.evaluation.looks import Look, chance_at, looks
 from homeroom.evaluation.multiple_choice import score_items
 from homeroom.files import write_atomically
 from homeroom.inference.request import Sampling
@@ -50,6 +51,17 @@ class Measured(Frozen):
     answers: tuple[Judged, ...]
     # Of each task every question's outcome by its id, from 0 to 1; older measurements have none.
     tasks: dict[str, dict[str, float]] = Field(default_factory=dict)
+    # How many questions there were, where it was looked at before all of them were answered.
+    planned: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.planned in (None, len(self.answers))
+
+    @property
+    def by_chance(self) -> float:
+        """What chance may still explain of a difference: less where more than one look was taken (`looks.py`)."""
+        return chance_at(len(self.answers), self.planned)
 
     def paired(self, other: "Measured") -> tuple[list[Judged], list[Judged]]:
         """Both models' answers to the questions that both answered, in the same order."""
@@ -62,10 +74,11 @@ class Measured(Frozen):
     def over(self, baseline: "Measured", grade: Literal["judge", "chrf"], seed: int = 0) -> Interval:
         """The win rate over a baseline by one grade; questions about one document are drawn together.
 
-        Who said the same ties: scored in two batches, an answer's two scores may differ by their rounding.
+        Where it was looked at more than once, the interval holds at all looks at once with 95 %. Who said the same
+        ties: scored in two batches, an answer's two scores may differ by their rounding.
         """
         documents, scores, others = self.contests(baseline, grade)
-        return win_rate(scores, others, seed, documents)
+        return win_rate(scores, others, seed, documents, by_chance=self.by_chance)
 
     def contests(
         self, baseline: "Measured", grade: Literal["judge", "chrf"]
@@ -95,6 +108,14 @@ class Measured(Frozen):
     @classmethod
     def load(cls, path: Path) -> "Measured":
         return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Early:
+    """Ends the questions where `decided` says so of what was answered by then, and no look is before `least`."""
+
+    least: int
+    decided: Callable[[Measured], bool]
 
 
 @dataclass(frozen=True)
@@ -131,13 +152,14 @@ class Suite:
         stage: str,
         advance: Advance = _silent,
         answering: CompiledGPT | None = None,
+        early: Early | None = None,
     ) -> Measured:
         """Everything about one model. `artifact` and `stage` say whose results these are.
 
-        With `answering`, the form of it that is served, that one answers the questions.
+        With `answering`, the form of it that is served, that one answers the questions; with `early` not always all.
         """
         with products_in(self.dtype, model.embedding.weight.device.type):
-            return self._measure(model, tokenizer, artifact, stage, advance, answering or model)
+            return self._measure(model, tokenizer, artifact, stage, advance, answering or model, early)
 
     def _measure(
         self,
@@ -147,6 +169,7 @@ class Suite:
         stage: str,
         advance: Advance,
         answering: GPT | CompiledGPT,
+        early: Early | None,
     ) -> Measured:
         scores = score_texts(model, tokenizer, self.texts, on_texts=lambda n: advance("likelihood", n))
         right = {
@@ -154,6 +177,28 @@ class Suite:
             for shots, items in self.cloze.items()
         }
         asked = self.asked(stage)
+        at = looks(len(asked), early.least) if early else [Look(len(asked), len(asked))]
+        measured = Measured(
+            suite=self.name,
+            artifact=artifact,
+            stage=stage,
+            bits_per_byte=bits_per_byte_by_language(scores, self.languages),
+            cloze={str(shots): proportion(list(outcomes.values())) for shots, outcomes in right.items()},
+            answers=(),
+            tasks=self._tasks(answering, tokenizer, list(right.values()), advance),
+            planned=len(asked) if len(at) > 1 else None,
+        )
+        for look in at:
+            more = self._answers(answering, tokenizer, asked[len(measured.answers) : look.answered], advance)
+            measured = measured.model_copy(update={"answers": (*measured.answers, *more)})
+            if early and look.answered < len(asked) and early.decided(measured):
+                advance("decided", len(asked) - look.answered)
+                break
+        return measured
+
+    def _answers(
+        self, answering: GPT | CompiledGPT, tokenizer: Tokenizer, asked: Sequence[Question], advance: Advance
+    ) -> list[Judged]:
         answers = generate_answers(
             answering,
             tokenizer,
@@ -163,15 +208,7 @@ class Suite:
             on_answer=lambda _tokens: advance("answers", 1),
         )
         give_back_freed_memory()  # the answers' cache, before the judge reads
-        return Measured(
-            suite=self.name,
-            artifact=artifact,
-            stage=stage,
-            bits_per_byte=bits_per_byte_by_language(scores, self.languages),
-            cloze={str(shots): proportion(list(outcomes.values())) for shots, outcomes in right.items()},
-            answers=tuple(judge_answers(asked, answers, self.judge, self.tokenizer)),
-            tasks=self._tasks(answering, tokenizer, list(right.values()), advance),
-        )
+        return judge_answers(asked, answers, self.judge, self.tokenizer)
 
     def _tasks(
         self,

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.preferences import PAIRS, THUMBS, Split, load_pairs, load_thumbs
 from homeroom.data.shards import Shards
-from homeroom.evaluation.gate import Bar, gate
+from homeroom.evaluation.gate import Bar, early, gate
 from homeroom.evaluation.suite import Measured, Suite
 from homeroom.files import write_atomically
 from homeroom.models.adapters import freeze
@@ -36,7 +36,7 @@ from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.training.teaching import Course, Lessons, Method, TeachingSettings, as_rows, choose, course
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 8
+VERSION = 9
 
 
 class Config(TrainingSettings):
@@ -145,7 +145,7 @@ def run(config: Config, workspace: Workspace) -> Artifact:
             control = _control(config, before_model, lessons, text, suite, before, draft)
         learned = _learn(config, before_model, lessons, text, draft, inverted=config.inverted)
         checkpoints.save(learned.model, tokenizer, draft.path)
-        after = measure(suite, {"improve": draft}, draft.path)[0]
+        after = measure(suite, {"improve": draft}, draft.path, early(before, config.gate))[0]
         latency = compress.latency(learned.model, before_model, workspace, config.gate.doubt)
         verdict = gate(after, before, config.gate, latency)
         objections = ["the votes were inverted, as a control"] if config.inverted else []
@@ -217,7 +217,8 @@ def _control(
     learned = _learn(config, champion, lessons, text, draft, inverted=True)
     checkpoints.save(learned.model, Tokenizer.load(champion.path), folder)
     # The gate asks for answers and text only.
-    after = measure(replace(suite, cloze={}), {"improve": Candidate(f"{draft.id}-inverted", folder)}, folder)[0]
+    made, ends = Candidate(f"{draft.id}-inverted", folder), early(before, config.gate)
+    after = measure(replace(suite, cloze={}), {"improve": made}, folder, ends)[0]
     verdict = gate(after, before, config.gate)
     figures: dict[str, Json] = {
         **verdict.figures(),

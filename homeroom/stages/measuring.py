@@ -15,7 +15,7 @@ from homeroom.data.documents import Document, read_documents
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.heldout import unseen_questions, up_to
 from homeroom.evaluation.multiple_choice import read_items
-from homeroom.evaluation.suite import Advance, Measured, Suite
+from homeroom.evaluation.suite import Advance, Early, Measured, Suite
 from homeroom.files import sha256, write_atomically
 from homeroom.inference.request import Sampling
 from homeroom.memory import release
@@ -64,7 +64,7 @@ class Measuring(Frozen):
     seed: NonNegativeInt = 0
 
 
-def measure(suite: Suite, models: Mapping[str, Stored], folder: Path) -> list[Measured]:
+def measure(suite: Suite, models: Mapping[str, Stored], folder: Path, early: Early | None = None) -> list[Measured]:
     """Each stage's model by the suite, with a bar. In `folder` the results are kept, and found there after a kill.
 
     A candidate that is no artifact yet has no record to be checked by, so artifacts are checked by the caller.
@@ -79,6 +79,7 @@ def measure(suite: Suite, models: Mapping[str, Stored], folder: Path) -> list[Me
                 folder,
                 lambda: (load_model(model.path), Tokenizer.load(model.path), None),
                 lambda what, n: bar.advance(n, model=stage, now=what),
+                early,
             )
 
         return [one(stage, model) for stage, model in models.items()]
@@ -91,6 +92,7 @@ def measured_once(
     folder: Path,
     load: Callable[[], tuple[GPT, Tokenizer, CompiledGPT | None]],
     advance: Advance,
+    early: Early | None = None,
 ) -> Measured:
     """A model by the suite, kept in `folder` under its name and found there after a kill.
 
@@ -102,7 +104,7 @@ def measured_once(
         return Measured.load(kept)
     release()
     model, tokenizer, answering = load()
-    measured = suite.measure(model, tokenizer, name, stage, advance, answering)
+    measured = suite.measure(model, tokenizer, name, stage, advance, answering, early)
     measured.save(kept)
     return measured
 
@@ -136,7 +138,7 @@ def measured_in(evaluation: Artifact) -> Precision:
 def measured_by(
     evaluation: Artifact, model: Artifact, workspace: Workspace, folder: Path, suite: Suite | None = None
 ) -> Measured:
-    """What is known of a model by an evaluation's suite; only if nobody measured it, it is, and kept in `folder`.
+    """What is known of a model by an evaluation's suite; only if nobody asked it all, it is, and kept in `folder`.
 
     The suite holds the judge and all held-out text: it is loaded only if it is needed and was not given.
     """
@@ -145,7 +147,8 @@ def measured_by(
         kept = artifact.path / f"{model.id}.json"
         if kept.exists():
             artifact.check()  # answers that somebody changed would decide who is promoted
-            return Measured.load(kept)
+            if (known := Measured.load(kept)).whole:  # a champion that was promoted early did not answer all
+                return known
     model.check()
     return measure(suite or suite_of(evaluation, workspace), {model.stage: model}, folder)[0]
 

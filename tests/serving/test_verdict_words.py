@@ -33,4 +33,6 @@ def test_every_line_of_the_gate_is_said_in_chinese() -> None:
         assert not re.search("[a-z]", in_chinese(line.measured)), line.measured
     assert in_chinese("it was compared with sft-1, but the champion is ppo-2 now").endswith("现任冠军是 ppo-2")
     assert in_chinese("51.0% [50.2%, 52.0%] (by chance: 12%)") == "51.0% [50.2%, 52.0%]（偶然的可能：12%）"
+    early = measured("a", 3).model_copy(update={"planned": 12})
+    assert in_chinese(gate(early, held, Bar()).lines[0].measured) == "12 题中的 9 题已见分晓"
     assert in_chinese("<b>at least 40</b>") == "<b>at least 40</b>"

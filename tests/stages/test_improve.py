@@ -10,10 +10,12 @@ from homeroom.data.documents import read_documents
 from homeroom.data.preferences import Pair, Said, save_lessons
 from homeroom.evaluation.gate import Bar
 from homeroom.evaluation.latency import compare_latency
+from homeroom.evaluation.suite import Measured
 from homeroom.models.checkpoint import load_model
 from homeroom.models.compiled import CompiledGPT
 from homeroom.settings import NothingToLearn
 from homeroom.stages import compress, evaluate, harvest, improve
+from homeroom.stages.measuring import evaluation_questions, measured_by
 from homeroom.tasks.questions import questions
 from homeroom.training.teaching import TeachingSettings
 
@@ -68,6 +70,20 @@ def test_votes_make_a_better_champion_and_the_same_votes_inverted_are_refused(wo
     assert workspace.registry.history() == history
     workspace.registry.rollback()
     assert workspace.registry.champion() == before
+
+
+def test_a_clear_winner_is_promoted_before_all_is_asked_and_is_asked_the_rest_as_champion(workspace, tmp_path):
+    config = CONFIG.model_copy(update={"control": False, "gate": CONFIG.gate.model_copy(update={"questions": 10})})
+    made = improve.run(config, workspace)
+    evaluation = workspace.latest("evaluate")
+    asked = len(evaluation_questions(evaluation))
+    answered = made.metrics["win_rate"]["n"]
+    assert made.metrics["promoted"]
+    assert 10 <= answered < asked
+    assert made.metrics["gate"][0]["value"] == f"{answered} of {asked}, which decided it"
+    assert not Measured.load(made.path / f"{made.id}.json").whole
+    after = measured_by(evaluation, made, workspace, tmp_path)
+    assert (after.whole, len(after.answers)) == (True, asked)
 
 
 def test_who_follows_a_compressed_champion_is_timed_and_served_compressed(workspace, monkeypatch):

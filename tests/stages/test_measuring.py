@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from homeroom.evaluation.suite import Measured
+from homeroom.evaluation.suite import Early, Measured
 from homeroom.models import precision
 from homeroom.stages import evaluate, measuring
 
@@ -39,3 +39,21 @@ def test_models_that_are_compared_are_measured_in_one_number_format(workspace, e
     assert again == Measured.load(made.path / f"{sft.id}.json")
     plain = evaluate.run(evaluating.model_copy(update={"precision": "float32"}), workspace)
     assert Measured.load(plain.path / f"{sft.id}.json").bits_per_byte != again.bits_per_byte
+
+
+def test_questions_end_when_the_winner_is_known_and_those_before_are_answered_as_ever(workspace, evaluating, tmp_path):
+    made = evaluate.run(evaluating, workspace)
+    ppo, suite = workspace.latest("ppo"), measuring.suite_of(made, workspace)
+    whole = Measured.load(made.path / f"{ppo.id}.json")
+    asked, half = len(suite.questions), -(-len(suite.questions) // 2)
+    seen = []
+
+    def decided(candidate):
+        seen.append(len(candidate.answers))
+        return True
+
+    (tmp_path / "early").mkdir()
+    early = measuring.measure(suite, {"ppo": ppo}, tmp_path / "early", Early(1, decided))[0]
+    assert seen == [half]
+    assert (len(early.answers), early.planned, early.whole) == (half, asked, False)
+    assert [one.text for one in early.answers] == [one.text for one in whole.answers[:half]]
