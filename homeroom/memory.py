@@ -21,6 +21,9 @@ def keep_freed_memory() -> bool:
     # torch then aligns large blocks to 2 MB. Without that, a freed block is too small for its successor by the few
     # bytes that alignment costs, and the heap grows instead.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    # torch keeps what it prepared for each of a thousand shapes of bfloat16 products, and oneDNN under it once more:
+    # half a gigabyte each where no two batches are of one length. One of them is enough, and as fast.
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and mallopt(_MMAP_MAX, 0) == 1 and mallopt(_TRIM_THRESHOLD, _NEVER) == 1
 

@@ -1,4 +1,4 @@
-"""What `teach` trains, all on one frozen champion: the judge, the reward model, and the policy that PPO makes of it.
+"""What `teach` trains on one frozen champion: adapters of it, and reward models, of which one judges a round.
 
 Large models learn low-rank adapters beside the shared weights, small ones all of theirs. Which lessons there are and
 what becomes of the result is the business of `teach`.
@@ -8,20 +8,17 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from homeroom.data.batches import Conversation, Groups, RankingBatch
-from homeroom.data.preferences import Pair, Thumb
 from homeroom.data.rankings import RankedRows, collate
 from homeroom.evaluation.comparison import Interval, mean_interval, proportion
 from homeroom.evaluation.gate import Line
-from homeroom.evaluation.qualification import score_scale
 from homeroom.evaluation.reward_guard import RewardBar, length_bias, pair_figures, reward_lines
 from homeroom.files import write_atomically
-from homeroom.inference.request import Completion, Request, Sampling
 from homeroom.memory import release
 from homeroom.models.adapters import AdapterSettings, adapted, fold, freeze
 from homeroom.models.checkpoint import load_model
@@ -29,15 +26,12 @@ from homeroom.models.gpt import GPT
 from homeroom.models.heads import RewardModel
 from homeroom.models.precision import dtype_name, products_in, resolve_precision
 from homeroom.progress import progress, say
-from homeroom.settings import Json, NothingToLearn, Probability
+from homeroom.settings import Json, Probability
 from homeroom.stages import checkpoints
-from homeroom.stages.ppo import NotQualified, PolicySettings, by_ppo
-from homeroom.stages.watching import Judge
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.loop import LoopSettings, RunState, train
 from homeroom.training.objectives.ranking import PairwiseRanking
 from homeroom.training.optimizers import OptimizerKind
-from homeroom.training.pairs import with_prompts
 from homeroom.training.settings import TrainingSettings
 from homeroom.training.teaching import Lessons, contests
 from homeroom.workspace import Artifact, Draft
@@ -112,14 +106,14 @@ class Base:
         return checkpoints.load(self.artifact) if self.whole else adapted(self.model, settings)
 
     def copy_of(self, learned: GPT, settings: AdapterSettings) -> GPT:
-        """What was learned so far, frozen."""
+        """What was learned so far, to learn on from."""
         copy = self.learner(settings)
         wanted = dict(learned.named_parameters())
         with torch.no_grad():
             for name, parameter in copy.named_parameters():
                 if parameter.requires_grad:
                     parameter.copy_(wanted[name])
-        return copy.requires_grad_(False).eval()
+        return copy
 
     def folded(self, learned: GPT) -> GPT:
         """What was learned, in plain float32 weights."""
@@ -178,7 +172,7 @@ def reward_model(
     settings: RewardSettings, adapters: AdapterSettings, base: Base, learned: Contests, draft: Draft, name: str
 ) -> RewardModel:
     """One that learned from these contests; `name` is also its checkpoint's, from which it goes on."""
-    rows = _ranked(learned)
+    rows = ranked(learned)
     torch.manual_seed(settings.seed + 1)
     model = RewardModel(base.learner(adapters.model_copy(update={"seed": adapters.seed + 1})))
     per_step = min(settings.pairs_per_step, len(rows))
@@ -236,78 +230,7 @@ def _of_questions(right: Sequence[bool], asked: Sequence[str]) -> Interval:
     return Interval(alone.mean, min(alone.low, drawn.low), max(alone.high, drawn.high), alone.n)
 
 
-def _ranked(learned: Contests) -> list[RankedRows]:
+def ranked(learned: Contests) -> list[RankedRows]:
     return [
         RankedRows([list(better.token_ids), list(worse.token_ids)], [0, 1], better.weight) for better, worse in learned
     ]
-
-
-def by_reward(
-    settings: PolicySettings,
-    rewarded: RewardSettings,
-    adapters: AdapterSettings,
-    base: Base,
-    lessons: Lessons,
-    heldout: Contests,
-    start: GPT,
-    look: Judge | None,
-    draft: Draft,
-) -> tuple[GPT, dict[str, Json]]:
-    """A policy that answers what people asked so that a reward model of what they said is pleased (PPO).
-
-    `start` is the policy to begin with and, as it is, the reference; `look` is what an independent judge thinks of one.
-    Raises NotQualified where the reward model is no better than a coin or fails its bar, NothingToLearn where no
-    question leaves room for an answer.
-    """
-    contested = base.contests(lessons, rewarded.seed)
-    reward = reward_model(rewarded, adapters, base, contested, draft, "reward")
-    shown = qualified(reward, heldout, contested, rewarded, base)
-    if not shown.passed:
-        raise NotQualified(f"the reward model does not qualify, so PPO did not start: {shown.reason}")
-    with products_in(base.dtype):
-        scale = score_scale(reward, _ranked(contested)[:100])
-    mean, deviation = (cast(float, scale[name]) for name in ("score_mean", "score_deviation"))
-    prompts = _prompts(lessons, base, settings.rollouts.max_tokens)
-    policy, figures = by_ppo(
-        settings,
-        start,
-        base.copy_of(start, adapters),
-        prompts,
-        lambda rows: (reward.score(rows, 8) - mean) / deviation,
-        base.tokenizer,
-        draft,
-        dtype=base.dtype,
-        look=look,
-        section="teach.policy",
-    )
-    return policy, {"lessons": len(contested), "reward": shown.figures(), **figures}
-
-
-def look_of(judge: RewardModel, settings: PolicySettings, base: Base, lessons: Lessons) -> Judge | None:
-    """What the round's judge thinks of a policy's answers to questions set apart for it, always in the same draws."""
-    if not settings.watch.judge_every:
-        return None
-    most = settings.rollouts.max_tokens
-    asked = [
-        Request(f"look {number}", prompt, Sampling(max_tokens=most, seed=number))
-        for number, prompt in enumerate(_prompts(lessons, base, most)[: settings.watch.questions])
-    ]
-
-    def score(completions: Sequence[Completion]) -> float:
-        rows = [[*one.prompt_ids, *done.token_ids] for one, done in zip(asked, completions, strict=True)]
-        return float(judge.score(rows, 8).mean())
-
-    return Judge(asked, score)
-
-
-def _prompts(lessons: Lessons, base: Base, max_tokens: int) -> list[list[int]]:
-    every: list[Thumb | Pair] = [*lessons.thumbs, *lessons.pairs]
-    asked = {str(one.messages): one for one in every}
-    prompts = [prompt for _, prompt in with_prompts(list(asked.values()), base.tokenizer)]
-    fitting = [prompt for prompt in prompts if len(prompt) + max_tokens <= base.model.config.max_length]
-    if not fitting:
-        raise NothingToLearn(
-            f"no question leaves room for an answer of {max_tokens} tokens in a context of "
-            f"{base.model.config.max_length}: lower [teach.policy.rollouts].max_tokens"
-        )
-    return fitting

@@ -42,7 +42,8 @@ def best_of_seeds(
 ) -> tuple[GPT, dict[str, Json]]:
     """Train on `lessons` from every seed. The model with the lowest loss on those set apart, and how it came about.
 
-    Without `curves` the draft's log is left alone: what is to follow keeps its own there, and reads it after a kill.
+    The curves are those of the seed that is kept. Without `curves` there are none: what is to follow keeps its own in
+    the draft's log, and reads it after a kill.
     """
     there = len(apart.of_kind(method))
     watched = settings.looks > 0 and there >= FEWEST
@@ -53,14 +54,22 @@ def best_of_seeds(
             as_rows(method, some, base.model, base.tokenizer) if wanted else []
             for some, wanted in ((lessons, True), (apart.first(MOST), watched))
         )
-    runs = _Runs(settings, adapters, base, method, rows, seen, draft, curves)
-    tried = [runs.run(number) for number in range(settings.seeds if watched else 1)]
+    runs = _Runs(settings, adapters, base, method, rows, seen, draft)
+    places = places_of(draft, method, settings.seeds if watched else 1)
+    tried = [runs.run(number, place if curves else None) for number, place in enumerate(places)]
     best = min(range(len(tried)), key=lambda number: tried[number].loss)
     if len(tried) > 1:
         losses = ", ".join(f"{one.loss:.3f}" for one in tried)
         say("teach", f"validation loss of {len(tried)} seeds: {losses}; number {best + 1} is kept")
+        if curves:
+            draft.take(places[best])
     figures = tried[best].figures | {"seeds": [one.figures for one in tried], "seed": best}
     return tried[best].model, figures
+
+
+def places_of(draft: Draft, name: str, seeds: int) -> list[Draft]:
+    """Where each seed keeps its curves and samples: one alone in the draft itself."""
+    return [draft] if seeds == 1 else [draft.trial(f"{name}-{number}") for number in range(seeds)]
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,11 @@ class _Runs:
     rows: Sequence[Any]
     seen: Sequence[Any]
     draft: Draft
-    curves: bool
 
-    def run(self, number: int) -> _Tried:
-        """From one of the seeds."""
+    def run(self, number: int, place: Draft | None) -> _Tried:
+        """From one of the seeds, with its curves in `place`."""
         settings, base, draft, name = self.settings, self.base, self.draft, f"{self.method}-{number}"
         model = base.learner(self.adapters.model_copy(update={"seed": self.adapters.seed + number}))
-        followed = self.curves and number == 0
         lesson = course(self.method, settings, self.rows, model, base.dtype, settings.seed + number)
         stopping: EarlyStopping | None = None
         if self.seen:
@@ -91,15 +98,15 @@ class _Runs:
         with progress(f"teach ({name if settings.seeds > 1 else self.method})", lesson.steps) as bar:
 
             def each_step(state: RunState) -> None:
-                if followed:
-                    draft.log(
+                if place:
+                    place.log(
                         state.step, **{key: value for key, value in state.metrics.items() if key != "learning_rate"}
                     )
                 bar.update(state.step, **told(state))
 
             def begin(step: int) -> None:
-                if followed:
-                    draft.truncate_log(step)
+                if place:
+                    place.truncate_log(step)
                 if stopping:
                     stopping.start(step)
 

@@ -5,22 +5,23 @@ questions that neither has seen. Large models learn low-rank adapters on frozen 
 small ones all of their weights. Models of the circle, which its evaluation knows, are `improve`'s business.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from homeroom.data.preferences import PAIRS, THUMBS, Pair, Thumb, load_pairs, load_thumbs
+from homeroom.data.preferences import PAIRS, THUMBS, Pair, Split, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.asking import questions_asked
-from homeroom.evaluation.gate import Bar, gate
+from homeroom.evaluation.gate import Bar, early, gate
 from homeroom.evaluation.heldout import library_prose
 from homeroom.evaluation.reward_guard import RewardBar
 from homeroom.evaluation.reward_hacking import Limits
-from homeroom.evaluation.suite import Measured, Suite
+from homeroom.evaluation.suite import Early, Measured, Suite
 from homeroom.inference.request import Sampling
+from homeroom.memory import release
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.checkpoint import SETTINGS, read_settings
 from homeroom.models.compiled import CompiledGPT
@@ -29,21 +30,13 @@ from homeroom.models.heads import RewardModel
 from homeroom.progress import progress, say
 from homeroom.settings import Json, NothingToLearn, Probability
 from homeroom.stages import checkpoints, compress
-from homeroom.stages.adapting import (
-    Base,
-    Contests,
-    Qualified,
-    RewardSettings,
-    by_reward,
-    look_of,
-    qualified,
-    reward_model,
-)
+from homeroom.stages.adapting import Base, Contests, Qualified, RewardSettings, qualified, reward_model
 from homeroom.stages.decisions import enact, outcome, say_decisions
 from homeroom.stages.lookup import champion, is_compressed, made_before
 from homeroom.stages.measuring import answers_changed, measured_once, task_digests, task_items
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.stages.remembering import Memory
+from homeroom.stages.rewarded import by_reward, look_of
 from homeroom.stages.seeds import best_of_seeds
 from homeroom.stages.watching import Judge, WatchSettings
 from homeroom.tasks.base import Question
@@ -53,7 +46,7 @@ from homeroom.training.rollouts import RolloutSettings
 from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 7
+VERSION = 8
 
 
 class Config(TeachingSettings):
@@ -114,51 +107,61 @@ def run(config: Config, workspace: Workspace) -> Artifact:
         return done
     before = champion(workspace)
     pairs, thumbs = load_pairs(harvest.path / PAIRS), load_thumbs(harvest.path / THUMBS)
-    lessons = Lessons.of(pairs, thumbs, "train")
-    method, why = choose(config, lessons)
+    sides = {side: Lessons.of(pairs, thumbs, side) for side in get_args(Split)}
+    _, why = choose(config, sides["train"])
     say("teach", why)
-    said: list[Thumb | Pair] = [*thumbs, *pairs]
-    asked = _asked(config, before, [one for one in said if one.split == "heldout"])
+    asked = _asked(config, before, [*sides["heldout"].thumbs, *sides["heldout"].pairs])
     with workspace.publish("teach", config, [harvest, before], VERSION) as draft:
-        base = Base.of(before, config, config.whole, draft, compressed=is_compressed(workspace, before.id))
-        heldout = base.contests(Lessons.of(pairs, thumbs, "heldout"), config.judge.seed)
-        set_apart = Lessons.of(pairs, thumbs, "judge")
-        judge, judged = _judge(config, base, set_apart, heldout, draft)
-        look = partial(look_of, judge, config.policy, base, set_apart)
-        suite = _suite(config, base, judge, asked, draft.id)
-        suite = replace(suite, tasks=task_items(config.tasks))
-        measured_before = _measured(suite, base, before.id, "champion", draft, base.plain)
-        meant, apart = (one.inverted() if config.inverted else one for one in (lessons, set_apart))
-        try:
-            learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
-        except NotQualified as reason:
-            if config.method != "auto":
-                raise
-            method, why = choose(config, lessons, without=method)
-            why += f" ({reason})"
-            say("teach", why)
-            learned, figures = _learn(config, base, method, meant, apart, heldout, look, draft)
-        remembered = _memory(config, base).keep(learned)
-        checkpoints.save(learned, base.tokenizer, draft.path)
-        after = _measured(suite, base, draft.id, "teach", draft, lambda: learned)
-        verdict = gate(
-            after, measured_before, config.gate, compress.latency(learned, before, workspace, config.gate.doubt)
-        )
-        objections = ["the lessons were inverted, as a control"] if config.inverted else []
-        if not judged.passed:
-            objections.append(f"the judge does not qualify: {judged.reason}")
-        draft.metrics |= {
-            **outcome(draft.id, verdict, measured_before, after, objections, before.id),
-            "method": method,
-            "why": why,
-            "judge": judged.figures(),
-            **figures,
-            "remembered": remembered,
-            "evaluation_before": measured_before.figures(),
-            "answers": answers_changed(config.shown, suite, measured_before, after),
-        }
+        draft.metrics |= _round(config, workspace, before, sides, asked, draft)
+    release()  # what answers people is compressed yet, and there were three models
     say_decisions("teach", enact(draft.artifact, workspace))
     return draft.artifact
+
+
+def _round(
+    config: Config,
+    workspace: Workspace,
+    before: Artifact,
+    sides: Mapping[Split, Lessons],
+    asked: Sequence[Question],
+    draft: Draft,
+) -> dict[str, Json]:
+    """Judge, learn, measure and decide: the weights lie in the draft then, and this is what it came to."""
+    base = Base.of(before, config, config.whole, draft, compressed=is_compressed(workspace, before.id))
+    heldout = base.contests(sides["heldout"], config.judge.seed)
+    judge, judged = _judge(config, base, sides["judge"], heldout, draft)
+    look = partial(look_of, judge, config.policy, base, sides["judge"])
+    suite = replace(_suite(config, base, judge, asked, draft.id), tasks=task_items(config.tasks))
+    measured_before = _measured(suite, base, before.id, "champion", draft, base.plain)
+    lessons, apart = (sides[side].inverted() if config.inverted else sides[side] for side in ("train", "judge"))
+    method, why = choose(config, sides["train"])
+    try:
+        learned, figures = _learn(config, base, method, lessons, apart, heldout, look, draft)
+    except NotQualified as reason:
+        if config.method != "auto":
+            raise
+        method, why = choose(config, sides["train"], without=method)
+        why += f" ({reason})"
+        say("teach", why)
+        learned, figures = _learn(config, base, method, lessons, apart, heldout, look, draft)
+    remembered = _memory(config, base).keep(learned)
+    checkpoints.save(learned, base.tokenizer, draft.path)
+    ends = early(measured_before, config.gate)
+    after = _measured(suite, base, draft.id, "teach", draft, lambda: learned, ends)
+    verdict = gate(after, measured_before, config.gate, compress.latency(learned, before, workspace, config.gate.doubt))
+    objections = ["the lessons were inverted, as a control"] if config.inverted else []
+    if not judged.passed:
+        objections.append(f"the judge does not qualify: {judged.reason}")
+    return {
+        **outcome(draft.id, verdict, measured_before, after, objections, before.id),
+        "method": method,
+        "why": why,
+        "judge": judged.figures(),
+        **figures,
+        "remembered": remembered,
+        "evaluation_before": measured_before.figures(),
+        "answers": answers_changed(config.shown, suite, measured_before, after),
+    }
 
 
 def _judge(
@@ -194,7 +197,7 @@ def _learn(
         # As in InstructGPT (Ouyang et al. 2022, §3.1): what the champion never says cannot be rewarded.
         model, begun = best_of_seeds(config, config.adapters, base, "sft", lessons, apart, draft, curves=False)
     learned, figures = by_reward(
-        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look(), draft
+        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look(), draft, config.seeds
     )
     return base.folded(learned), {**figures, "begun_with": begun}
 
@@ -236,7 +239,15 @@ def _suite(config: Config, base: Base, judge: RewardModel, asked: Sequence[Quest
     )
 
 
-def _measured(suite: Suite, base: Base, name: str, stage: str, draft: Draft, load: Callable[[], GPT]) -> Measured:
+def _measured(
+    suite: Suite,
+    base: Base,
+    name: str,
+    stage: str,
+    draft: Draft,
+    load: Callable[[], GPT],
+    ends: Early | None = None,
+) -> Measured:
     """With the answers of the form in which it is served."""
 
     def loaded() -> tuple[GPT, Tokenizer, CompiledGPT | None]:
@@ -245,4 +256,4 @@ def _measured(suite: Suite, base: Base, name: str, stage: str, draft: Draft, loa
         return model, base.tokenizer, answering if isinstance(answering, CompiledGPT) else None
 
     with progress(f"teach (measuring {stage})", suite.work(stage)) as bar:
-        return measured_once(suite, name, stage, draft.path, loaded, lambda what, n: bar.advance(n, now=what))
+        return measured_once(suite, name, stage, draft.path, loaded, lambda what, n: bar.advance(n, now=what), ends)

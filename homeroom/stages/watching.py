@@ -135,8 +135,9 @@ class Watch:
         load_learned(self.rollouts.actor.policy, kept)
 
     def figures(self) -> dict[str, Json]:
-        """Where and why it stopped, and what each iteration gained for how much KL."""
-        judged = [one.judge for one in self.hacking.readings if one.judge is not None]
+        """Where and why it stopped, and what the judge thought at first and of the weights that are kept."""
+        kept = self.hacking.readings[: None if self.last_good is None else self.last_good + 1]
+        judged = [one.judge for one in kept if one.judge is not None]
         return {
             "watch": {**self.hacking.figures(), "last_good": self.last_good, "stops": self.settings.stop},
             "judge_first": judged[0] if judged else None,

@@ -48,7 +48,7 @@ class TeachingSettings(TrainingSettings):
     beta: PositiveFloat = Field(0.1, description="β of dpo and kto: smaller lets the model go further")
     imitation: NonNegativeFloat = Field(1.0, description="dpo: weight of the better answers' own likelihood")
     seeds: PositiveInt = Field(
-        1, description="runs of dpo, kto or sft, of which that with the lowest validation loss is kept"
+        1, description="runs, of which that with the lowest validation loss is kept, of ppo that which the judge likes"
     )
     looks: NonNegativeInt = Field(4, description="in a run, at lessons set apart: its best weights are kept; 0: none")
     patience: PositiveInt = Field(2, description="looks without a lower validation loss, after which a run is stopped")

@@ -2,7 +2,7 @@
 
 from homeroom.workspace.artifacts import Artifact, ArtifactStore, Damage, FileRecord, ancestor
 from homeroom.workspace.deletion import Forgotten
-from homeroom.workspace.drafts import Draft, Unfinished, read_log
+from homeroom.workspace.drafts import Draft, Unfinished, growing_log, read_log
 from homeroom.workspace.errors import (
     AlreadyChampion,
     AlreadyPublished,
@@ -105,6 +105,7 @@ __all__ = [
     "WorkspaceTooNew",
     "ancestor",
     "by_hand",
+    "growing_log",
     "model_name",
     "read_log",
 ]

@@ -26,6 +26,7 @@ from homeroom.settings import Frozen, Json, as_json
 from homeroom.workspace import tables
 from homeroom.workspace.artifacts import (
     MANIFEST,
+    SCRATCH,
     Artifact,
     ArtifactStore,
     FileRecord,
@@ -54,6 +55,7 @@ class Draft:
         self.id, self.path = artifact_id, path
         self.metrics: dict[str, Json] = {}
         self.published: Artifact | None = None
+        self._trials: list[Draft] = []
         self.resumable = any(path.iterdir())  # what it is worth, the stage knows
         _drop_torn_line(path / LOG)
         self._log = (path / LOG).open("a", encoding="utf-8") if (path / LOG).exists() else None
@@ -78,7 +80,22 @@ class Draft:
         kept = [point for point in read_log(self.path) if (point["step"] or 0) <= after_step]
         write_atomically(self.path / LOG, "".join(json.dumps(point) + "\n" for point in kept))
 
+    def trial(self, name: str) -> "Draft":
+        """A draft within this one, of which nothing is published unless it is taken; there again after a kill."""
+        folder = self.path / f"{SCRATCH}{name}"
+        folder.mkdir(exist_ok=True)
+        self._trials.append(Draft(self.id, folder))
+        return self._trials[-1]
+
+    def take(self, trial: "Draft") -> None:
+        """Have a trial's curves and files for its own, each whole or not at all."""
+        self.close()
+        for name, path in files_of(trial.path):
+            write_atomically(self.path / name, path.read_bytes())
+
     def close(self) -> None:
+        for trial in self._trials:
+            trial.close()
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -89,6 +106,12 @@ def read_log(folder: Path) -> list[dict[str, float | None]]:
     path = folder / LOG
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def growing_log(folder: Path) -> list[dict[str, float | None]]:
+    """The curves of a draft while it is written, or of the trial within it that was written to last."""
+    trials = sorted(folder.glob(f"{SCRATCH}*/{LOG}"), key=lambda path: path.stat().st_mtime)
+    return read_log(folder) or (read_log(trials[-1].parent) if trials else [])
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.rollouts import Rollouts, RolloutSettings
 from homeroom.training.teaching import Lessons
-from homeroom.workspace import Workspace
+from homeroom.workspace import Workspace, read_log
 
 GOOD, BAD = "It is good.", "It is bad."
 CONFIG = teach.Config(
@@ -158,23 +158,36 @@ def test_a_killed_round_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path)
         same_weights(whole, made)
 
 
-def test_killed_in_ppo_after_sft_it_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path):
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_killed_in_ppo_after_sft_it_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path, seeds):
     monkeypatch.setattr(ppo, "CHECKPOINT_SECONDS", 0.0)
     shutil.copytree(taught.path, tmp_path / "other")
-    config = CONFIG.model_copy(update={"method": "ppo", "whole": True, "minimum_lessons": 15, "epochs": 1})
+    config = CONFIG.model_copy(
+        update={"method": "ppo", "whole": True, "minimum_lessons": 15, "epochs": 1, "seeds": seeds}
+    )
     whole = teach.run(config, taught)
     assert whole.metrics["begun_with"]["steps"] > 0
-    measure = Rollouts.measure
+    if seeds > 1:
+        judged = [one["judge_last"] for one in whole.metrics["seeds"]]
+        assert judged[0] != judged[1]
+        assert whole.metrics["judge_last"] == max(judged) == judged[whole.metrics["seed"]]
+    measure, fourths = Rollouts.measure, []
+
+    def killed_in_the_last(self, some):
+        fourths.extend([4] * (self.iteration == 4))
+        return killed() if len(fourths) == seeds else measure(self, some)
+
     with Workspace.open(tmp_path / "other") as other:
         with monkeypatch.context() as patched:
-            patched.setattr(
-                Rollouts, "measure", lambda self, some: killed() if self.iteration == 4 else measure(self, some)
-            )
+            patched.setattr(Rollouts, "measure", killed_in_the_last)
             with pytest.raises(Killed):
                 teach.run(config, other)
         made = teach.run(config, other)
-        for name in ("reward_first", "reward_last", "kl", "iterations"):
+        for name in ("reward_first", "reward_last", "kl", "iterations", "samples"):
             assert made.metrics[name] == whole.metrics[name], name
+        assert made.metrics.get("seeds") == whole.metrics.get("seeds")
+        curve = [point["reward"] for point in read_log(made.path) if "reward" in point]
+        assert (len(curve), curve[-1]) == (config.policy.rollouts.iterations + 1, made.metrics["reward_last"])
         assert made.metrics["watch"] == whole.metrics["watch"]
         assert len(made.metrics["watch"]["frontier"]) == config.policy.rollouts.iterations + 1
         same_weights(whole, made)

@@ -1,4 +1,5 @@
 import mmap
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from homeroom.settings import Frozen
-from homeroom.workspace import AlreadyPublished, Workspace, WorkspaceBusy, WorkspaceError, read_log
+from homeroom.workspace import AlreadyPublished, Workspace, WorkspaceBusy, WorkspaceError, growing_log, read_log
 from homeroom.workspace.artifacts import remove_scratch
 
 
@@ -82,6 +83,23 @@ def test_scratch_files_and_folders_are_not_published(workspace: Workspace) -> No
     names = {path.relative_to(draft.artifact.path).as_posix() for path in draft.artifact.path.rglob("*")}
     assert names == {"model", "nested", "nested/kept", "manifest.json"}
     assert set(draft.artifact.files) == {"model", "nested/kept"}
+
+
+def test_of_trials_only_what_is_taken_is_published_and_the_last_is_seen_to_grow(workspace: Workspace) -> None:
+    with workspace.publish("sft", Config()) as draft:
+        for number in range(2):
+            trial = draft.trial(f"seed-{number}")
+            trial.log(1, loss=float(number))
+            (trial.path / "samples.txt").write_text(f"of {number}", encoding="utf-8")
+            (trial.path / "scratch-weights").write_text("large", encoding="utf-8")
+            os.utime(trial.path / "progress.jsonl", (number, number))
+        assert (read_log(draft.path), growing_log(draft.path)) == ([], [{"step": 1, "loss": 1.0}])
+        draft.take(draft.trial("seed-0"))
+        assert growing_log(draft.path) == [{"step": 1, "loss": 0.0}]
+    made = draft.artifact
+    assert read_log(made.path) == [{"step": 1, "loss": 0.0}]
+    assert (made.path / "samples.txt").read_text(encoding="utf-8") == "of 0"
+    assert sorted(path.name for path in made.path.iterdir()) == ["manifest.json", "progress.jsonl", "samples.txt"]
 
 
 def test_figures_of_any_kind_become_json(workspace: Workspace) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from homeroom.drawing.lineage import Node
-from homeroom.workspace import Artifact, Run, Unfinished, Workspace, read_log
+from homeroom.workspace import Artifact, Run, Unfinished, Workspace, growing_log, read_log
 
 RUNS = 100
 Log = list[dict[str, float | None]]
@@ -117,6 +117,6 @@ def _work(draft: Unfinished, runs: list[Run]) -> Work:
 
 def _log(draft: Unfinished) -> Log:
     try:
-        return read_log(draft.path)
+        return growing_log(draft.path)
     except (OSError, ValueError):  # it was published, or its log replaced, in this very moment
         return []
