@@ -24,7 +24,7 @@ TIE = 1e-4
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of `n` items with the 95 % interval around it."""
+    """A mean of `n` items with the 95 % interval around it: where several looks were taken, of all of them at once."""
 
     mean: float
     low: float
@@ -62,7 +62,7 @@ def mean_interval(
     resamples: int = RESAMPLES,
     by_chance: float = BY_CHANCE,
 ) -> Interval:
-    """The mean and its percentile bootstrap interval, all resamples at once; `by_chance` is what lies to either side.
+    """The mean and its percentile bootstrap interval; `by_chance` is what lies to either side of it.
 
     The rarer that is, the more resamples are drawn, so that its quantile stands on as many.
     """

@@ -132,11 +132,17 @@ def gate(candidate: Measured, champion: Measured, bar: Bar, latency: Latency | N
 
 
 def early(champion: Measured, bar: Bar) -> Early:
-    """Ends a candidate's questions once its win rate over the champion surely lies above what `bar` asks, or below."""
+    """Ends a candidate's questions once its win rate over the champion surely lies above what `bar` asks, or below.
+
+    Who wins but has been ruder so far is asked on: of fewer questions, chance explains more.
+    """
 
     def decided(candidate: Measured) -> bool:
         wins, won_by_chance = _win_rate(candidate, champion, bar)
-        return wins.high < bar.win_rate or (wins.low > bar.win_rate and not _unsure(won_by_chance, candidate, bar))
+        ours, theirs = candidate.paired(champion)
+        ruder = sum(a.rude for a in ours) > sum(b.rude for b in theirs)
+        won = wins.low > bar.win_rate and not _unsure(won_by_chance, candidate, bar)
+        return wins.high < bar.win_rate or (won and not ruder)
 
     return Early(bar.questions, decided)
 

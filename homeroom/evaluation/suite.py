@@ -153,15 +153,32 @@ class Suite:
         advance: Advance = _silent,
         answering: CompiledGPT | None = None,
         early: Early | None = None,
+        known: Measured | None = None,
     ) -> Measured:
         """Everything about one model. `artifact` and `stage` say whose results these are.
 
         With `answering`, the form of it that is served, that one answers the questions; with `early` not always all.
+        What is `known`, of a model that was not asked all, is not measured again.
         """
+        asked = self.asked(stage)
+        at = looks(len(asked), early.least) if early else [Look(len(asked), len(asked))]
         with products_in(self.dtype, model.embedding.weight.device.type):
-            return self._measure(model, tokenizer, artifact, stage, advance, answering or model, early)
+            if known is None:
+                measured = self._unasked(model, tokenizer, artifact, stage, advance, answering or model)
+            else:
+                measured = known
+                advance("known", self.work(stage) - len(asked) + len(known.answers))
+            measured = measured.model_copy(update={"planned": len(asked) if len(at) > 1 else None})
+            for look in at:
+                rest = asked[len(measured.answers) : look.answered]
+                answers = (*measured.answers, *self._answers(answering or model, tokenizer, rest, advance))
+                measured = measured.model_copy(update={"answers": answers})
+                if early and look.answered < len(asked) and early.decided(measured):
+                    advance("decided", len(asked) - look.answered)
+                    break
+        return measured
 
-    def _measure(
+    def _unasked(
         self,
         model: GPT,
         tokenizer: Tokenizer,
@@ -169,16 +186,14 @@ class Suite:
         stage: str,
         advance: Advance,
         answering: GPT | CompiledGPT,
-        early: Early | None,
     ) -> Measured:
+        """All but the answers."""
         scores = score_texts(model, tokenizer, self.texts, on_texts=lambda n: advance("likelihood", n))
         right = {
             shots: cloze_outcomes(model, tokenizer, items, on_items=lambda n: advance("cloze", n))
             for shots, items in self.cloze.items()
         }
-        asked = self.asked(stage)
-        at = looks(len(asked), early.least) if early else [Look(len(asked), len(asked))]
-        measured = Measured(
+        return Measured(
             suite=self.name,
             artifact=artifact,
             stage=stage,
@@ -186,15 +201,7 @@ class Suite:
             cloze={str(shots): proportion(list(outcomes.values())) for shots, outcomes in right.items()},
             answers=(),
             tasks=self._tasks(answering, tokenizer, list(right.values()), advance),
-            planned=len(asked) if len(at) > 1 else None,
         )
-        for look in at:
-            more = self._answers(answering, tokenizer, asked[len(measured.answers) : look.answered], advance)
-            measured = measured.model_copy(update={"answers": (*measured.answers, *more)})
-            if early and look.answered < len(asked) and early.decided(measured):
-                advance("decided", len(asked) - look.answered)
-                break
-        return measured
 
     def _answers(
         self, answering: GPT | CompiledGPT, tokenizer: Tokenizer, asked: Sequence[Question], advance: Advance

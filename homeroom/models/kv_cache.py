@@ -80,8 +80,8 @@ class KVCache:
         self.values_LSKTE[:, slot, :, :length] = held.values[:, :, :length]
 
     def reserve(self, slots: int, length: int) -> None:
-        """Room for so many slots and positions; what stands there stays."""
-        layers, have_slots, heads, have_length, width = self.keys_LSKTE.shape
+        """Room for so many slots and positions; what stands there stays, also where there is no memory for more."""
+        layers, have_slots, heads, have_length, width = self.values_LSKTE.shape  # the last to grow
         if slots <= have_slots and length <= have_length:
             return
         more = have_slots if slots <= have_slots else max(slots, 2 * have_slots)
@@ -89,9 +89,11 @@ class KVCache:
         shape = (layers, more, heads, longer, width)
         # One table after the other, without the old one's views: not both stand there twice.
         self.keys, self.values = [], []
-        self.keys_LSKTE = self._grown(self.keys_LSKTE, shape)
-        self.values_LSKTE = self._grown(self.values_LSKTE, shape)
-        self._part()
+        try:
+            self.keys_LSKTE = self._grown(self.keys_LSKTE, shape)
+            self.values_LSKTE = self._grown(self.values_LSKTE, shape)
+        finally:
+            self._part()
 
     def _grown(self, old: Tensor, shape: tuple[int, ...]) -> Tensor:
         new = self._zeros(shape)

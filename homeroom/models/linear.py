@@ -23,7 +23,7 @@ def product(x: Tensor, weight_OI: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """nn.Linear by `product`."""
+    """nn.Linear, by `product` where it has no bias."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) if self.bias is not None else product(x, self.weight)
@@ -41,9 +41,10 @@ class FusedLinear(Linear):
 
 
 def _plain(x: Tensor, weight: Tensor) -> bool:
-    """Float32 on a CPU, without a gradient and without another number format for products."""
+    """Float32 on a CPU with MKL, without a gradient and without another number format for products."""
     return (
         x.is_cpu
+        and torch.backends.mkl.is_available()
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")

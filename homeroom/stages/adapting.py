@@ -107,13 +107,13 @@ class Base:
 
     def copy_of(self, learned: GPT, settings: AdapterSettings) -> GPT:
         """What was learned so far, to learn on from."""
-        copy = self.learner(settings)
+        twin = self.learner(settings)
         wanted = dict(learned.named_parameters())
         with torch.no_grad():
-            for name, parameter in copy.named_parameters():
+            for name, parameter in twin.named_parameters():
                 if parameter.requires_grad:
                     parameter.copy_(wanted[name])
-        return copy
+        return twin
 
     def folded(self, learned: GPT) -> GPT:
         """What was learned, in plain float32 weights."""

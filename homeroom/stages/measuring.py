@@ -64,7 +64,13 @@ class Measuring(Frozen):
     seed: NonNegativeInt = 0
 
 
-def measure(suite: Suite, models: Mapping[str, Stored], folder: Path, early: Early | None = None) -> list[Measured]:
+def measure(
+    suite: Suite,
+    models: Mapping[str, Stored],
+    folder: Path,
+    early: Early | None = None,
+    known: Measured | None = None,
+) -> list[Measured]:
     """Each stage's model by the suite, with a bar. In `folder` the results are kept, and found there after a kill.
 
     A candidate that is no artifact yet has no record to be checked by, so artifacts are checked by the caller.
@@ -80,6 +86,7 @@ def measure(suite: Suite, models: Mapping[str, Stored], folder: Path, early: Ear
                 lambda: (load_model(model.path), Tokenizer.load(model.path), None),
                 lambda what, n: bar.advance(n, model=stage, now=what),
                 early,
+                known,
             )
 
         return [one(stage, model) for stage, model in models.items()]
@@ -93,6 +100,7 @@ def measured_once(
     load: Callable[[], tuple[GPT, Tokenizer, CompiledGPT | None]],
     advance: Advance,
     early: Early | None = None,
+    known: Measured | None = None,
 ) -> Measured:
     """A model by the suite, kept in `folder` under its name and found there after a kill.
 
@@ -104,7 +112,7 @@ def measured_once(
         return Measured.load(kept)
     release()
     model, tokenizer, answering = load()
-    measured = suite.measure(model, tokenizer, name, stage, advance, answering, early)
+    measured = suite.measure(model, tokenizer, name, stage, advance, answering, early, known)
     measured.save(kept)
     return measured
 
@@ -138,19 +146,22 @@ def measured_in(evaluation: Artifact) -> Precision:
 def measured_by(
     evaluation: Artifact, model: Artifact, workspace: Workspace, folder: Path, suite: Suite | None = None
 ) -> Measured:
-    """What is known of a model by an evaluation's suite; only if nobody asked it all, it is, and kept in `folder`.
+    """What is known of a model by an evaluation's suite; what nobody measured is, and kept in `folder`.
+
+    A champion that was promoted early is asked the rest of the questions.
 
     The suite holds the judge and all held-out text: it is loaded only if it is needed and was not given.
     """
+    known = None
     made_of_it = (artifact for artifact in workspace.artifacts.all() if evaluation.id in artifact.inputs)
     for artifact in (evaluation, *made_of_it):
         kept = artifact.path / f"{model.id}.json"
         if kept.exists():
             artifact.check()  # answers that somebody changed would decide who is promoted
-            if (known := Measured.load(kept)).whole:  # a champion that was promoted early did not answer all
+            if (known := Measured.load(kept)).whole:
                 return known
     model.check()
-    return measure(suite or suite_of(evaluation, workspace), {model.stage: model}, folder)[0]
+    return measure(suite or suite_of(evaluation, workspace), {model.stage: model}, folder, known=known)[0]
 
 
 def evaluation_questions(evaluation: Artifact) -> list[Question]:

@@ -81,7 +81,7 @@ def by_reward(
 def _best_judged(
     run: Callable[[GPT, int, Draft], tuple[GPT, dict[str, Json]]], begin: Callable[[], GPT], draft: Draft, seeds: int
 ) -> tuple[GPT, dict[str, Json]]:
-    """The policy whose answers to questions set apart the judge likes best. Only one is held beside the one that runs.
+    """The policy whose answers to questions set apart the judge likes best. One is held beside the one that runs.
 
     All seeds' looks ask the same with the same draws.
     """
@@ -89,10 +89,12 @@ def _best_judged(
     told: list[dict[str, Json]] = []
     best, kept, judged = 0, None, -math.inf
     for number, place in enumerate(places):
-        policy, figures = run(begin(), number, place)
+        made = run(begin(), number, place)
+        figures = made[1]
         told.append({name: figures[name] for name in ("judge_last", "reward_last", "kl", "steps", "stopped_early")})
         if kept is None or cast(float, figures["judge_last"]) > judged:
-            best, kept, judged = number, (policy, figures), cast(float, figures["judge_last"])
+            best, kept, judged = number, made, cast(float, figures["judge_last"])
+        del made
         release()
     assert kept is not None
     scores = ", ".join(f"{one['judge_last']:.2f}" for one in told)

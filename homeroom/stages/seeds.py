@@ -55,8 +55,9 @@ def best_of_seeds(
             for some, wanted in ((lessons, True), (apart.first(MOST), watched))
         )
     runs = _Runs(settings, adapters, base, method, rows, seen, draft)
-    places = places_of(draft, method, settings.seeds if watched else 1)
-    tried = [runs.run(number, place if curves else None) for number, place in enumerate(places)]
+    seeds = settings.seeds if watched else 1
+    places = places_of(draft, method, seeds) if curves else []
+    tried = [runs.run(number, places[number] if curves else None) for number in range(seeds)]
     best = min(range(len(tried)), key=lambda number: tried[number].loss)
     if len(tried) > 1:
         losses = ", ".join(f"{one.loss:.3f}" for one in tried)

@@ -135,7 +135,7 @@ class Watch:
         load_learned(self.rollouts.actor.policy, kept)
 
     def figures(self) -> dict[str, Json]:
-        """Where and why it stopped, and what the judge thought at first and of the weights that are kept."""
+        """Where and why it stopped, and what the judge thought at first and, of those kept, at last."""
         kept = self.hacking.readings[: None if self.last_good is None else self.last_good + 1]
         judged = [one.judge for one in kept if one.judge is not None]
         return {
@@ -145,8 +145,10 @@ class Watch:
         }
 
     def _asked(self, iteration: int) -> Sequence[Request]:
-        due = self.judge is not None and iteration % self.settings.judge_every == 0
-        return self.judge.asks if self.judge is not None and due else ()
+        if self.judge is None:
+            return ()
+        last = iteration == self.rollouts.settings.iterations  # the policy as it ends
+        return self.judge.asks if last or iteration % self.settings.judge_every == 0 else ()
 
     def _keep(self, iteration: int) -> None:
         """The weights that this iteration was sampled from, if it was a good one; no other than may yet be wanted."""

@@ -58,6 +58,14 @@ def test_it_ends_where_the_winner_is_clear_and_goes_on_where_not(share, ends):
     assert verdict.lines[0].measured == "150 of 300, which decided it"
 
 
+def test_who_wins_clearly_but_is_ruder_so_far_is_asked_on():
+    champion, clear = measured("champion", np.zeros(N), rude={0}), better(0.9)
+    end = early(champion, Bar(questions=100))
+    assert end.decided(halfway(measured("c", clear, rude={5, 250, 260})))
+    assert not end.decided(halfway(measured("c", clear, rude={5, 6})))
+    assert end.decided(halfway(measured("c", -clear, rude={5, 6})))  # who loses, loses
+
+
 def test_an_early_interval_is_wider_than_the_same_answers_would_have_at_the_end():
     champion, whole = measured("champion", np.zeros(N)), measured("c", better(0.6))
     half = halfway(whole)

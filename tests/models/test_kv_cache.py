@@ -92,3 +92,24 @@ def test_a_cache_that_grows_keeps_what_stands_in_it_and_anyone_may_write(new_mod
     assert torch.equal(cache.keys_LSKTE[:, 6, :, :20], keys[:, 0, :, :20])
     assert torch.equal(cache.values_LSKTE[:, 5, :, :30], values[:, 0, :, :30])
     assert not cache.values_LSKTE[:, 6, :, 20:].any()
+
+
+def test_a_cache_without_memory_to_grow_stays_as_it_was_and_may_grow_later(new_model, monkeypatch):
+    cache = new_model(max_length=32).new_cache(2, 8)
+    cache.keys_LSKTE[:], cache.values_LSKTE[:] = 1.0, 2.0
+    made, grown = cache._grown, []
+
+    def full_at_the_second(old, shape):
+        grown.append(shape)
+        if len(grown) == 2:
+            raise MemoryError
+        return made(old, shape)
+
+    monkeypatch.setattr(cache, "_grown", full_at_the_second)
+    with pytest.raises(MemoryError):
+        cache.reserve(2, 32)
+    for _ in range(2):
+        assert [float(layer.max()) for layer in cache.keys] == [1.0] * len(cache.keys) != []
+        assert [float(layer.max()) for layer in cache.values] == [2.0] * len(cache.values) != []
+        cache.reserve(2, 32)
+    assert min(cache.keys[0].shape[2], cache.values[0].shape[2]) >= 32

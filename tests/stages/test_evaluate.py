@@ -73,11 +73,11 @@ def test_a_killed_evaluation_does_not_measure_again_what_it_had(workspace, evalu
     measured = []
     real = Suite.measure
 
-    def measure(suite, model, tokenizer, artifact, stage, advance, answering, early):
+    def measure(suite, model, tokenizer, artifact, stage, advance, answering, early, known):
         if len(measured) == 2:
             raise KeyboardInterrupt
         measured.append(stage)
-        return real(suite, model, tokenizer, artifact, stage, advance, answering, early)
+        return real(suite, model, tokenizer, artifact, stage, advance, answering, early, known)
 
     monkeypatch.setattr(Suite, "measure", measure)
     monkeypatch.setattr(precision, "measure_peak", lambda _: precision.Peak(1.0, 9.0))

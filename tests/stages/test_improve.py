@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from homeroom import cli
 from homeroom.data.documents import read_documents
 from homeroom.data.preferences import Pair, Said, save_lessons
+from homeroom.evaluation import suite
 from homeroom.evaluation.gate import Bar
 from homeroom.evaluation.latency import compare_latency
 from homeroom.evaluation.suite import Measured
@@ -15,7 +16,7 @@ from homeroom.models.checkpoint import load_model
 from homeroom.models.compiled import CompiledGPT
 from homeroom.settings import NothingToLearn
 from homeroom.stages import compress, evaluate, harvest, improve
-from homeroom.stages.measuring import evaluation_questions, measured_by
+from homeroom.stages.measuring import evaluation_questions, measure, measured_by, suite_of
 from homeroom.tasks.questions import questions
 from homeroom.training.teaching import TeachingSettings
 
@@ -72,7 +73,11 @@ def test_votes_make_a_better_champion_and_the_same_votes_inverted_are_refused(wo
     assert workspace.registry.champion() == before
 
 
-def test_a_clear_winner_is_promoted_before_all_is_asked_and_is_asked_the_rest_as_champion(workspace, tmp_path):
+def test_a_clear_winner_is_promoted_before_all_is_asked_and_is_asked_the_rest_as_champion(
+    workspace, tmp_path, monkeypatch
+):
+    made_again = tmp_path / "again"
+    made_again.mkdir()
     config = CONFIG.model_copy(update={"control": False, "gate": CONFIG.gate.model_copy(update={"questions": 10})})
     made = improve.run(config, workspace)
     evaluation = workspace.latest("evaluate")
@@ -82,8 +87,16 @@ def test_a_clear_winner_is_promoted_before_all_is_asked_and_is_asked_the_rest_as
     assert 10 <= answered < asked
     assert made.metrics["gate"][0]["value"] == f"{answered} of {asked}, which decided it"
     assert not Measured.load(made.path / f"{made.id}.json").whole
+    before = Measured.load(made.path / f"{made.id}.json")
+    monkeypatch.setattr(suite, "score_texts", killed)  # what is known of it is not measured again
     after = measured_by(evaluation, made, workspace, tmp_path)
     assert (after.whole, len(after.answers)) == (True, asked)
+    assert after.answers[:answered] == before.answers
+    assert after.bits_per_byte == before.bits_per_byte
+    monkeypatch.undo()
+    assert [one.text for one in after.answers] == [
+        one.text for one in measure(suite_of(evaluation, workspace), {"improve": made}, made_again)[0].answers
+    ]
 
 
 def test_who_follows_a_compressed_champion_is_timed_and_served_compressed(workspace, monkeypatch):
