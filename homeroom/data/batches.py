@@ -52,6 +52,11 @@ class TokenBatch:
 
 
 @dataclass(frozen=True)
+class RunningText(TokenBatch):
+    """Text beside lessons, which may be TokenBatches themselves."""
+
+
+@dataclass(frozen=True)
 class RankingBatch:
     """K answers to each of some questions, several to a row; a lower tier is better, equal tiers are not compared.
 
@@ -196,6 +201,19 @@ class TokenRow(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, start: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]: ...
+
+
+@dataclass(frozen=True)
+class TokensInMemory:
+    """A TokenRow that is short."""
+
+    ids: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, start: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return self.ids[start : start + count]
 
 
 class PackedTokens:
@@ -354,7 +372,7 @@ class WithText:
 
     def __iter__(self) -> Iterator[list[Any]]:
         for step, text in zip(self.source, self.text, strict=False):
-            yield [*step, *text]
+            yield [*step, *(RunningText(**vars(batch)) for batch in text)]
 
     def state_dict(self) -> State:
         return {"source": self.source.state_dict(), "text": self.text.state_dict()}

@@ -40,6 +40,12 @@ def library_prose(megabytes: float, *, validation: bool = False) -> Sequence[Doc
     return up_to(megabytes, _library_prose(), last=validation)
 
 
+def rehearsed(measured: float, decided: float, megabytes: float) -> list[Document]:
+    """So much of that prose as neither measures (its first megabytes) nor decides (its last), to be learned beside."""
+    kept_out = {one.id for one in (*library_prose(measured), *library_prose(decided, validation=True))}
+    return up_to(megabytes, [document for document in _library_prose() if document.id not in kept_out])
+
+
 @cache
 def _library_prose() -> Sequence[Document]:
     return tuple(document for document in PythonLibrary().documents(0) if document.kind == "prose")

@@ -95,7 +95,8 @@ class FromPairs:
             asked, per_step=config.questions_per_step, micro=config.micro_questions, seed=config.seed
         )
         steps = max(1, round(config.epochs * len(asked) / config.questions_per_step))
-        return Course(source, DPO(config.beta, config.imitation), steps, len(rows))
+        weight = sum(row.chosen.weight for row in rows) * min(config.questions_per_step, len(asked)) / len(asked)
+        return Course(source, DPO(config.beta, config.imitation), steps, len(rows), weight)
 
     def accuracy(self, model: GPT, *, inverted: bool) -> float | None:
         return preference_accuracy(model, self._side("heldout", inverted))

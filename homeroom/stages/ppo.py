@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from homeroom.data.batches import TokenRow
 from homeroom.data.documents import read_documents
 from homeroom.data.shards import Shards
 from homeroom.evaluation.answers import answerable
@@ -114,7 +115,7 @@ def by_ppo(
     *,
     dtype: torch.dtype,
     look: Judge | None = None,
-    text: Shards | None = None,
+    text: TokenRow | None = None,
     section: str = "ppo",
 ) -> tuple[GPT, dict[str, Json]]:
     """PPO from `policy`, to the end or to where it is stopped: then it has the last good weights back.

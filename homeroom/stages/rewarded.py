@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from homeroom.data.batches import TokenRow
 from homeroom.data.preferences import Pair, Thumb
 from homeroom.evaluation.qualification import score_scale
 from homeroom.inference.request import Completion, Request, Sampling
@@ -37,12 +38,13 @@ def by_reward(
     look: Judge | None,
     draft: Draft,
     seeds: int = 1,
+    text: TokenRow | None = None,
 ) -> tuple[GPT, dict[str, Json]]:
     """A policy that answers what people asked so that a reward model of what they said is pleased (PPO).
 
     `start` is the policy to begin with and, as it is, the reference; `look` is what an independent judge thinks of one,
-    and says which of several seeds' was the best. Raises NotQualified where the reward model is no better than a coin
-    or fails its bar, NothingToLearn where no question leaves room for an answer.
+    and says which of several seeds' was the best; `text` is learned beside. Raises NotQualified where the reward model
+    is no better than a coin or fails its bar, NothingToLearn where no question leaves room for an answer.
     """
     contested = base.contests(lessons, rewarded.seed)
     reward = reward_model(rewarded, adapters, base, contested, draft, "reward")
@@ -55,6 +57,9 @@ def by_reward(
     prompts = _prompts(lessons, base, settings.rollouts.max_tokens)
     reference = base.copy_of(start, adapters).requires_grad_(False).eval()
 
+    length = min(settings.text.length, base.model.config.max_length)
+    settings = settings.model_copy(update={"text": settings.text.model_copy(update={"length": length})})
+
     def run(policy: GPT, seed: int, place: Draft) -> tuple[GPT, dict[str, Json]]:
         return by_ppo(
             settings.model_copy(update={"seed": settings.seed + seed}),
@@ -66,6 +71,7 @@ def by_reward(
             place,
             dtype=base.dtype,
             look=look,
+            text=text,
             section="teach.policy",
         )
 

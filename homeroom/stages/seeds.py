@@ -4,7 +4,7 @@ Which lessons there are is for `teach` to say, how one run goes for `homeroom.tr
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from homeroom.settings import Json
 from homeroom.stages.adapting import Base, told
 from homeroom.training.early_stopping import EarlyStopping
 from homeroom.training.loop import RunState, train
-from homeroom.training.teaching import Lessons, Method, TeachingSettings, as_rows, course
+from homeroom.training.teaching import Course, Lessons, Method, TeachingSettings, as_rows, course
 from homeroom.workspace import Draft
 
 FEWEST, MOST = 8, 40  # lessons set apart: fewer say nothing of a run, more take longer than they are worth
@@ -38,12 +38,13 @@ def best_of_seeds(
     apart: Lessons,
     draft: Draft,
     *,
+    beside: Callable[[Course], Course] = lambda course: course,
     curves: bool = True,
 ) -> tuple[GPT, dict[str, Json]]:
     """Train on `lessons` from every seed. The model with the lowest loss on those set apart, and how it came about.
 
-    The curves are those of the seed that is kept. Without `curves` there are none: what is to follow keeps its own in
-    the draft's log, and reads it after a kill.
+    `beside` adds what else a step reads. The curves are those of the seed that is kept. Without `curves` there are
+    none: what is to follow keeps its own in the draft's log, and reads it after a kill.
     """
     there = len(apart.of_kind(method))
     watched = settings.looks > 0 and there >= FEWEST
@@ -54,7 +55,7 @@ def best_of_seeds(
             as_rows(method, some, base.model, base.tokenizer) if wanted else []
             for some, wanted in ((lessons, True), (apart.first(MOST), watched))
         )
-    runs = _Runs(settings, adapters, base, method, rows, seen, draft)
+    runs = _Runs(settings, adapters, base, method, rows, seen, draft, beside)
     seeds = settings.seeds if watched else 1
     places = places_of(draft, method, seeds) if curves else []
     tried = [runs.run(number, places[number] if curves else None) for number in range(seeds)]
@@ -84,12 +85,13 @@ class _Runs:
     rows: Sequence[Any]
     seen: Sequence[Any]
     draft: Draft
+    beside: Callable[[Course], Course]
 
     def run(self, number: int, place: Draft | None) -> _Tried:
         """From one of the seeds, with its curves in `place`."""
         settings, base, draft, name = self.settings, self.base, self.draft, f"{self.method}-{number}"
         model = base.learner(self.adapters.model_copy(update={"seed": self.adapters.seed + number}))
-        lesson = course(self.method, settings, self.rows, model, base.dtype, settings.seed + number)
+        lesson = self.beside(course(self.method, settings, self.rows, model, base.dtype, settings.seed + number))
         stopping: EarlyStopping | None = None
         if self.seen:
             whole = settings.model_copy(update={"answers_per_step": 2 * len(self.seen)})

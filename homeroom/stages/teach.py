@@ -10,13 +10,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Self, get_args
 
+import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from homeroom.data.batches import TokensInMemory
 from homeroom.data.preferences import PAIRS, THUMBS, Pair, Split, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.answers import answerable
 from homeroom.evaluation.asking import questions_asked
 from homeroom.evaluation.gate import Bar, early, gate
-from homeroom.evaluation.heldout import library_prose
+from homeroom.evaluation.heldout import library_prose, rehearsed
 from homeroom.evaluation.reward_guard import RewardBar
 from homeroom.evaluation.reward_hacking import Limits
 from homeroom.evaluation.suite import Early, Measured, Suite
@@ -43,10 +45,12 @@ from homeroom.tasks.base import Question
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.rollouts import RolloutSettings
-from homeroom.training.teaching import Lessons, Method, TeachingSettings, choose
+from homeroom.training.settings import TextSettings
+from homeroom.training.teaching import Course, Lessons, Method, Rehearsal, TeachingSettings, choose
 from homeroom.workspace import Artifact, Draft, Workspace
 
-VERSION = 8
+VERSION = 9
+REHEARSED = 0.3  # megabytes
 
 
 class Config(TeachingSettings):
@@ -73,12 +77,16 @@ class Config(TeachingSettings):
             ),
             learning_rate=2e-4,
             warmup=0.1,
+            text=TextSettings(rows=2, weight=0.1),
         ),
         description="of ppo, which begins with what sft makes of the written answers where there are enough",
     )
     questions: PositiveInt = Field(200, description="at most so many held-out questions decide")
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     max_tokens: PositiveInt = 100
+    rehearsal: Rehearsal = Field(
+        Rehearsal(), description="prose of Python's own library beside dpo, kto and sft ([teach.policy.text]: ppo)"
+    )
     text_megabytes: PositiveFloat = Field(0.03, description="held-out text, on which bits per byte are measured")
     forget: NonNegativeFloat = Field(
         0.015, description="so much worse may other text be predicted after learning; beyond it some is taken back"
@@ -189,17 +197,31 @@ def _learn(
     draft: Draft,
 ) -> tuple[GPT, dict[str, Json]]:
     """Raises NotQualified where there would have to be a reward model and is none."""
+    text, context = _text(config, base), base.model.config.max_length
+
+    def beside(course: Course) -> Course:
+        return config.rehearsal.beside(course, text, context, config.seed)
+
     if method != "ppo":
-        model, figures = best_of_seeds(config, config.adapters, base, method, lessons, apart, draft)
+        model, figures = best_of_seeds(config, config.adapters, base, method, lessons, apart, draft, beside=beside)
         return base.folded(model), figures
     model, begun = base.learner(config.adapters), None
     if len(lessons.written) >= config.minimum_lessons:
         # As in InstructGPT (Ouyang et al. 2022, §3.1): what the champion never says cannot be rewarded.
-        model, begun = best_of_seeds(config, config.adapters, base, "sft", lessons, apart, draft, curves=False)
+        model, begun = best_of_seeds(
+            config, config.adapters, base, "sft", lessons, apart, draft, beside=beside, curves=False
+        )
     learned, figures = by_reward(
-        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look(), draft, config.seeds
+        config.policy, config.reward, config.adapters, base, lessons, heldout, model, look(), draft, config.seeds, text
     )
     return base.folded(learned), {**figures, "begun_with": begun}
+
+
+def _text(config: Config, base: Base) -> TokensInMemory:
+    """What is read beside lessons: none of what is measured on, or decides how much of what was learned is kept."""
+    documents = rehearsed(config.text_megabytes, config.text_megabytes / 2, REHEARSED)
+    ids = base.tokenizer.encode_batch([document.text for document in documents])
+    return TokensInMemory(np.concatenate([[base.tokenizer.document_id, *one] for one in ids]).astype(np.int64))
 
 
 def _memory(config: Config, base: Base) -> Memory:

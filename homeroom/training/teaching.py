@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from homeroom.data.batches import Conversation, PackedConversations, Source
+from homeroom.data.batches import Conversation, PackedConversations, Source, TokenRow
 from homeroom.data.preferences import Pair, Split, Thumb
 from homeroom.models.gpt import GPT
-from homeroom.settings import NothingToLearn
+from homeroom.settings import Frozen, NothingToLearn
 from homeroom.text.tokenizer import Tokenizer
 from homeroom.training.objectives.base import Objective
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.objectives.preference import DPO
 from homeroom.training.objectives.prospect import KTO
 from homeroom.training.pairs import Rows, answered, by_question, fitting, preference_pairs, rows_of, with_prompts
-from homeroom.training.settings import TrainingSettings
+from homeroom.training.settings import TextSettings, TrainingSettings
 from homeroom.training.thumbs import Liked, Thumbs, liked_of
 
 Method = Literal["ppo", "dpo", "kto", "sft"]
@@ -52,6 +52,22 @@ class TeachingSettings(TrainingSettings):
     )
     looks: NonNegativeInt = Field(4, description="in a run, at lessons set apart: its best weights are kept; 0: none")
     patience: PositiveInt = Field(2, description="looks without a lower validation loss, after which a run is stopped")
+
+
+class Rehearsal(Frozen):
+    """Running text read in every step beside lessons, which are few, so that they cost less of the language."""
+
+    rows: NonNegativeInt = Field(2, description="of text in every step; 0: none")
+    length: PositiveInt = Field(128, description="tokens per row")
+    share: PositiveFloat = Field(0.3, description="what a step's text counts against its lessons")
+
+    def beside(self, course: "Course", text: TokenRow | None, context: int, seed: int) -> "Course":
+        """The same steps with text in each of them, in rows no longer than the model's context."""
+        length = min(self.length, context)
+        gamma = self.share * course.weight / max(1, self.rows * length)
+        settings = TextSettings(rows=self.rows, length=length, weight=gamma)
+        source, objective = settings.beside(course.source, course.objective, text, seed)
+        return replace(course, source=source, objective=objective)
 
 
 @dataclass(frozen=True)
@@ -154,12 +170,13 @@ def choose(settings: TeachingSettings, lessons: Lessons, without: Method | None 
 
 @dataclass(frozen=True)
 class Course:
-    """A run of training."""
+    """A run of training; `weight` is about what the lessons of a step weigh, in the objective's unit."""
 
     source: Source[Any]
     objective: Objective[Any]
     steps: int
     lessons: int
+    weight: float
 
 
 def as_rows(method: Method, lessons: Lessons, reference: GPT, tokenizer: Tokenizer) -> list[Any]:
@@ -198,7 +215,8 @@ def course(
         micro = max(1, settings.micro_tokens // length)
         source = PackedConversations(learned, length=length, rows=per_step, micro_rows=micro, seed=seed)
         per_step, count, objective = min(per_step, len(source.bins)), len(source.bins), NextToken()
-        return Course(source, objective, _steps(settings, count, per_step), len(learned))
+        tokens = sum(sum(one.learn) * one.weight for one in learned)
+        return Course(source, objective, _steps(settings, count, per_step), len(learned), tokens * per_step / count)
     if method == "dpo":
         pairs: Sequence[Rows] = rows
         asked = by_question(pairs)
@@ -207,7 +225,9 @@ def course(
         micro = max(1, round(settings.micro_tokens / of_one))
         objective = DPO(settings.beta, settings.imitation)
         steps = _steps(settings, len(asked), per_step)
-        return Course(preference_pairs(asked, per_step=per_step, micro=micro, seed=seed), objective, steps, len(pairs))
+        pairs_source = preference_pairs(asked, per_step=per_step, micro=micro, seed=seed)
+        weight = sum(row.chosen.weight for row in pairs) * min(per_step, len(asked)) / len(asked)
+        return Course(pairs_source, objective, steps, len(pairs), weight)
     liked: Sequence[Liked] = rows
     ups = sum(one.answer.weight for one in liked if one.liked)
     downs = sum(one.answer.weight for one in liked if not one.liked)
@@ -215,7 +235,8 @@ def course(
     objective = KTO(settings.beta, up=_weight(downs, ups), down=_weight(ups, downs))
     micro = max(1, round(settings.micro_tokens * len(liked) / sum(len(one.answer.token_ids) for one in liked)))
     thumbs = Thumbs(liked, model, per_step=settings.answers_per_step, micro=micro, seed=seed, dtype=dtype)
-    return Course(thumbs, objective, _steps(settings, len(liked), settings.answers_per_step), len(liked))
+    weight = (ups + downs) * min(settings.answers_per_step, len(liked)) / len(liked)
+    return Course(thumbs, objective, _steps(settings, len(liked), settings.answers_per_step), len(liked), weight)
 
 
 def _weight(others: float, these: float) -> float:

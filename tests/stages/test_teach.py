@@ -4,14 +4,18 @@ import json
 import random
 import re
 import shutil
+from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from homeroom import cli
+from homeroom.data.batches import RunningText, TokensInMemory
 from homeroom.data.preferences import Said, Thumb, load_pairs, load_thumbs
 from homeroom.evaluation.gate import Bar
+from homeroom.evaluation.heldout import library_prose, rehearsed
 from homeroom.evaluation.reward_guard import RewardBar
 from homeroom.inference.engine import Engine
 from homeroom.inference.request import Request, Sampling
@@ -23,8 +27,9 @@ from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.rollouts import Rollouts, RolloutSettings
-from homeroom.training.teaching import Lessons
+from homeroom.training.teaching import Lessons, Rehearsal, as_rows, course
 from homeroom.workspace import Workspace, read_log
 
 GOOD, BAD = "It is good.", "It is bad."
@@ -112,6 +117,35 @@ def test_it_gets_better_and_is_promoted(taught, method, whole, tmp_path):
     assert teach.run(config, taught).id == made.id
 
 
+@pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
+def test_text_beside_lessons_counts_the_share_of_them_that_was_asked_for(taught, method):
+    made, champion = taught.latest("harvest"), taught.champion()
+    pairs, thumbs = load_pairs(made.path / "pairs.jsonl"), load_thumbs(made.path / "thumbs.jsonl")
+    model, tokenizer = load_model(champion.path), Tokenizer.load(champion.path)
+    rows = as_rows(method, Lessons.of(pairs, thumbs, "train"), model.requires_grad_(False), tokenizer)
+    alone = course(method, CONFIG, rows, model, torch.float32, 0)
+    text = TokensInMemory(np.arange(2000) % tokenizer.vocab_size)
+    both = Rehearsal(rows=2, share=0.5).beside(alone, text, 32, 0)
+    assert (both.steps, both.lessons) == (alone.steps, alone.lessons)
+    weights, said = [], None
+    for step in islice(both.source, 3 * both.steps):
+        *lessons, said = step
+        assert isinstance(said, RunningText)
+        weights.append(sum(float(both.objective.weight(one)) for one in lessons))
+    assert alone.weight == pytest.approx(sum(weights) / len(weights), rel=0.15)
+    with torch.no_grad():
+        outputs = model(**said.inputs())
+        ours, plain = both.objective.loss(outputs, said), NextToken().loss(outputs, said)
+    # A token of text weighs so much that all 64 of a step come to half of what its lessons weigh.
+    assert float(ours.total / plain.total) * 64 == pytest.approx(0.5 * alone.weight)
+
+
+def test_what_is_read_beside_lessons_measures_nothing():
+    beside = {one.id for one in rehearsed(0.03, 0.015, 0.3)}
+    assert len(beside) > 20
+    assert not beside & {one.id for one in (*library_prose(0.03), *library_prose(0.015, validation=True))}
+
+
 def test_no_question_is_on_two_sides(taught):
     made = taught.latest("harvest")
     lessons = [*load_pairs(made.path / "pairs.jsonl"), *load_thumbs(made.path / "thumbs.jsonl")]
@@ -186,10 +220,15 @@ def test_killed_in_ppo_after_sft_it_goes_on_and_ends_the_same(taught, monkeypatc
         for name in ("reward_first", "reward_last", "kl", "iterations", "samples"):
             assert made.metrics[name] == whole.metrics[name], name
         assert made.metrics.get("seeds") == whole.metrics.get("seeds")
-        curve = [point["reward"] for point in read_log(made.path) if "reward" in point]
-        assert (len(curve), curve[-1]) == (config.policy.rollouts.iterations + 1, made.metrics["reward_last"])
+        curve, other_curve = (
+            [point["reward"] for point in read_log(one.path) if "reward" in point] for one in (made, whole)
+        )
+        assert curve == other_curve
+        # Of the seed that is kept, and up to where it was stopped, if anything stopped it.
+        last = made.metrics["watch"]["last_good"]
+        assert curve[len(curve) - 1 if last is None else last] == made.metrics["reward_last"]
         assert made.metrics["watch"] == whole.metrics["watch"]
-        assert len(made.metrics["watch"]["frontier"]) == config.policy.rollouts.iterations + 1
+        assert len(made.metrics["watch"]["frontier"]) == len(curve) > 4
         same_weights(whole, made)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from homeroom.data.batches import RunningText
 from homeroom.models.heads import ActorCritic, RewardModel
 from homeroom.training.objectives.mixture import TextBeside
 from homeroom.training.objectives.next_token import NextToken
@@ -120,10 +121,17 @@ def test_text_beside_adds_its_cross_entropy_and_no_weight(nano, preference_batch
     pairs, text = objective.loss(nano(**preference_batch.inputs()), preference_batch), None
     assert_same(nano, pairs, DPO().loss(nano(**preference_batch.inputs()), preference_batch).total)
     assert int(objective.weight(preference_batch)) == 10
-    text = objective.loss(nano(**token_batch.inputs()), token_batch)
+    beside = RunningText(**vars(token_batch))
+    text = objective.loss(nano(**beside.inputs()), beside)
     assert_same(nano, text, -0.5 * (log_probs(nano, token_batch) * token_batch.learn_BT).sum())
-    assert int(text.weight) == int(objective.weight(token_batch)) == 0
+    assert int(text.weight) == int(objective.weight(beside)) == 0
     assert text.metrics == {}
+
+
+def test_lessons_of_tokens_keep_their_weight_with_text_beside(nano, token_batch):
+    objective, alone = TextBeside(NextToken(), gamma=0.5), NextToken().loss(nano(**token_batch.inputs()), token_batch)
+    assert_same(nano, objective.loss(nano(**token_batch.inputs()), token_batch), alone.total)
+    assert int(objective.weight(token_batch)) == int(token_batch.learn_BT.sum()) > 0
 
 
 def test_ppo_needs_a_value_head(nano, experience):
