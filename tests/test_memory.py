@@ -49,8 +49,20 @@ def test_blocks_that_were_freed_are_met_again_without_page_faults_and_without_gr
     assert growth < 2 * 32_000  # in kB: two blocks
 
 
+@pytest.mark.parametrize(("had", "has"), [(None, "16"), ("1024", "1024")])
+def test_torch_keeps_few_prepared_products_unless_its_user_says_otherwise(had, has):
+    """They are keyed by shape: of bfloat16 products of ever new lengths, a thousand are half a gigabyte."""
+    bare = {name: value for name, value in os.environ.items() if name != "LRU_CACHE_CAPACITY"}
+    told = "import os, homeroom.memory as m; m.keep_freed_memory(); print(os.environ['LRU_CACHE_CAPACITY'])"
+    env = bare if had is None else bare | {"LRU_CACHE_CAPACITY": had}
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, env=env)
+    assert done.stdout.strip() == has, done.stderr
+
+
 def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")  # what a user has set stays, and pytest is left as it was
+    # What a user has set stays, and pytest is left as it was.
+    for name in ("THP_MEM_ALLOC_ENABLE", "LRU_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, "0")
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
     assert not keep_freed_memory()
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == os.environ["LRU_CACHE_CAPACITY"] == "0"

@@ -71,6 +71,10 @@ class Measured(Frozen):
         ours = [answer for answer in self.answers if answer.question_id in theirs]
         return ours, [theirs[answer.question_id] for answer in ours]
 
+    def answering_as(self, other: "Measured") -> "Measured":
+        """With no other answers than to the questions that both answered, so that figures of both compare."""
+        return self.model_copy(update={"answers": tuple(self.paired(other)[0])})
+
     def over(self, baseline: "Measured", grade: Literal["judge", "chrf"], seed: int = 0) -> Interval:
         """The win rate over a baseline by one grade; questions about one document are drawn together.
 

@@ -33,7 +33,7 @@ from homeroom.training.objectives.preference import DPO
 from homeroom.training.optimizers import OptimizerKind
 from homeroom.training.pairs import Rows, by_question, preference_accuracy, preference_pairs, rows_of
 from homeroom.training.settings import TextSettings, TrainingSettings
-from homeroom.training.teaching import Course, Lessons, Method, TeachingSettings, as_rows, choose, course
+from homeroom.training.teaching import Course, Lessons, LessonSettings, Method, as_rows, choose, course
 from homeroom.workspace import Artifact, Draft, Workspace
 
 VERSION = 9
@@ -56,8 +56,8 @@ class Config(TrainingSettings):
     inverted: bool = Field(False, description="a control: learn from the votes turned upside down")
     control: bool = Field(True, description="also train the inverted control and put it before the gate")
     gate: Bar = Bar()
-    alone: TeachingSettings = Field(
-        TeachingSettings(learning_rate=1e-4), description="kto or sft, where there are too few pairs"
+    alone: LessonSettings = Field(
+        LessonSettings(learning_rate=1e-4), description="kto or sft, where there are too few pairs"
     )
     shown: PositiveInt = 6
 

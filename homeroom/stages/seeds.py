@@ -4,9 +4,9 @@ Which lessons there are is for `teach` to say, how one run goes for `homeroom.tr
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from homeroom.models.adapters import AdapterSettings
 from homeroom.models.gpt import GPT
@@ -15,10 +15,11 @@ from homeroom.progress import progress, say
 from homeroom.settings import Json
 from homeroom.stages.adapting import Base, told
 from homeroom.training.early_stopping import EarlyStopping
-from homeroom.training.loop import RunState, train
+from homeroom.training.loop import NotFinite, RunState, train
 from homeroom.training.teaching import Course, Lessons, Method, TeachingSettings, as_rows, course
 from homeroom.workspace import Draft
 
+Made = TypeVar("Made")
 FEWEST, MOST = 8, 40  # lessons set apart: fewer say nothing of a run, more take longer than they are worth
 
 
@@ -58,15 +59,28 @@ def best_of_seeds(
     runs = _Runs(settings, adapters, base, method, rows, seen, draft, beside)
     seeds = settings.seeds if watched else 1
     places = places_of(draft, method, seeds) if curves else []
-    tried = [runs.run(number, places[number] if curves else None) for number in range(seeds)]
-    best = min(range(len(tried)), key=lambda number: tried[number].loss)
-    if len(tried) > 1:
-        losses = ", ".join(f"{one.loss:.3f}" for one in tried)
+    tried = dict(each_seed(seeds, lambda number: runs.run(number, places[number] if curves else None)))
+    best = min(tried, key=lambda number: tried[number].loss)
+    if seeds > 1:
+        losses = ", ".join(f"{one.loss:.3f}" for one in tried.values())
         say("teach", f"validation loss of {len(tried)} seeds: {losses}; number {best + 1} is kept")
         if curves:
             draft.take(places[best])
-    figures = tried[best].figures | {"seeds": [one.figures for one in tried], "seed": best}
+    figures = tried[best].figures | {"seeds": [one.figures for one in tried.values()], "seed": best}
     return tried[best].model, figures
+
+
+def each_seed(seeds: int, run: Callable[[int], Made]) -> Iterator[tuple[int, Made]]:
+    """What came of every seed whose gradients stayed finite. Raises NotFinite where none's did."""
+    found = False
+    for number in range(seeds):
+        try:
+            yield number, run(number)
+            found = True
+        except NotFinite as error:
+            if not found and number == seeds - 1:
+                raise
+            say("teach", f"seed {number + 1} of {seeds} came to nothing: {error}")
 
 
 def places_of(draft: Draft, name: str, seeds: int) -> list[Draft]:

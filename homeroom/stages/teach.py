@@ -167,7 +167,7 @@ def _round(
         "judge": judged.figures(),
         **figures,
         "remembered": remembered,
-        "evaluation_before": measured_before.figures(),
+        "evaluation_before": measured_before.answering_as(after).figures(),
         "answers": answers_changed(config.shown, suite, measured_before, after),
     }
 

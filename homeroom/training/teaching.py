@@ -35,8 +35,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 MOST_WEIGHT = 4.0  # of the rarer kind of thumb
 
 
-class TeachingSettings(TrainingSettings):
-    """How a model learns from people, and by which method."""
+class LessonSettings(TrainingSettings):
+    """How a model learns from people once, and by which method."""
 
     method: Literal["auto", "ppo", "dpo", "kto", "sft"] = Field(
         "auto", description="auto: the first that has enough lessons"
@@ -47,6 +47,11 @@ class TeachingSettings(TrainingSettings):
     micro_tokens: PositiveInt = Field(512, description="about so many are read at once: memory")
     beta: PositiveFloat = Field(0.1, description="β of dpo and kto: smaller lets the model go further")
     imitation: NonNegativeFloat = Field(1.0, description="dpo: weight of the better answers' own likelihood")
+
+
+class TeachingSettings(LessonSettings):
+    """The same, from one seed or several, with an eye on lessons set apart."""
+
     seeds: PositiveInt = Field(
         1, description="runs, of which that with the lowest validation loss is kept, of ppo that which the judge likes"
     )
@@ -136,7 +141,7 @@ def contests(
     ]
 
 
-def choose(settings: TeachingSettings, lessons: Lessons, without: Method | None = None) -> tuple[Method, str]:
+def choose(settings: LessonSettings, lessons: Lessons, without: Method | None = None) -> tuple[Method, str]:
     """The method, and why it is this one. Raises NothingToLearn where there are too few lessons of its kind.
 
     A reward model is made of any comparisons where the recipe says ppo; of its own accord, only of rankings: orders of
@@ -202,7 +207,7 @@ def as_rows(method: Method, lessons: Lessons, reference: GPT, tokenizer: Tokeniz
 
 
 def course(
-    method: Method, settings: TeachingSettings, rows: Sequence[Any], model: GPT, dtype: torch.dtype, seed: int
+    method: Method, settings: LessonSettings, rows: Sequence[Any], model: GPT, dtype: torch.dtype, seed: int
 ) -> Course:
     """What to train `model` on, from what `as_rows` made."""
     objective: Objective[Any]
@@ -243,5 +248,5 @@ def _weight(others: float, these: float) -> float:
     return min(MOST_WEIGHT, max(1.0, others / max(1.0, these)))
 
 
-def _steps(settings: TeachingSettings, count: int, per_step: int) -> int:
+def _steps(settings: LessonSettings, count: int, per_step: int) -> int:
     return max(1, round(settings.epochs * count / per_step))
