@@ -57,7 +57,7 @@ class Config(TeachingSettings):
     """How a champion learns from people, and what the result must show."""
 
     optimizer: OptimizerKind = "adamw"
-    learning_rate: PositiveFloat = 4e-4
+    learning_rate: PositiveFloat = 1e-3
     warmup: Probability = 0.1
     decay: Probability = 0.5
     adapters: AdapterSettings = AdapterSettings()
