@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from homeroom.serving.others import Others
-from homeroom.serving.pages.elements import Words, element, set_attribute
+from homeroom.serving.pages.elements import Words, element, set_attribute, set_class
 from homeroom.serving.pages.strings import Strings, model_shown
 from homeroom.settings import HomeroomError
 from homeroom.workspace import ModelNames
@@ -64,6 +64,7 @@ class ModelMenu:
             return
         self._select.clear()
         set_attribute(self._select, "hidden", not self._choices)
+        set_class(self._pill, "visually-hidden", bool(self._choices))  # the menu shows the name already
         with self._select:
             for name in ("", *self._choices):
                 told = model_shown(self._names(name or self._champion), strings) if name or self._champion else ""

@@ -196,7 +196,7 @@ def _round(
         total=total,
         judgements=judgements,
         judge=_judge(artifact, artifacts),
-        method=". ".join(str(part) for part in (metrics.get("method"), metrics.get("why")) if part),
+        method=str(metrics.get("why") or metrics.get("method") or ""),
         log=log,
         frontier=[(steps[step], reward) for step, reward in rewards if step in steps],
         samples=_samples(metrics),
