@@ -26,6 +26,7 @@ from homeroom.text.tokenizer import Tokenizer
 from homeroom.workspace import Workspace
 
 TEXT = 'the quick brown fox says "yes", or {"a": [1, 2.5, true, null]}; 画蛇添足的意思是多此一举。'
+HEADERS = {"Content-Type": "application/json"}
 QUESTION = [{"role": "user", "content": "是吗？"}]
 COLOURS = ["red", "画蛇添足", "dark green", "red", " blue", "a\nb"]
 
@@ -260,7 +261,7 @@ def test_what_no_answer_can_be_held_to_is_refused_by_name(url: str, path: str) -
     place = {"messages": QUESTION} if path.startswith("chat") else {"prompt": "a"}
     for more, param, message in REFUSED:
         body = json.dumps({"model": "homeroom", "max_tokens": 30, **place, **more})
-        response = httpx.post(f"{url}/v1/{path}", content=body, headers={"Content-Type": "application/json"})
+        response = httpx.post(f"{url}/v1/{path}", content=body, headers=HEADERS, timeout=60)
         error = response.json()["error"]
         assert (response.status_code, error["param"]) == (400, param), (more, error)
         assert message in error["message"], error
