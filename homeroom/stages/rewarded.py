@@ -20,7 +20,7 @@ from homeroom.progress import say
 from homeroom.settings import Json, NothingToLearn
 from homeroom.stages.adapting import Base, Contests, RewardSettings, qualified, ranked, reward_model
 from homeroom.stages.ppo import NotQualified, PolicySettings, by_ppo
-from homeroom.stages.seeds import each_seed, places_of
+from homeroom.stages.seeds import each_seed, in_order, places_of
 from homeroom.stages.watching import Judge
 from homeroom.training.pairs import with_prompts
 from homeroom.training.teaching import Lessons
@@ -92,21 +92,21 @@ def _best_judged(
     All seeds' looks ask the same with the same draws.
     """
     places = places_of(draft, "ppo", seeds)
-    told: list[dict[str, Json]] = []
+    told: dict[int, dict[str, Json]] = {}
     best, kept, judged = 0, None, -math.inf
     for number, made in each_seed(seeds, lambda number: run(begin(), number, places[number])):
         figures = made[1]
-        told.append({name: figures[name] for name in ("judge_last", "reward_last", "kl", "steps", "stopped_early")})
+        told[number] = {name: figures[name] for name in ("judge_last", "reward_last", "kl", "steps", "stopped_early")}
         if kept is None or cast(float, figures["judge_last"]) > judged:
             best, kept, judged = number, made, cast(float, figures["judge_last"])
         del made
         release()
     assert kept is not None
-    scores = ", ".join(f"{one['judge_last']:.2f}" for one in told)
-    say("teach", f"the judge on PPO of {len(told)} seeds: {scores}; number {best + 1} is kept")
+    scores = ", ".join(f"{one['judge_last']:.2f} ({number + 1})" for number, one in told.items())
+    say("teach", f"the judge on PPO by seed: {scores}; number {best + 1} is kept")
     draft.take(places[best])
     policy, figures = kept
-    return policy, {**figures, "seeds": list[Json](told), "seed": best}
+    return policy, {**figures, "seeds": in_order(told, seeds), "seed": best}
 
 
 def look_of(judge: RewardModel, settings: PolicySettings, base: Base, lessons: Lessons) -> Judge | None:

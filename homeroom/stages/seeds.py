@@ -4,7 +4,7 @@ Which lessons there are is for `teach` to say, how one run goes for `homeroom.tr
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -62,12 +62,12 @@ def best_of_seeds(
     tried = dict(each_seed(seeds, lambda number: runs.run(number, places[number] if curves else None)))
     best = min(tried, key=lambda number: tried[number].loss)
     if seeds > 1:
-        losses = ", ".join(f"{one.loss:.3f}" for one in tried.values())
-        say("teach", f"validation loss of {len(tried)} seeds: {losses}; number {best + 1} is kept")
+        losses = ", ".join(f"{one.loss:.3f} ({number + 1})" for number, one in tried.items())
+        say("teach", f"validation loss by seed: {losses}; number {best + 1} is kept")
         if curves:
             draft.take(places[best])
-    figures = tried[best].figures | {"seeds": [one.figures for one in tried.values()], "seed": best}
-    return tried[best].model, figures
+    of_each = in_order({number: one.figures for number, one in tried.items()}, seeds)
+    return tried[best].model, tried[best].figures | {"seeds": of_each, "seed": best}
 
 
 def each_seed(seeds: int, run: Callable[[int], Made]) -> Iterator[tuple[int, Made]]:
@@ -81,6 +81,11 @@ def each_seed(seeds: int, run: Callable[[int], Made]) -> Iterator[tuple[int, Mad
             if not found and number == seeds - 1:
                 raise
             say("teach", f"seed {number + 1} of {seeds} came to nothing: {error}")
+
+
+def in_order(figures: Mapping[int, dict[str, Json]], seeds: int) -> list[Json]:
+    """Each seed's figures in its place; None of one that came to nothing."""
+    return [figures.get(number) for number in range(seeds)]
 
 
 def places_of(draft: Draft, name: str, seeds: int) -> list[Draft]:

@@ -281,7 +281,7 @@ def test_json_nested_without_end_is_refused(url: str) -> None:
     for opening, closing in (('{"a":', "}"), ("[", "]")):
         schema = '{"enum":' + opening * 20000 + "1" + closing * 20000 + "}"
         body = '{"model":"homeroom","prompt":"a","structured_outputs":{"json":' + schema + "}}"
-        response = httpx.post(f"{url}/v1/completions", content=body, headers={"Content-Type": "application/json"})
+        response = httpx.post(f"{url}/v1/completions", content=body, headers=HEADERS)
         assert response.status_code == 400
 
 

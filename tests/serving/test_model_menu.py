@@ -151,6 +151,7 @@ def test_another_model_is_chosen_answers_and_is_left_again(
     other, told = earlier(workspace), page.get_by_role("alert")
     menu.select_option(other.id)
     expect(told.filter(has_text="answers you now, here alone.")).to_be_visible()
+    expect(page.locator(".model")).to_contain_class("visually-hidden")  # the menu shows the name already
     expect(page.locator(".model")).to_have_attribute("title", f"Answered by model {other.id}")
     page.get_by_label("Message Homeroom").fill(HELLO)
     page.keyboard.press("Enter")

@@ -25,8 +25,10 @@ from homeroom.settings import HomeroomError, NothingToLearn
 from homeroom.stages import compress, harvest, imported, lookup, ppo, teach
 from homeroom.stages.adapting import RewardSettings
 from homeroom.stages.ppo import NotQualified, PolicySettings
+from homeroom.stages.seeds import _Runs
 from homeroom.text.chat_template import prompt_ids
 from homeroom.text.tokenizer import Tokenizer
+from homeroom.training.loop import NotFinite
 from homeroom.training.objectives.next_token import NextToken
 from homeroom.training.rollouts import Rollouts, RolloutSettings
 from homeroom.training.teaching import Lessons, Rehearsal, as_rows, course
@@ -190,6 +192,20 @@ def test_a_killed_round_goes_on_and_ends_the_same(taught, monkeypatch, tmp_path)
         assert made.id == whole.id
         assert [one["validation_loss"] for one in made.metrics["seeds"]] == losses
         same_weights(whole, made)
+
+
+def test_figures_of_seeds_stay_in_their_places_where_one_came_to_nothing(taught, monkeypatch):
+    run = _Runs.run
+
+    def first_is_not_finite(self, number, place):
+        if number == 0:
+            raise NotFinite("the gradient is not finite")
+        return run(self, number, place)
+
+    monkeypatch.setattr(_Runs, "run", first_is_not_finite)
+    metrics = teach.run(CONFIG.model_copy(update={"seeds": 2}), taught).metrics
+    assert (metrics["seeds"][0], metrics["seed"]) == (None, 1)
+    assert metrics["seeds"][1]["validation_loss"] == metrics["validation_loss"]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
