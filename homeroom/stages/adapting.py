@@ -45,7 +45,7 @@ class RewardSettings(TrainingSettings):
     """How a model learns which of two answers is better, and what it must show before it may decide or reward."""
 
     optimizer: OptimizerKind = "adamw"
-    learning_rate: PositiveFloat = 2e-4
+    learning_rate: PositiveFloat = 8e-4
     warmup: Probability = 0.1
     decay: Probability = 0.5
     epochs: PositiveFloat = 3.0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from homeroom.serving.pages.rank import read
 from homeroom.serving.pages.rank_strings import CHINESE, ENGLISH
@@ -159,6 +159,20 @@ def test_what_was_not_sent_survives_a_reload_and_text_is_text(
     assert (state, [len(tier) for tier in tiers], ideal) == ("ranked", [1, 2, 1], "<b>half</b> a thought")
     assert flags == {tiers[0][0]: ["off-topic"]}
     assert page.evaluate("Object.keys(localStorage).filter((key) => key.includes('drag'))") == []
+
+
+@pytest.mark.browser
+def test_a_phone_is_not_told_of_keys(page: Page, browser: Browser, url: str, workspace: Workspace) -> None:
+    put(workspace, "keyed")
+    page.goto(url + "/rank")
+    expect(page.get_by_text(ENGLISH.order_keys)).to_be_visible()
+    phone = browser.new_context(locale="en-US", viewport=PHONE, is_mobile=True, has_touch=True)
+    touched = phone.new_page()
+    touched.goto(url + "/rank")
+    expect(touched.get_by_text(ENGLISH.order_hint)).to_be_visible()
+    expect(touched.get_by_text(ENGLISH.order_keys)).to_be_hidden()
+    expect(touched.locator(".help-button")).to_be_hidden()
+    phone.close()
 
 
 def by_mouse(page: Page, card: int, to: int, *, keep_holding: bool = False) -> None:

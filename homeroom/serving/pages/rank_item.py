@@ -20,7 +20,9 @@ def build(words: Words, item: ShownItem, said: Ranking | None) -> None:
     with element("section", "board", **data):
         _build_question(words, item.history)
         words.text(element("h2", id="rank-order"), lambda s: s.rank.order)
-        words.text(element("p", "rank-hint"), lambda s: s.rank.order_hint)
+        with element("p", "rank-hint"):
+            words.text(element("span"), lambda s: s.rank.order_hint)
+            words.text(element("span", "keys"), lambda s: s.rank.order_keys)
         with element("ol", "cards", aria_labelledby="rank-order"):
             for answer in item.answers:
                 _build_answer(words, answer)

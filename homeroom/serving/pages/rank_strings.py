@@ -16,6 +16,7 @@ class RankStrings:
     turns: dict[str, str]
     order: str
     order_hint: str
+    order_keys: str
     move_up: str
     move_down: str
     same: str
@@ -56,7 +57,8 @@ ENGLISH = RankStrings(
     question="What was asked",
     turns={"user": "Person", "assistant": "Assistant", "system": "Instruction"},
     order="Put the best answer first",
-    order_hint="Drag an answer by its handle, or press Alt + ↑ or ↓ on it. Press ? for all keys.",
+    order_hint="Drag an answer by its handle, or use its buttons.",
+    order_keys="Alt + ↑ or ↓ moves it as well. Press ? for all keys.",
     move_up="Move up",
     move_down="Move down",
     same="Same as above",
@@ -113,7 +115,8 @@ CHINESE = RankStrings(
     question="提出的问题",
     turns={"user": "用户", "assistant": "助手", "system": "指令"},
     order="把最好的回答排在最前面",
-    order_hint="拖动回答左侧的手柄，或选中回答后按 Alt + ↑ 或 ↓。按 ? 查看所有按键。",
+    order_hint="拖动回答左侧的手柄，或使用它的按钮。",
+    order_keys="选中回答后按 Alt + ↑ 或 ↓ 也可以。按 ? 查看所有按键。",
     move_up="上移",
     move_down="下移",
     same="与上一个一样好",
